@@ -1,0 +1,1 @@
+"""The adaptive MolmoE model: vision tower, decoder, preprocessing, tokenizer, checkpoints."""
