@@ -55,6 +55,12 @@ class PreprocessConfig:
         return self.crop_size[0] // self.patch_size, self.crop_size[1] // self.patch_size
 
     @property
+    def patches_shape(self) -> tuple[int, int]:
+        """Patches of a crop, values of a patch."""
+        rows, cols = self.crop_patches
+        return rows * cols, self.patch_size**2 * 3
+
+    @property
     def crop_tokens(self) -> tuple[int, int]:
         rows, cols = self.crop_patches
         return rows // self.pooling[0], cols // self.pooling[1]
@@ -124,47 +130,48 @@ def select_tiling(
 
 
 def _as_rgb_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:
-    """float32 [height, width, 3] in [0, 1]."""
+    """float32 [3, height, width] in [0, 1]."""
     if isinstance(image, Image.Image):
         image = np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise AdaMolmoError(f"image array is {image.dtype} {list(image.shape)}: expected uint8 [height, width, 3]")
-    return torch.from_numpy(np.ascontiguousarray(image)).to(torch.float32).div_(255)
+    channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
+    return torch.from_numpy(channels_first).to(torch.float32).div_(255)
 
 
 def _fit(rgb: torch.Tensor, canvas_px: tuple[int, int], config: PreprocessConfig) -> tuple[torch.Tensor, torch.Tensor]:
     """Resizes into the canvas keeping the aspect, centres, pads with black and normalises.
 
-    Returns the canvas [height, width, 3] and the share of each of its patches that is image [patch rows, patch cols].
+    Returns the canvas [3, height, width] and the share of each of its patches that is image [patch rows, patch cols].
     """
-    size = np.array(rgb.shape[:2], dtype=np.float32)
-    scale = (np.array(canvas_px, dtype=np.float32) / size).min()
-    height, width = np.maximum((size * scale).astype(int), 1).tolist()
-    resized = torch.nn.functional.interpolate(
-        rgb.permute(2, 0, 1)[None], (height, width), mode="bilinear", antialias=True, align_corners=False
-    )[0].permute(1, 2, 0)
+    scale = (np.array(canvas_px, dtype=np.float32) / np.array(rgb.shape[1:], dtype=np.float32)).min()
+    height, width = (max(int(np.float32(side) * scale), 1) for side in rgb.shape[1:])
+    resized = torch.nn.functional.interpolate(rgb[None], (height, width), mode="bilinear", antialias=True)[0]
 
-    mean, std = torch.tensor(config.mean), torch.tensor(config.std)
-    top, left = (canvas_px[0] - height) // 2, (canvas_px[1] - width) // 2
-    canvas = (-mean / std).repeat(*canvas_px, 1)
-    canvas[top : top + height, left : left + width] = (resized - mean) / std
+    mean, std = torch.tensor(config.mean)[:, None, None], torch.tensor(config.std)[:, None, None]
+    rows, cols = (
+        slice((outer - inner) // 2, (outer - inner) // 2 + inner)
+        for outer, inner in zip(canvas_px, (height, width), strict=True)
+    )
+    canvas = (-mean / std).expand(3, *canvas_px).clone()
+    torch.div(resized.sub_(mean), std, out=canvas[:, rows, cols])
 
     is_image_row, is_image_col = torch.zeros(canvas_px[0]), torch.zeros(canvas_px[1])
-    is_image_row[top : top + height] = 1
-    is_image_col[left : left + width] = 1
+    is_image_row[rows] = 1
+    is_image_col[cols] = 1
     row_share = is_image_row.view(-1, config.patch_size).mean(1)
     col_share = is_image_col.view(-1, config.patch_size).mean(1)
     return canvas, row_share[:, None] * col_share
 
 
-def _cut_crops(canvas: torch.Tensor, config: PreprocessConfig) -> torch.Tensor:
-    """[height, width, 3] -> [crops, patches, patch*patch*3]."""
-    (rows, cols), size = config.crop_patches, config.patch_size
-    crops = canvas.unfold(0, config.crop_size[0], config.window_px[0]).unfold(
-        1, config.crop_size[1], config.window_px[1]
-    )
-    crops = crops.unflatten(4, (cols, size)).unflatten(3, (rows, size))  # [r, c, rgb, rows, size, cols, size]
-    return crops.permute(0, 1, 3, 5, 4, 6, 2).reshape(-1, rows * cols, size * size * 3)
+def _cut_crops(canvas: torch.Tensor, out: torch.Tensor, config: PreprocessConfig) -> None:
+    """Writes the crops of a canvas [3, height, width] to `out` [crops, patches, patch*patch*3]."""
+    size = config.patch_size
+    (height, width), (step_down, step_right) = config.crop_size, config.window_px
+    crops = canvas.unfold(1, height, step_down).unfold(2, width, step_right)
+    crops = crops.unflatten(4, (-1, size)).unflatten(3, (-1, size))  # [rgb, r, c, rows, size, cols, size]
+    crops = crops.permute(1, 2, 3, 5, 4, 6, 0)
+    out.view(crops.shape).copy_(crops)
 
 
 def _cut_masks(patch_share: torch.Tensor, config: PreprocessConfig) -> torch.Tensor:
@@ -174,8 +181,12 @@ def _cut_masks(patch_share: torch.Tensor, config: PreprocessConfig) -> torch.Ten
     return crops.reshape(-1, rows * cols)
 
 
+@lru_cache
 def _patch_positions(tiling: tuple[int, int], config: PreprocessConfig) -> torch.Tensor:
-    """Index of every pooled token of every crop in the image token sequence, DROPPED inside covered margins."""
+    """Index of every pooled token of every crop in the image token sequence, DROPPED inside covered margins.
+
+    The tensor is shared between images of the same tiling: read only.
+    """
     rows, cols = config.crop_tokens
     overview = 1 + torch.arange(rows)[:, None] * (cols + 1) + torch.arange(cols)
 
@@ -201,12 +212,15 @@ def preprocess(image: Image.Image | np.ndarray, min_crops: int, max_crops: int, 
     Raises AdaMolmoError for another array or an empty crop range.
     """
     rgb = _as_rgb_tensor(image)
-    tiling = select_tiling(rgb.shape[0], rgb.shape[1], min_crops, max_crops, config)
+    tiling = select_tiling(rgb.shape[1], rgb.shape[2], min_crops, max_crops, config)
     overview, _ = _fit(rgb, config.crop_size, config)
     grid, patch_share = _fit(rgb, config.canvas_px(tiling), config)
+    pixels = torch.empty(1 + tiling[0] * tiling[1], *config.patches_shape)
+    _cut_crops(overview, pixels[:1], config)
+    _cut_crops(grid, pixels[1:], config)
     masks = _cut_masks(patch_share, config)
     return ImageCrops(
-        pixels=torch.cat([_cut_crops(overview, config), _cut_crops(grid, config)]),
+        pixels=pixels,
         masks=torch.cat([masks, torch.full_like(masks[:1], NO_MASK)]),
         patch_positions=_patch_positions(tiling, config),
         tiling=tiling,
@@ -219,7 +233,9 @@ def preprocess_overview(image: Image.Image | np.ndarray, config: PreprocessConfi
     It has no mask of its own: the mask that goes with it depends on the tiling (see ImageCrops).
     """
     overview, _ = _fit(_as_rgb_tensor(image), config.crop_size, config)
-    return _cut_crops(overview, config)
+    pixels = torch.empty(1, *config.patches_shape)
+    _cut_crops(overview, pixels, config)
+    return pixels
 
 
 def num_overview_tokens(config: PreprocessConfig) -> int:
