@@ -1,0 +1,76 @@
+"""The three knobs of the adaptive model, as plain values that travel through files, columns and function calls."""
+
+import re
+from dataclasses import dataclass
+
+from adamolmo.errors import AdaMolmoError
+
+_NAME = re.compile(r"(?P<tier>[a-z][a-z0-9_]*)-k(?P<top_k>\d+)-b(?P<blocks>\d+)")
+
+
+@dataclass(frozen=True)
+class CropRange:
+    """How many high-resolution crops a vision tier may cut an image into (the overview crop comes on top)."""
+
+    min_crops: int
+    max_crops: int
+
+
+@dataclass(frozen=True)
+class DecoderKnobs:
+    """What the decoder's forward pass takes: experts per token and the transformer blocks that run.
+
+    Attributes:
+        top_k: experts per token in the blocks after the fixed prefix.
+        blocks: ascending indices of all blocks that run; the others are the identity and touch no cache.
+    """
+
+    top_k: int
+    blocks: tuple[int, ...]
+
+
+@dataclass(frozen=True, order=True)
+class KnobConfig:
+    """One setting of all three knobs, written `high-k8-b16` in files, columns and wildcards."""
+
+    tier: str
+    top_k: int
+    num_active_blocks: int
+
+    def __str__(self) -> str:
+        return f"{self.tier}-k{self.top_k}-b{self.num_active_blocks}"
+
+    @classmethod
+    def parse(cls, name: str) -> "KnobConfig":
+        """The inverse of `str`. Raises AdaMolmoError when `name` is not of that form."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise AdaMolmoError(f"'{name}' is not a knob configuration; expected the form 'high-k8-b16'.")
+        return cls(match["tier"], int(match["top_k"]), int(match["blocks"]))
+
+
+@dataclass(frozen=True)
+class BlockRanking:
+    """Which blocks stay active at each count: the fixed prefix always, then the most important ones.
+
+    Attributes:
+        num_blocks: blocks of the model.
+        removal_order: the removable blocks, least important first.
+    """
+
+    num_blocks: int
+    removal_order: tuple[int, ...]
+
+    def active(self, num_active_blocks: int) -> tuple[int, ...]:
+        """Ascending indices of the `num_active_blocks` blocks that run."""
+        num_removed = self.num_blocks - num_active_blocks
+        if not 0 <= num_removed <= len(self.removal_order):
+            lowest = self.num_blocks - len(self.removal_order)
+            raise AdaMolmoError(
+                f"num_active_blocks is {num_active_blocks}; this model can run with {lowest} to {self.num_blocks} blocks."
+            )
+        removed = set(self.removal_order[:num_removed])
+        return tuple(block for block in range(self.num_blocks) if block not in removed)
+
+    def decoder_knobs(self, config: KnobConfig) -> DecoderKnobs:
+        return DecoderKnobs(config.top_k, self.active(config.num_active_blocks))

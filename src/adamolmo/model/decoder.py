@@ -1,0 +1,107 @@
+"""The decoder of MolmoE: pre-norm blocks of attention and experts, rotary positions, key-value cache."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.moe import MixtureOfExperts
+
+
+class KVCache:
+    """Keys and values of every block; slot i holds position i, so an unused slot is simply one that no query may see.
+
+    A skipped block never writes, and one stale slot (padding, the budget token) is overwritten when its position is
+    decoded.
+    """
+
+    def __init__(self, config: MolmoEConfig, batch: int, max_positions: int, device: torch.device, dtype: torch.dtype):
+        shape = (batch, config.num_heads, max_positions, config.head_dim)
+        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where the tokens of one forward pass stand.
+
+    Attributes:
+        cos, sin: rotary factors, [batch, 1, tokens, head_dim].
+        mask: True where a query may see a key, [batch, 1, tokens, keys]; None means plain causal.
+        slots: cache slots of the tokens, [batch, tokens]; None means slots 0 .. tokens - 1 of every row.
+        num_keys: cache slots that exist so far; keys beyond are not read.
+    """
+
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor | None
+    slots: Tensor | None
+    num_keys: int
+
+
+class Attention(nn.Module):
+    """Causal self-attention; queries and keys are normalised over the full width before the split into heads."""
+
+    def __init__(self, config: MolmoEConfig):
+        super().__init__()
+        self.head_dim = config.head_dim
+        self.attn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.att_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
+        self.q_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.k_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.attn_out = nn.Linear(config.d_model, config.d_model, bias=False)
+
+    def forward(self, x: Tensor, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
+        q, k, v = self.att_proj(self.attn_norm(x)).chunk(3, dim=-1)
+        q, k = self.q_norm(q), self.k_norm(k)
+        q, k, v = (t.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for t in (q, k, v))
+        q, k = _rotate(q, positions), _rotate(k, positions)
+        if cache is not None:
+            k, v = (_store(slots, new, positions) for slots, new in zip(cache, (k, v), strict=True))
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=positions.mask, is_causal=positions.mask is None)
+        return self.attn_out(out.transpose(1, 2).flatten(2))
+
+
+def _rotate(x: Tensor, positions: Positions) -> Tensor:
+    x32 = x.float()
+    first, second = x32.chunk(2, dim=-1)
+    return (x32 * positions.cos + torch.cat([-second, first], dim=-1) * positions.sin).to(x.dtype)
+
+
+def _store(slots: Tensor, new: Tensor, positions: Positions) -> Tensor:
+    """Writes keys or values into their slots; returns all that the queries may read."""
+    if positions.slots is None:
+        slots[:, :, : new.shape[2]] = new
+    else:
+        index = positions.slots[:, None, :, None].expand_as(new)
+        slots.scatter_(2, index, new)
+    return slots[:, :, : positions.num_keys]
+
+
+class DecoderBlock(nn.Module):
+    """One transformer block: [batch, tokens, d_model] -> the same."""
+
+    def __init__(self, config: MolmoEConfig):
+        super().__init__()
+        self.attn = Attention(config)
+        self.mlp = MixtureOfExperts(config)
+
+    def forward(self, x: Tensor, top_k: int, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
+        x = x + self.attn(x, positions, cache)
+        return x + self.mlp(x, top_k)
+
+
+class Rotary(nn.Module):
+    """Rotary position factors in float32 (RoFormer, arXiv 2104.09864), first and second half paired."""
+
+    def __init__(self, config: MolmoEConfig):
+        super().__init__()
+        exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+        self.register_buffer("frequencies", config.rope_theta**-exponents, persistent=False)
+
+    def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        angles = position_ids[:, None, :, None].float() * self.frequencies
+        angles = torch.cat([angles, angles], dim=-1)
+        return angles.cos(), angles.sin()

@@ -1,0 +1,218 @@
+"""MolmoE with its latency knobs as arguments of the forward pass.
+
+The decoder runs in two parts: a fixed prefix of blocks (always on, the model's own top_k) and the adaptive rest, which
+takes `DecoderKnobs`. A request can therefore run the prefix, decide, and continue from where it stands:
+
+    prompt = model.embed(input_ids, features, image_input_idx)
+    prefix = model.run_prefix(prompt, attention_mask, cache)              # blocks 0 .. fixed_prefix_layers - 1
+    logits = model.run_adaptive(prefix, knobs, cache)                     # the other active blocks, final norm, head
+    logits = model.decode(token, position_ids, knobs, cache)              # one more token through all active blocks
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from adamolmo.knobs import DecoderKnobs
+from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
+from adamolmo.model.vision import VisionBackbone
+
+
+class TokenEmbedding(nn.Module):
+    """Base vocabulary and the additional rows, looked up as one table. Padding (-1) is looked up as token 0."""
+
+    def __init__(self, config: MolmoEConfig):
+        super().__init__()
+        self.embedding = nn.Parameter(torch.zeros(config.embedding_size, config.d_model))
+        self.new_embedding = nn.Parameter(torch.zeros(config.additional_vocab_size, config.d_model))
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        table = torch.cat([self.embedding, self.new_embedding])
+        return nn.functional.embedding(input_ids.clamp(min=0), table)
+
+
+@dataclass(frozen=True)
+class PrefixState:
+    """A prompt after the fixed prefix.
+
+    Attributes:
+        hidden: [batch, tokens, d_model].
+        positions: where these tokens stand.
+        lengths: real tokens per row, [batch].
+        budget_state: the budget token after the prefix, [batch, d_model], if one was appended.
+    """
+
+    hidden: Tensor
+    positions: Positions
+    lengths: Tensor
+    budget_state: Tensor | None = None
+
+
+class MolmoE(nn.Module):
+    """The whole model. Parameter names are those of the released checkpoint without `model.`, experts stacked."""
+
+    def __init__(self, config: MolmoEConfig):
+        super().__init__()
+        self.config = config
+        self.vision_backbone = VisionBackbone(config)
+        self.transformer = nn.ModuleDict(
+            {
+                "wte": TokenEmbedding(config),
+                "blocks": nn.ModuleList(DecoderBlock(config) for _ in range(config.num_layers)),
+                "ln_f": nn.RMSNorm(config.d_model, eps=config.norm_eps),
+            }
+        )
+        self.lm_head = nn.Linear(config.d_model, config.embedding_size, bias=False)
+        self.rotary = Rotary(config)
+
+    @property
+    def full_knobs(self) -> DecoderKnobs:
+        return DecoderKnobs(self.config.top_k, tuple(range(self.config.num_layers)))
+
+    def new_cache(self, batch: int, max_positions: int) -> KVCache:
+        weight = self.lm_head.weight
+        return KVCache(self.config, batch, max_positions, weight.device, weight.dtype)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        pixels: Tensor | None = None,
+        masks: Tensor | None = None,
+        image_input_idx: Tensor | None = None,
+        knobs: DecoderKnobs | None = None,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """Logits of every position, [batch, tokens, embedding_size].
+
+        Args:
+            input_ids: [batch, tokens]; -1 is padding.
+            attention_mask: 1 for real tokens, [batch, tokens]; None means all are real. With a cache, padding must be
+                on the right.
+            pixels, masks: image crops as `VisionBackbone` takes them; None for text alone.
+            image_input_idx: token that each pooled feature is added to, [batch, crops, tokens_per_crop]; negative: none.
+            knobs: None means the full model.
+            cache: filled when given.
+        """
+        features = None if pixels is None else self.vision_backbone(pixels, masks)
+        prompt = self.embed(input_ids, features, image_input_idx)
+        return self.run_adaptive(self.run_prefix(prompt, attention_mask, cache), knobs or self.full_knobs, cache)
+
+    def embed(self, input_ids: Tensor, features: Tensor | None = None, image_input_idx: Tensor | None = None) -> Tensor:
+        """Token embeddings with the image features added, [batch, tokens, d_model]."""
+        x = self.transformer["wte"](input_ids)
+        if features is None:
+            return x
+        # Features without a place go to one extra row behind the sequence, which is then cut off.
+        tokens = x.shape[1]
+        index = image_input_idx.flatten(1)
+        index = torch.where(index < 0, tokens, index)[..., None].expand(-1, -1, x.shape[2])
+        x = torch.cat([x, x.new_zeros(len(x), 1, x.shape[2])], dim=1)
+        return x.scatter_add(1, index, features.flatten(1, 2).to(x.dtype))[:, :tokens]
+
+    def run_prefix(
+        self,
+        prompt: Tensor,
+        attention_mask: Tensor | None = None,
+        cache: KVCache | None = None,
+        budget_token: Tensor | None = None,
+    ) -> PrefixState:
+        """Blocks of the fixed prefix.
+
+        Args:
+            prompt: embeddings, [batch, tokens, d_model].
+            budget_token: [batch, d_model]; appended as one last position. No other token can see it, so the returned
+                hidden states are those of the prompt without it.
+        """
+        tokens = prompt.shape[1]
+        if budget_token is not None:
+            prompt = torch.cat([prompt, budget_token[:, None]], dim=1)
+            if attention_mask is not None:
+                attention_mask = torch.cat([attention_mask, torch.ones_like(attention_mask[:, :1])], dim=1)
+        positions, lengths = self._prompt_positions(prompt, attention_mask)
+        hidden = self._run(prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache)
+        if budget_token is None:
+            return PrefixState(hidden, positions, lengths)
+        mask = None if positions.mask is None else positions.mask[:, :, :-1, :-1]
+        cos, sin = positions.cos[:, :, :-1], positions.sin[:, :, :-1]
+        positions = replace(positions, cos=cos, sin=sin, mask=mask, num_keys=tokens)
+        return PrefixState(hidden[:, :-1], positions, lengths - 1, budget_state=hidden[:, -1])
+
+    def run_adaptive(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
+        """The active blocks behind the prefix, final norm and head: logits [batch, tokens, embedding_size]."""
+        return self.lm_head(self.run_adaptive_hidden(prefix, knobs, cache))
+
+    def run_adaptive_hidden(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
+        hidden = self._run(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
+        return self.transformer["ln_f"](hidden)
+
+    def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
+        """Logits of the token after each row's last real one, [batch, embedding_size]; the head runs only there."""
+        hidden = self.run_adaptive_hidden(prefix, knobs, cache)
+        return self.lm_head(hidden[torch.arange(len(hidden), device=hidden.device), prefix.lengths - 1])
+
+    def decode(self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int) -> Tensor:
+        """One decoded token per row through all active blocks: logits [batch, embedding_size].
+
+        Args:
+            tokens: [batch].
+            position_ids: the tokens' positions, which are also their cache slots, [batch].
+            num_keys: cache slots to read, at least the largest position + 1.
+        """
+        cos, sin = self.rotary(position_ids[:, None])
+        slots = torch.arange(num_keys, device=tokens.device)
+        mask = (slots <= position_ids[:, None])[:, None, None, :]
+        positions = Positions(cos, sin, mask, position_ids[:, None], num_keys)
+        x = self.transformer["wte"](tokens[:, None])
+        prefix_layers = range(self.config.fixed_prefix_layers)
+        x = self._run(x, prefix_layers, self.config.top_k, positions, cache)
+        x = self._run(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)
+        return self.lm_head(self.transformer["ln_f"](x))[:, 0]
+
+    def _adaptive_blocks(self, knobs: DecoderKnobs) -> list[int]:
+        return [block for block in knobs.blocks if block >= self.config.fixed_prefix_layers]
+
+    def _run(self, x: Tensor, blocks, top_k: int, positions: Positions, cache: KVCache | None) -> Tensor:
+        for block in blocks:
+            slots = None if cache is None else (cache.keys[block], cache.values[block])
+            x = self.transformer["blocks"][block](x, top_k, positions, slots)
+        return x
+
+    def _prompt_positions(self, x: Tensor, attention_mask: Tensor | None) -> tuple[Positions, Tensor]:
+        batch, tokens = x.shape[:2]
+        if attention_mask is None:
+            ids = torch.arange(tokens, device=x.device).expand(batch, -1)
+            lengths = torch.full((batch,), tokens, device=x.device)
+            return Positions(*self.rotary(ids), mask=None, slots=None, num_keys=tokens), lengths
+        seen = attention_mask.cumsum(dim=1)
+        ids = (seen - 1).clamp(min=0)
+        mask = attention_mask.bool()[:, None, None, :] & torch.ones(
+            tokens, tokens, dtype=torch.bool, device=x.device
+        ).tril()
+        # A padding query would see no key at all and give NaN: let it see itself; nobody reads its output.
+        mask = mask | torch.eye(tokens, dtype=torch.bool, device=x.device)
+        return Positions(*self.rotary(ids), mask=mask, slots=None, num_keys=tokens), seen[:, -1]
+
+
+@torch.inference_mode()
+def generate(
+    model: MolmoE, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int, eos_id: int | None
+) -> list[list[int]]:
+    """Greedy generation from a prompt that has passed the prefix; token ids per row, without the end token.
+
+    The cache must have room for `tokens + max_new_tokens` positions.
+    """
+    token = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+    produced, position_ids, num_keys = [token], prefix.lengths, prefix.hidden.shape[1]
+    running = torch.ones_like(token, dtype=torch.bool) if eos_id is None else token != eos_id
+    while len(produced) < max_new_tokens and running.any():
+        num_keys += 1
+        token = model.decode(token, position_ids, knobs, cache, num_keys).argmax(dim=-1)
+        produced.append(token)
+        position_ids = position_ids + 1
+        if eos_id is not None:
+            running = running & (token != eos_id)
+    rows = torch.stack(produced, dim=1).tolist()
+    return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]

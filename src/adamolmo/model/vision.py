@@ -1,0 +1,145 @@
+"""Vision side of MolmoE: CLIP ViT per crop, 2x2 attention pooling, projector to the decoder's width.
+
+Sources: Molmo (arXiv 2409.17146), CLIP ViT-L/14-336 (arXiv 2103.00020).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from adamolmo.model.config import MolmoEConfig, VisionConfig
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with biases on all four projections. Queries [N, Q, in], keys and values [N, S, in] -> [N, Q, width]."""
+
+    def __init__(self, in_dim: int, num_heads: int, head_dim: int):
+        super().__init__()
+        width = num_heads * head_dim
+        self.head_dim = head_dim
+        self.wq, self.wk, self.wv = (nn.Linear(in_dim, width) for _ in range(3))
+        self.wo = nn.Linear(width, width)
+
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        q, k, v = (
+            layer(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+            for layer, x in ((self.wq, queries), (self.wk, keys), (self.wv, keys))
+        )
+        return self.wo(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class FeedForward(nn.Module):
+    """CLIP's MLP with QuickGELU."""
+
+    def __init__(self, width: int, hidden_dim: int):
+        super().__init__()
+        self.w1 = nn.Linear(width, hidden_dim)
+        self.w2 = nn.Linear(hidden_dim, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.w1(x)
+        return self.w2(h * torch.sigmoid(1.702 * h))
+
+
+class VisionBlock(nn.Module):
+    """Pre-norm transformer block: [N, positions, width] -> the same."""
+
+    def __init__(self, config: VisionConfig):
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.attention = MultiHeadAttention(config.width, config.num_heads, config.head_dim)
+        self.ffn_norm = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.feed_forward = FeedForward(config.width, config.mlp_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.attention_norm(x)
+        x = x + self.attention(h, h)
+        return x + self.feed_forward(self.ffn_norm(x))
+
+
+class VisionTransformer(nn.Module):
+    """CLIP's ViT without the final norm: flattened patches [N, patches, patch_dim] -> every block's output."""
+
+    def __init__(self, config: VisionConfig):
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.zeros(config.width))
+        self.positional_embedding = nn.Parameter(torch.zeros(config.num_positions, config.width))
+        self.patch_embedding = nn.Linear(config.patch_size**2 * 3, config.width, bias=False)
+        self.pre_ln = nn.LayerNorm(config.width, eps=config.norm_eps)
+        self.transformer = nn.ModuleDict(
+            {"resblocks": nn.ModuleList(VisionBlock(config) for _ in range(config.num_layers))}
+        )
+
+    def forward(self, patches: Tensor) -> list[Tensor]:
+        """The output of each block, [N, 1 + patches, width]; position 0 is the class token."""
+        x = self.patch_embedding(patches)
+        x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], dim=1) + self.positional_embedding
+        x = self.pre_ln(x)
+        outputs = []
+        for block in self.transformer["resblocks"]:
+            x = block(x)
+            outputs.append(x)
+        return outputs
+
+
+class Projector(nn.Module):
+    """SwiGLU projector from the vision width to the decoder's width, no biases."""
+
+    def __init__(self, in_dim: int, out_dim: int):
+        super().__init__()
+        self.w1 = nn.Linear(in_dim, in_dim, bias=False)
+        self.w2 = nn.Linear(in_dim, out_dim, bias=False)
+        self.w3 = nn.Linear(in_dim, in_dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w2(F.silu(self.w1(x)) * self.w3(x))
+
+
+class VisionBackbone(nn.Module):
+    """Image crops -> features that are added to the image tokens' embeddings."""
+
+    def __init__(self, config: MolmoEConfig):
+        super().__init__()
+        vision = config.vision
+        self.grid, self.window = vision.patch_grid, config.pooling
+        self.feature_layers = [layer % vision.num_layers for layer in config.vit_layers]
+        feature_dim = len(config.vit_layers) * vision.width
+        self.pad_embed = nn.Parameter(torch.zeros(2, feature_dim))
+        self.image_vit = VisionTransformer(vision)
+        self.image_pooling_2d = MultiHeadAttention(feature_dim, vision.num_heads, vision.head_dim)
+        self.image_projector = Projector(vision.width, config.d_model)
+
+    def forward(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """Crops are independent of each other, so they may be encoded together or apart with the same result.
+
+        Args:
+            pixels: normalised flattened patches, [batch, crops, patches, patch_dim].
+            masks: share of each patch that is real image, [batch, crops, patches].
+
+        Returns:
+            Features, [batch, crops, tokens_per_crop, d_model].
+        """
+        batch, crops = pixels.shape[:2]
+        pixels, masks = pixels.flatten(0, 1), masks.flatten(0, 1)
+        features = self._mark_padding(self._encode(pixels), masks)
+        windows = self._windows(features)
+        pooled = self.image_pooling_2d(windows.mean(dim=1, keepdim=True), windows)
+        return self.image_projector(pooled).view(batch, crops, -1, self.image_projector.w2.out_features)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        outputs = self.image_vit(pixels)
+        features = torch.cat([outputs[layer] for layer in self.feature_layers], dim=-1)[:, 1:]
+        # A padding crop is -1 in ALL its values; single pixels of -1 occur in real photographs.
+        is_padding = (pixels == -1).flatten(1).all(dim=1)
+        return features.masked_fill(is_padding[:, None, None], 0)
+
+    def _mark_padding(self, features: Tensor, masks: Tensor) -> Tensor:
+        masks = masks[..., None]
+        pad, partial = self.pad_embed.to(features.dtype)
+        return features + pad * (masks == 0) + partial * ((masks < 1) & (masks != 0))
+
+    def _windows(self, features: Tensor) -> Tensor:
+        """[N, patches, dim] -> [N * windows, patches of one window, dim], windows in row-major order."""
+        (rows, columns), (height, width) = self.grid, self.window
+        grid = features.view(len(features), rows // height, height, columns // width, width, -1)
+        return grid.transpose(2, 3).reshape(-1, height * width, features.shape[-1])
