@@ -184,7 +184,7 @@ def _answer_loss(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
     x = model.embed(batch.input_ids, features, batch.image_input_idx)
     cos, sin = model.rotary(batch.position_ids)
     positions = Positions(cos, sin, batch.mask, slots=None, num_keys=x.shape[1])
-    hidden = model.run_blocks(x, range(model.config.num_layers), model.config.top_k, positions)
+    hidden = model.forward_blocks(x, range(model.config.num_layers), model.config.top_k, positions)
     asked = batch.targets >= 0
     logits = model.lm_head(model.transformer["ln_f"](hidden[asked]))
     targets = batch.targets[asked]

@@ -133,7 +133,7 @@ class MolmoE(nn.Module):
             if attention_mask is not None:
                 attention_mask = torch.cat([attention_mask, torch.ones_like(attention_mask[:, :1])], dim=1)
         positions, lengths = self._prompt_positions(prompt, attention_mask)
-        hidden = self.run_blocks(prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache)
+        hidden = self.forward_blocks(prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache)
         if budget_token is None:
             return PrefixState(hidden, positions, lengths)
         mask = None if positions.mask is None else positions.mask[:, :, :-1, :-1]
@@ -146,7 +146,7 @@ class MolmoE(nn.Module):
         return self.lm_head(self.run_adaptive_hidden(prefix, knobs, cache))
 
     def run_adaptive_hidden(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
-        hidden = self.run_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
+        hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
         return self.transformer["ln_f"](hidden)
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
@@ -168,14 +168,14 @@ class MolmoE(nn.Module):
         positions = Positions(cos, sin, mask, position_ids[:, None], num_keys)
         x = self.transformer["wte"](tokens[:, None])
         prefix_layers = range(self.config.fixed_prefix_layers)
-        x = self.run_blocks(x, prefix_layers, self.config.top_k, positions, cache)
-        x = self.run_blocks(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)
+        x = self.forward_blocks(x, prefix_layers, self.config.top_k, positions, cache)
+        x = self.forward_blocks(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)
         return self.lm_head(self.transformer["ln_f"](x))[:, 0]
 
     def _adaptive_blocks(self, knobs: DecoderKnobs) -> list[int]:
         return [block for block in knobs.blocks if block >= self.config.fixed_prefix_layers]
 
-    def run_blocks(
+    def forward_blocks(
         self, x: Tensor, blocks: Iterable[int], top_k: int, positions: Positions, cache: KVCache | None = None
     ) -> Tensor:
         """These blocks, in this order, on hidden states [batch, tokens, d_model]."""
