@@ -20,7 +20,7 @@ ARCHITECTURE = {
     "n_layers": 16,
     "n_heads": 4,
     "n_kv_heads": None,
-    "moe_num_experts": 16,
+    "moe_num_experts": 8,
     "moe_top_k": 8,
     "mlp_hidden_size": 128,  # gate and up together: experts of 64
     "vocab_size": 234,
