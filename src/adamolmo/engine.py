@@ -197,9 +197,7 @@ class Engine:
         adaptive = costs.adaptive(input_tokens, knobs)
         timer.mark("prefill", adaptive)
 
-        (tokens,) = continue_greedily(
-            model, first, prefix, knobs, cache, self.max_new_tokens, self.tokenizer.eos_id
-        )
+        (tokens,) = continue_greedily(model, first, prefix, knobs, cache, self.max_new_tokens, self.tokenizer.eos_id)
         decode = costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
         timer.mark("decode", decode)
 

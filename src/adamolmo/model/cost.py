@@ -96,7 +96,10 @@ class CostModel:
         experts_hit = config.num_experts * (1 - (1 - top_k / config.num_experts) ** tokens)
         weights = self._attention_weights() + experts_hit * self._expert_weights()
         traffic = 2 * keys * d + tokens * (10 * d + top_k * (3 * config.expert_dim + 2 * d))
-        dispatch = top_k * _SINGLE_EXPERT_LAUNCHES if tokens == 1 else _GROUPED_LAUNCHES
+        dispatch = _GROUPED_LAUNCHES
+        if tokens == 1:  # experts one by one, their weighted sum is a product
+            dispatch = top_k * _SINGLE_EXPERT_LAUNCHES
+            flops += 2 * top_k * d
         launches = _ATTENTION_LAUNCHES + _ROUTER_LAUNCHES + dispatch
         return self._cost(num_blocks * flops, num_blocks * (weights + traffic), num_blocks * launches)
 
