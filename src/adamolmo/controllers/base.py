@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,3 +55,67 @@ class Controller(ABC):
             tier: what `predict_stage1` chose.
             budget_state: the budget token after the fixed prefix, [1, d_model]; None without a budget token.
         """
+
+
+@dataclass(frozen=True)
+class KnobGrid:
+    """The values of the three knobs, each from cheap to dear; the grid is their product."""
+
+    tiers: tuple[str, ...]
+    top_k: tuple[int, ...]
+    num_active_blocks: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.tiers), len(self.top_k), len(self.num_active_blocks)
+
+    @property
+    def configs(self) -> list[KnobConfig]:
+        """In row-major order of `shape`."""
+        return [KnobConfig(*values) for values in product(self.tiers, self.top_k, self.num_active_blocks)]
+
+    @property
+    def full(self) -> KnobConfig:
+        return KnobConfig(self.tiers[-1], self.top_k[-1], self.num_active_blocks[-1])
+
+    def __str__(self) -> str:
+        knobs = {"tiers": self.tiers, "top_k": self.top_k, "num_active_blocks": self.num_active_blocks}
+        return ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in knobs.items())
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a trained policy is only valid for, because its rewards and its inputs were measured there.
+
+    Attributes:
+        model_checksum: of the weights.
+        fixed_prefix_layers: blocks that the budget token passes before stage 2.
+        clock: "measured" or "modelled".
+        device: description of the device, as in the profile's metadata; free with the modelled clock.
+    """
+
+    grid: KnobGrid
+    model_checksum: str
+    fixed_prefix_layers: int
+    clock: str
+    device: dict
+
+
+@dataclass(frozen=True)
+class ControllerContext:
+    """Where controllers are loaded from and what they must fit.
+
+    Attributes:
+        results: directory of the study's results.
+        dataset: whose lookup table is used, unless `lookup_pooled`.
+        lookup_tolerance: a table's configuration is a candidate up to budget * (1 + tolerance).
+        torch_device, dtype: of the model, as PyTorch spells them, e.g. "cpu" and "float32".
+    """
+
+    study: Study
+    results: Path
+    dataset: str
+    lookup_tolerance: float
+    lookup_pooled: bool
+    torch_device: str
+    dtype: str
