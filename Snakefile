@@ -1,0 +1,9 @@
+configfile: os.path.join(workflow.basedir, "config.yaml")
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    input:
+        [],
