@@ -4,6 +4,7 @@
 equal content gives equal bytes.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -336,6 +337,16 @@ def read_json(path: str | Path, schema: Document) -> dict:
         raise AdaMolmoError(f"{path}: cannot be read as the JSON document {schema.name} ({error}).") from error
     _check_document(content, schema, path)
     return content
+
+
+def file_checksum(*paths: str | Path) -> str:
+    """sha256 of the files' bytes, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as temporary`)
