@@ -54,19 +54,17 @@ class Profile:
     budget_ms: Tensor
 
     @classmethod
-    def from_frames(
-        cls, frames: Mapping[str, DataFrame], grid: KnobGrid, budgets_ms: Mapping[str, tuple[float, float]]
-    ) -> Profile:
-        """From the core_exp table and the range of budgets of each dataset.
+    def from_frame(cls, frame: DataFrame, grid: KnobGrid, budgets_ms: Mapping[str, tuple[float, float]]) -> Profile:
+        """From the core_exp rows of some datasets and the range of budgets of each.
 
-        Raises AdaMolmoError when a table's configurations are not exactly the grid's, for every one of its samples.
+        Raises AdaMolmoError when a dataset's configurations are not exactly the grid's, for every one of its samples.
         """
         samples, measures, ranges = [], [], []
-        for dataset, frame in frames.items():
-            ids, values = _by_sample(dataset, frame, grid)
-            samples += [(dataset, sample_id) for sample_id in ids]
+        for dataset, rows in frame.groupby("dataset", observed=True):
+            sample_ids, values = _by_sample(dataset, rows, grid)
+            samples += [(dataset, sample_id) for sample_id in sample_ids]
             measures.append(values)
-            ranges.append(torch.tensor(budgets_ms[dataset]).expand(len(ids), 2))
+            ranges.append(torch.tensor(budgets_ms[dataset]).expand(len(sample_ids), 2))
         accuracy, latency_ms, flops = torch.cat(measures, dim=1)
         complexity = flops / flops.amax(dim=1, keepdim=True)
         return cls(tuple(samples), accuracy, latency_ms, complexity, torch.cat(ranges))

@@ -140,9 +140,9 @@ def train(
     name: str,
     directory: Path,
     study: Study,
-    profiles: Mapping[str, DataFrame],
-    features: Mapping[str, Features],
+    core_exp: DataFrame,
     budgets_ms: Mapping[str, tuple[float, float]],
+    features: Mapping[str, Features],
     prefix: FixedPrefix,
     settings: TrainingSettings,
     seed: int,
@@ -150,17 +150,19 @@ def train(
     """Trains on the profiled samples that have features, writes the policy to `directory`, returns the training log.
 
     Args:
-        profiles, features, budgets_ms: core_exp table, features and range of budgets of every dataset.
+        core_exp: rows of all datasets.
+        budgets_ms: lowest and highest budget to train for, by dataset.
+        features: by dataset.
         prefix: of the model that the features were made with; its device and dtype are used.
 
     Raises:
         AdaMolmoError: the profile has another grid, the features belong to another model, or no sample has both.
     """
-    profile = Profile.from_frames(profiles, study.grid, budgets_ms)
+    profile = Profile.from_frame(core_exp, study.grid, budgets_ms)
     positions = _positions(features, study)
     profile = profile.take([row for row, sample in enumerate(profile.samples) if sample in positions])
     if not profile.samples:
-        raise AdaMolmoError(f"no sample of the profile of {', '.join(profiles)} has features; make the features again.")
+        raise AdaMolmoError(f"no profiled sample of {', '.join(budgets_ms)} has features; make the features again.")
     device = prefix.rotary.frequencies.device
     scale_ms = profile.latency_ms[:, -1].median().item()
     with torch.random.fork_rng(devices=[]):
