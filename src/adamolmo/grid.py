@@ -50,7 +50,7 @@ def answer_grid(engine: "Engine", rows: Sequence[ModelInputs], settings: Mapping
 
 
 def run_shared(engine: "Engine", rows: Sequence[ModelInputs]) -> tuple[PrefixState, KVCache]:
-    """Vision and the fixed prefix of a batch, and the cache with room for the answers."""
+    """Vision and the fixed prefix of a batch."""
     model, batch = engine.model, collate(rows)
     # All real crops form one row of crops: crops are independent, and padding is not worth encoding.
     pixels, masks = (

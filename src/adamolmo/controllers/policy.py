@@ -58,7 +58,7 @@ def load_card(directory: Path, present: Study) -> PolicyCard:
             continue
         if trained != wanted:
             raise AdaMolmoError(
-                f"{path}: the policy was trained for {field.name} '{trained}', this study has '{wanted}'; train it again."
+                f"{path}: the policy was trained for {field.name} '{trained}'; this study has '{wanted}', train again."
             )
     return card
 

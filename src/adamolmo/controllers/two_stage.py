@@ -194,7 +194,7 @@ def _positions(features: Mapping[str, Features], study: Study) -> dict[tuple[str
         ):
             if (found := getattr(stored.info, field)) != wanted:
                 raise AdaMolmoError(
-                    f"features of {dataset}: were made for {field} '{found}', this study has '{wanted}'; make them again."
+                    f"features of {dataset}: made for {field} '{found}'; this study has '{wanted}', make them again."
                 )
     return {
         (dataset, sample_id): position
