@@ -7,7 +7,7 @@ import json
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -140,23 +140,34 @@ class LookupTable:
             raise AdaMolmoError(f"the lookup table has no configuration with {wanted}")
         return LookupTable(kept, self.metadata)
 
-    def save(self, path: str | Path) -> None:
-        """Writes JSON; the file appears complete or not at all."""
-        path = Path(path)
-        entries = [asdict(entry) | {"config": str(entry.config)} for entry in self.entries]
-        temporary = path.with_name(f"{path.name}.tmp")
-        temporary.write_text(json.dumps({"metadata": self.metadata, "entries": entries}, indent=1) + "\n")
-        os.replace(temporary, path)
 
-    @classmethod
-    def load(cls, path: str | Path) -> "LookupTable":
-        """Reads what `save` wrote. Raises AdaMolmoError naming the file."""
-        try:
-            content = json.loads(Path(path).read_text())
-            entries = [
-                Entry(KnobConfig.parse(row["config"]), row["accuracy"], row["latency_ms"], row["num_samples"])
-                for row in content["entries"]
-            ]
-            return cls(entries, content["metadata"])
-        except (OSError, ValueError, KeyError, TypeError, AdaMolmoError) as error:
-            raise AdaMolmoError(f"{path} is not a lookup table: {error}") from error
+def save_tables(tables: Mapping[str, LookupTable], path: str | Path) -> None:
+    """Writes tables by name (a dataset, or "pooled") as JSON; the file appears complete or not at all."""
+    content = {
+        name: {
+            "metadata": table.metadata,
+            "entries": [asdict(entry) | {"config": str(entry.config)} for entry in table.entries],
+        }
+        for name, table in tables.items()
+    }
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, path)
+
+
+def load_tables(path: str | Path) -> dict[str, LookupTable]:
+    """Reads what `save_tables` wrote. Raises AdaMolmoError naming the file."""
+    try:
+        content = json.loads(Path(path).read_text())
+        return {name: _parse_table(table) for name, table in content.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, AdaMolmoError) as error:
+        raise AdaMolmoError(f"{path} is not a file of lookup tables: {error}") from error
+
+
+def _parse_table(content: dict) -> LookupTable:
+    rows = content["entries"]
+    entries = [
+        Entry(KnobConfig.parse(row["config"]), row["accuracy"], row["latency_ms"], row["num_samples"]) for row in rows
+    ]
+    return LookupTable(entries, content["metadata"])

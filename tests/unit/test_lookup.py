@@ -8,7 +8,7 @@ import pytest
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
-from adamolmo.lookup import Entry, LookupTable, aggregate
+from adamolmo.lookup import Entry, LookupTable, aggregate, load_tables, save_tables
 
 LOW, MID, HIGH = KnobConfig("low", 4, 12), KnobConfig("low", 8, 16), KnobConfig("high", 8, 16)
 ROWS = [("low", 4, 12, 0.2, 10.0), ("low", 4, 12, 0.6, 14.0), ("low", 4, 12, 0.6, 12.0), ("high", 8, 16, 0.9, 30.0)]
@@ -55,12 +55,14 @@ def test_restrict():
 
 def test_file_round_trip(tmp_path):
     path = tmp_path / "mean.json"
-    table(device="cpu", how="mean").save(path)
-    loaded = LookupTable.load(path)
-    assert loaded.entries == table().entries and loaded.metadata == {"device": "cpu", "how": "mean"}
+    save_tables({"okvqa": table(device="cpu"), "pooled": table().restrict(tier="low")}, path)
+    loaded = load_tables(path)
+    assert list(loaded) == ["okvqa", "pooled"]
+    assert loaded["okvqa"].entries == table().entries and loaded["okvqa"].metadata == {"device": "cpu"}
+    assert [entry.config for entry in loaded["pooled"].entries] == [LOW, MID]
     assert [file.name for file in tmp_path.iterdir()] == ["mean.json"]
     first = path.read_bytes()
-    loaded.save(path)
+    save_tables(loaded, path)
     assert path.read_bytes() == first
 
 
@@ -69,24 +71,29 @@ def test_file_round_trip(tmp_path):
     [
         "{",
         "[]",
-        "{}",
-        '{"metadata": {}, "entries": []}',
-        '{"metadata": {}, "entries": [{"config": "high", "accuracy": 1, "latency_ms": 1, "num_samples": 1}]}',
-        '{"metadata": {}, "entries": [{"config": "high-k8-b16", "accuracy": 1, "latency_ms": "1", "num_samples": 1}]}',
-        '{"metadata": {}, "entries": [{"config": "high-k8-b16", "accuracy": 1, "latency_ms": NaN, "num_samples": 1}]}',
-        '{"metadata": {}, "entries": [{"config": "high-k8-b16", "accuracy": 1, "latency_ms": 1}]}',
+        '{"okvqa": {}}',
+        '{"okvqa": {"metadata": {}, "entries": []}}',
+        *(
+            '{"okvqa": {"metadata": {}, "entries": [{' + row + "}]}}"
+            for row in [
+                '"config": "high", "accuracy": 1, "latency_ms": 1, "num_samples": 1',
+                '"config": "high-k8-b16", "accuracy": 1, "latency_ms": "1", "num_samples": 1',
+                '"config": "high-k8-b16", "accuracy": 1, "latency_ms": NaN, "num_samples": 1',
+                '"config": "high-k8-b16", "accuracy": 1, "latency_ms": 1',
+            ]
+        ),
     ],
 )
 def test_bad_file(tmp_path, content):
     path = tmp_path / "mean.json"
     path.write_text(content)
-    with pytest.raises(AdaMolmoError, match="mean.json is not a lookup table"):
-        LookupTable.load(path)
+    with pytest.raises(AdaMolmoError, match="mean.json is not a file of lookup tables"):
+        load_tables(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(AdaMolmoError, match="none.json"):
-        LookupTable.load(tmp_path / "none.json")
+        load_tables(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("latency_ms", [0.0, -1.0, math.nan, math.inf])
@@ -114,6 +121,6 @@ def test_bad_profile():
 
 
 def test_saved_json_is_strict(tmp_path):
-    table().save(tmp_path / "t.json")
-    rows = json.loads((tmp_path / "t.json").read_text())["entries"]
+    save_tables({"okvqa": table()}, tmp_path / "t.json")
+    rows = json.loads((tmp_path / "t.json").read_text())["okvqa"]["entries"]
     assert rows[0] == {"config": "low-k4-b12", "accuracy": 0.5, "latency_ms": 10.0, "num_samples": 5}

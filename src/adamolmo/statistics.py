@@ -1,0 +1,157 @@
+"""Intervals for what the study claims: bootstrap clustered by image, paired bootstrap, binomial bounds.
+
+Several questions share one image, so their outcomes are not independent: the bootstrap draws whole images.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import beta, binom
+
+from adamolmo.errors import AdaMolmoError
+
+CONFIDENCE = 0.95
+_MAX_WEIGHTS = 4_000_000  # of one block of resamples: bounds the memory at about 100 MB
+
+Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Means of `values` [n], where value i counts `weights[r, i]` times: [resamples]."""
+    return weights @ values / weights.sum(axis=1)
+
+
+def quantile(q: float) -> Statistic:
+    """The statistic 'quantile q', between neighbours interpolated linearly, as `numpy.quantile` does."""
+
+    def statistic(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        order = np.argsort(values, kind="stable")
+        ordered = values[order]
+        ends = np.cumsum(weights[:, order], axis=1)  # value i fills the places ends[i-1] .. ends[i]-1 of the resample
+        place = (ends[:, -1] - 1) * q
+        below = np.floor(place).astype(ends.dtype)
+        above = np.minimum(below + 1, ends[:, -1] - 1)
+        lower = ordered[(ends <= below[:, None]).sum(axis=1)]
+        upper = ordered[(ends <= above[:, None]).sum(axis=1)]
+        return lower + (upper - lower) * (place - below)
+
+    return statistic
+
+
+def clustered_bootstrap(
+    values: ArrayLike,
+    clusters: ArrayLike,
+    statistic: Statistic = mean,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Percentile bootstrap of a statistic of `values` [n] that resamples whole clusters (Davison and Hinkley, 1997).
+
+    Args:
+        values: one number per sample, finite.
+        clusters: what each sample belongs to (the image): [n], any type that can be sorted.
+        statistic: `mean`, `quantile(q)` or another function of (values [n], weights [resamples, n]) -> [resamples].
+
+    With a single cluster nothing varies and the interval has no width. Raises AdaMolmoError when there is no value,
+    a value is not finite, or `clusters` has another length.
+    """
+    values = _checked(values, "values", clusters)
+    resampled = np.concatenate([statistic(values, w) for w in cluster_weights(clusters, resamples, seed)])
+    return percentile_interval(_plain(statistic, values), resampled, confidence)
+
+
+def paired_bootstrap(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: ArrayLike,
+    statistic: Statistic = mean,
+    resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+) -> Interval:
+    """Interval of statistic(a) - statistic(b) for two outcomes [n] of the SAME samples in the same order.
+
+    Both sides see the same resample, so what makes a sample hard for both cancels. Otherwise `clustered_bootstrap`.
+    """
+    a, b = _checked(a, "a", clusters), _checked(b, "b", clusters)
+    resampled = [statistic(a, w) - statistic(b, w) for w in cluster_weights(clusters, resamples, seed)]
+    return percentile_interval(_plain(statistic, a) - _plain(statistic, b), np.concatenate(resampled), confidence)
+
+
+def cluster_weights(clusters: ArrayLike, resamples: int, seed: int):
+    """How often each sample [n] is drawn when whole clusters are drawn with replacement.
+
+    Yields int64 blocks [some resamples, n], `resamples` rows in all; equal arguments give equal blocks.
+    """
+    names, member_of = np.unique(np.asarray(clusters), return_inverse=True)
+    rng = np.random.default_rng(seed)
+    rows = max(1, _MAX_WEIGHTS // len(member_of))
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        drawn = rng.integers(0, len(names), size=(count, len(names)))
+        drawn += np.arange(count)[:, None] * len(names)  # so that one bincount serves all resamples
+        times = np.bincount(drawn.ravel(), minlength=count * len(names)).reshape(count, len(names))
+        yield times[:, member_of]
+
+
+def percentile_interval(value: float, resampled: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
+    """The central `confidence` share of the resampled values, around the estimate from all samples."""
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(value), float(low), float(high))
+
+
+def clopper_pearson(misses: int, n: int, confidence: float = CONFIDENCE) -> Interval:
+    """The exact two-sided binomial interval of a rate (Clopper and Pearson, 1934): `misses` of `n` trials."""
+    if not 0 <= misses <= n or n == 0:
+        raise AdaMolmoError(f"{misses} misses of {n} trials is not a rate; expected 0 <= misses <= trials, trials > 0.")
+    tail = (1 - confidence) / 2
+    low = beta.ppf(tail, misses, n - misses + 1) if misses else 0.0
+    high = beta.ppf(1 - tail, misses + 1, n - misses) if misses < n else 1.0
+    return Interval(misses / n, float(low), float(high))
+
+
+def misses_allowed(n: int, share: float = 0.95, confidence: float = 0.99) -> int | None:
+    """At most how many of `n` requests may miss the budget for 'a share of `share` meets it' with this confidence.
+
+    None when `n` is too small to show it even without a miss. With the defaults: 'p95 <= budget with 99 %'.
+    """
+    allowed = int(binom.ppf(1 - confidence, n, 1 - share))  # the first count whose cdf reaches 1 - confidence
+    while allowed >= 0 and binom.cdf(allowed, n, 1 - share) > 1 - confidence:
+        allowed -= 1
+    return allowed if allowed >= 0 else None
+
+
+def samples_needed(misses: int, share: float = 0.95, confidence: float = 0.99) -> int:
+    """The fewest requests with which `misses` misses still show that a share of `share` meets the budget."""
+    low, high = misses, misses + 1
+    while binom.cdf(misses, high, 1 - share) > 1 - confidence:
+        low, high = high, 2 * high
+    while high - low > 1:  # too few at `low`, enough at `high`
+        middle = (low + high) // 2
+        low, high = (middle, high) if binom.cdf(misses, middle, 1 - share) > 1 - confidence else (low, middle)
+    return high
+
+
+def _plain(statistic: Statistic, values: np.ndarray) -> float:
+    return float(statistic(values, np.ones((1, len(values)), dtype=np.int64))[0])
+
+
+def _checked(values: ArrayLike, name: str, clusters: ArrayLike) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise AdaMolmoError(f"'{name}' of a bootstrap must be a list of finite numbers with at least one entry.")
+    if len(clusters) != len(values):
+        raise AdaMolmoError(f"'{name}' has {len(values)} entries and 'clusters' {len(clusters)}; expected as many.")
+    return values
