@@ -150,8 +150,16 @@ class MolmoE(nn.Module):
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         """Logits of the token after each row's last real one, [batch, embedding_size]; the head runs only there."""
-        hidden = self.run_adaptive_hidden(prefix, knobs, cache)
-        return self.lm_head(hidden[torch.arange(len(hidden), device=hidden.device), prefix.lengths - 1])
+        return self.last_token_logits(self.run_blocks(prefix, self._adaptive_blocks(knobs), knobs.top_k, cache))
+
+    def run_blocks(self, prefix: PrefixState, blocks, top_k: int, cache: KVCache | None = None) -> PrefixState:
+        """A prompt that has passed some blocks through `blocks` more."""
+        return replace(prefix, hidden=self._run(prefix.hidden, blocks, top_k, prefix.positions, cache))
+
+    def last_token_logits(self, state: PrefixState) -> Tensor:
+        """Final norm and head at each row's last real token, [batch, embedding_size]."""
+        rows = torch.arange(len(state.hidden), device=state.hidden.device)
+        return self.lm_head(self.transformer["ln_f"](state.hidden[rows, state.lengths - 1]))
 
     def decode(self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int) -> Tensor:
         """One decoded token per row through all active blocks: logits [batch, embedding_size].
@@ -204,8 +212,22 @@ def generate(
 
     The cache must have room for `tokens + max_new_tokens` positions.
     """
-    token = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-    produced, position_ids, num_keys = [token], prefix.lengths, prefix.hidden.shape[1]
+    first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+    return continue_greedily(model, first, prefix, knobs, cache, max_new_tokens, eos_id)
+
+
+@torch.inference_mode()
+def continue_greedily(
+    model: MolmoE,
+    first: Tensor,
+    prefix: PrefixState,
+    knobs: DecoderKnobs,
+    cache: KVCache,
+    max_new_tokens: int,
+    eos_id: int | None,
+) -> list[list[int]]:
+    """The rest of `generate` after the first token of each row, [batch]."""
+    token, produced, position_ids, num_keys = first, [first], prefix.lengths, prefix.hidden.shape[1]
     running = torch.ones_like(token, dtype=torch.bool) if eos_id is None else token != eos_id
     while len(produced) < max_new_tokens and running.any():
         num_keys += 1

@@ -1,0 +1,30 @@
+import os
+
+
+configfile: os.path.join(workflow.basedir, "config.yaml")
+
+
+report: "workflow/report/workflow.rst"
+
+
+# GPUs are counted per machine, so that jobs on a cluster do not wait for each other.
+resource_scopes:
+    gpu="local",
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/model.smk"
+include: "rules/importance.smk"
+include: "rules/core_exp.smk"
+include: "rules/lookup.smk"
+include: "rules/controllers.smk"
+include: "rules/evaluate.smk"
+include: "rules/plots.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        "results/summary.parquet",
+        expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),

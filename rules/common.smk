@@ -1,0 +1,114 @@
+"""What every rule uses: the validated configuration, the files of the study, and which code a script runs."""
+
+import os
+import re
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+# Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` tracks.
+HERE = os.path.relpath(workflow.basedir)
+SOURCE = os.path.join(workflow.basedir, "src")
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+os.environ["PYTHONPATH"] = SOURCE
+sys.path.insert(0, SOURCE)
+
+from adamolmo.code_files import code_files
+from adamolmo.config import StudyConfig
+from adamolmo.controllers import find_controller
+from adamolmo.errors import AdaMolmoError
+
+try:
+    STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
+    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers}
+except AdaMolmoError as error:
+    sys.exit(f"error: {error}")
+
+SPLITS = ["importance", "profile", "evaluation"]
+AGGREGATIONS = ["mean", "median", "max_accuracy"]
+TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+MODEL = {
+    "weights": "results/model/model.safetensors",
+    "config": "results/model/config.json",
+    "tokenizer": "results/model/tokenizer.json",
+    "manifest": "results/model/manifest.json",
+}
+PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
+PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
+PLOTS += ["training_curves"] if TRAINED else []
+# Settings of every job that runs the model.
+ENGINE_KEYS = ["model", "knobs", "max_new_tokens", "latency.clock"]
+GPUS = 1 if STUDY.model.device == "cuda" else 0
+
+
+def either(names):
+    return "|".join(map(re.escape, names))
+
+
+wildcard_constraints:
+    dataset=either(STUDY.datasets),
+    split=either(SPLITS),
+    shard=r"\d+",
+    controller=either(STUDY.controllers),
+    budget=either(STUDY.budgets),
+
+
+def code(script, *modules):
+    """The script (first) and every file of the library that it imports; `modules` are loaded by name."""
+    source = Path(HERE, "src")
+    files = code_files(Path(HERE, "workflow/scripts", script), source)
+    for module in modules:
+        files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
+    return list(dict.fromkeys(map(str, files)))
+
+
+def checkpoint(*patterns):
+    """Files of the configured checkpoint; its path is relative to this repository."""
+    directory = Path(os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint)))
+    return [str(path) for pattern in patterns for path in sorted(directory.glob(pattern)) or [directory / pattern]]
+
+
+def settings(*keys):
+    """A params function: the canonical JSON of these keys, where `{dataset}` stands for the wildcard."""
+    return lambda wildcards: STUDY.subset(*(key.format(**dict(wildcards.items())) for key in keys))
+
+
+def number_of_samples(wildcards):
+    return getattr(STUDY.samples, wildcards.split)
+
+
+def controller_code(wildcards):
+    return code("evaluate.py", CONTROLLERS[wildcards.controller].module)
+
+
+def controller_inputs(wildcards):
+    return [f"results/{path}" for path in CONTROLLERS[wildcards.controller].inputs]
+
+
+def training_code(wildcards):
+    return code("train_controller.py", CONTROLLERS[wildcards.controller].module)
+
+
+def check_targets():
+    """A requested cell that the configuration does not have is one sentence, not a missing rule."""
+    known = {"dataset": list(STUDY.datasets), "controller": STUDY.controllers, "budget": STUDY.budgets}
+    patterns = [
+        r"results/eval/(?P<dataset>[^/]+)/(?P<controller>[^/]+)/(?P<budget>[^/]+)\.(json|parquet)",
+        r"results/data/(?P<dataset>[^/]+)/\w+\.parquet",
+        r"results/core_exp/(?P<dataset>[^/.]+)(\.reference\.json|\.parquet)",
+        r"results/features/(?P<dataset>[^/]+)\.safetensors",
+        r"results/controllers/(?P<controller>[^/]+)/[^/]+",
+    ]
+    for target in workflow.dag_settings.targets:
+        for found in filter(None, (re.fullmatch(pattern, target) for pattern in patterns)):
+            for kind, name in found.groupdict().items():
+                if name not in known[kind]:
+                    close = get_close_matches(name, known[kind], n=1)
+                    hint = f" (did you mean '{close[0]}'?)" if close else ""
+                    sys.exit(
+                        f"error: {target}: {kind} '{name}' is not in the configuration{hint}; "
+                        f"it has {', '.join(known[kind])}."
+                    )
+
+
+check_targets()

@@ -1,0 +1,16 @@
+rule prepare_data:
+    input:
+        code=code("prepare_data.py"),
+    output:
+        "results/data/{dataset}/{split}.parquet",
+    log:
+        "logs/prepare_data/{dataset}/{split}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=settings("seed", "datasets.{dataset}"),
+        num_samples=number_of_samples,
+    shell:
+        "python {input.code[0]} --dataset {wildcards.dataset} --split {wildcards.split}"
+        " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
+        " 2>&1 | tee {log}"

@@ -1,0 +1,115 @@
+rule pareto:
+    input:
+        code=code("plot.py"),
+        summary="results/summary.parquet",
+        core_exp=PROFILES,
+    output:
+        pdf="results/plots/pareto.pdf",
+        png=report("results/plots/pareto.png", caption="../workflow/report/pareto.rst", category="Results"),
+    log:
+        "logs/plots/pareto.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} pareto --summary {input.summary} --core-exp {input.core_exp} --output {output.pdf}"
+        " 2>&1 | tee {log}"
+
+
+rule knob_distribution:
+    input:
+        code=code("plot.py"),
+        summary="results/summary.parquet",
+        core_exp=PROFILES,
+    output:
+        pdf="results/plots/knob_distribution.pdf",
+        png=report(
+            "results/plots/knob_distribution.png",
+            caption="../workflow/report/knob_distribution.rst",
+            category="Controllers",
+        ),
+    log:
+        "logs/plots/knob_distribution.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
+        " --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule violations:
+    input:
+        code=code("plot.py"),
+        summary="results/summary.parquet",
+    output:
+        pdf="results/plots/violations.pdf",
+        png=report("results/plots/violations.png", caption="../workflow/report/violations.rst", category="Results"),
+    log:
+        "logs/plots/violations.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule overhead:
+    input:
+        code=code("plot.py"),
+        summary="results/summary.parquet",
+    output:
+        pdf="results/plots/overhead.pdf",
+        png=report("results/plots/overhead.png", caption="../workflow/report/overhead.rst", category="Controllers"),
+    log:
+        "logs/plots/overhead.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule training_curves:
+    input:
+        code=code("plot.py"),
+        training=expand("results/controllers/{controller}/training.parquet", controller=TRAINED),
+    output:
+        pdf="results/plots/training_curves.pdf",
+        png=report(
+            "results/plots/training_curves.png",
+            caption="../workflow/report/training_curves.rst",
+            category="Controllers",
+        ),
+    log:
+        "logs/plots/training_curves.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule stage_times:
+    input:
+        code=code("plot.py"),
+        core_exp=PROFILES,
+    output:
+        pdf="results/plots/stage_times.pdf",
+        png=report("results/plots/stage_times.png", caption="../workflow/report/stage_times.rst", category="Knobs"),
+    log:
+        "logs/plots/stage_times.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule block_importance:
+    input:
+        code=code("plot.py"),
+        scores="results/importance/scores.json",
+    output:
+        pdf="results/plots/importance.pdf",
+        png=report("results/plots/importance.png", caption="../workflow/report/importance.rst", category="Knobs"),
+    log:
+        "logs/plots/importance.log",
+    conda:
+        "../envs/study.yaml"
+    shell:
+        "python {input.code[0]} importance --scores {input.scores} --output {output.pdf} 2>&1 | tee {log}"

@@ -1,0 +1,62 @@
+"""Which source files of the package a script runs: found from its import statements, without running anything.
+
+Snakemake compares these files by checksum, so editing one reruns exactly the jobs whose script imports it.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = "adamolmo"
+
+
+def code_files(script: str | Path, source: str | Path) -> list[Path]:
+    """The script and all files below `source` (the directory that holds the package) that it imports, also indirectly.
+
+    Imports inside functions count; imports for type checkers alone do not. An import of `a.b.c` runs `a` and `a.b` too.
+    """
+    source, script = Path(source), Path(script)
+    found: dict[Path, None] = {script: None}
+    waiting = [script]
+    while waiting:
+        for module in _imported(waiting.pop(), source):
+            for path in _files(module, source):
+                if path not in found:
+                    found[path] = None
+                    waiting.append(path)
+    return [script, *sorted(path for path in found if path != script)]
+
+
+def _imported(path: Path, source: Path) -> Iterator[str]:
+    """Dotted names that the file imports from the package; `from a import b` gives `a.b`, whatever `b` is."""
+    for node in _walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join([*_parents(path, source, node.level), *filter(None, [node.module])])
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == PACKAGE)
+
+
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if not (isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")):
+            yield node
+            yield from _walk(node)
+
+
+def _parents(path: Path, source: Path, level: int) -> list[str]:
+    """The package that a relative import of `level` dots starts from."""
+    return list(path.relative_to(source).parts[:-level]) if level else []
+
+
+def _files(module: str, source: Path) -> Iterator[Path]:
+    """Files that importing `module` runs: every parent package and the module; a name inside a module gives none."""
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        path = source.joinpath(*parts[:end])
+        for candidate in (path / "__init__.py", path.with_suffix(".py")):
+            if candidate.is_file():
+                yield candidate

@@ -1,0 +1,29 @@
+"""One fixed configuration for every request and budget."""
+
+from adamolmo.controllers.base import Controller, ControllerContext, Stage1Inputs
+from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobConfig
+
+PREFIX = "static-"
+
+
+class StaticController(Controller):
+    def __init__(self, name: str, config: KnobConfig):
+        self.name = name
+        self.config = config
+
+    def predict_stage1(self, inputs: Stage1Inputs) -> str:
+        return self.config.tier
+
+    def predict_stage2(self, budget_ms: float, tier: str, budget_state: None) -> tuple[int, int]:
+        return self.config.top_k, self.config.num_active_blocks
+
+
+def load(name: str, context: ControllerContext) -> StaticController:
+    """`static-full` or `static-<config>`. Raises AdaMolmoError for a configuration outside the grid."""
+    grid = context.study.grid
+    written = name.removeprefix(PREFIX)
+    config = grid.full if written == "full" else KnobConfig.parse(written)
+    if config not in grid.configs:
+        raise AdaMolmoError(f"controller '{name}': {config} is not in the study's grid; expected values of {grid}.")
+    return StaticController(name, config)

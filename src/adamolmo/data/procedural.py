@@ -1,0 +1,343 @@
+"""Three procedural question-answering datasets, in the schema and spirit of text_vqa, okvqa and coco_2014_vqa.
+
+A scene is a noisy 192 x 192 px canvas. The three datasets differ in what is drawn and asked:
+
+* text_vqa: one to three coloured signs carry a number of one to three digits, 9 to 46 px high. Asked: the number, its
+  first or last digit, the sum of its digits. Small digits can only be read from high-resolution crops.
+* okvqa: objects, each a shape in a colour. Asked: facts that the picture does not show. A fixed random knowledge base
+  gives every (shape, colour) a value for each of `RELATIONS` and two kinds of friend, so questions need one fact
+  ("what is the food of the star ?") or two ("what is the food of the friend of the star ?").
+* coco_2014_vqa: three to eight objects. Asked: counts, colours, existence, neighbours.
+
+Everything is a function of (dataset, split, index): splits are disjoint streams of scenes, not slices of one file.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+CANVAS_PX = 192
+COLOURS = {
+    "red": (214, 40, 40),
+    "orange": (245, 135, 20),
+    "yellow": (245, 222, 40),
+    "green": (40, 150, 60),
+    "blue": (35, 75, 210),
+    "purple": (135, 50, 170),
+    "white": (245, 245, 245),
+    "black": (20, 20, 20),
+}
+SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart", "moon", "arrow", "bar", "house")
+RELATIONS = {
+    "food": "rice bread apple cheese soup fish honey bean corn grape nut plum".split(),
+    "home": "cave forest river desert island tower barn tent castle lake hill ship".split(),
+    "job": "baker farmer doctor pilot singer tailor guard painter miner judge nurse cook".split(),
+    "drink": "tea milk juice water cider cocoa broth soda mead nectar coffee syrup".split(),
+    "month": "january february march april may june july august september october november december".split(),
+    "metal": "iron gold silver copper tin lead zinc brass steel bronze nickel chrome".split(),
+    "animal": "cat dog horse cow goat sheep bear wolf fox owl crow seal".split(),
+    "sport": "golf tennis chess rowing boxing polo judo skiing diving archery cricket rugby".split(),
+    "tool": "hammer saw drill axe knife rope shovel needle brush ladder wrench pliers".split(),
+    "plant": "rose lily oak pine fern moss cactus tulip ivy daisy maple willow".split(),
+    "music": "jazz rock opera folk blues disco swing waltz tango polka samba march".split(),
+    "gem": "ruby opal jade pearl topaz amber garnet onyx quartz agate beryl coral".split(),
+}
+FRIENDS = ("friend", "rival")
+# The knowledge base is part of the datasets' definition: it never depends on the study's seed.
+_KNOWLEDGE_SEED = 20240924
+_FONT_FILES = ("DejaVuSans-Bold.ttf", "DejaVuSans.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSerif-Bold.ttf")
+
+
+@dataclass(frozen=True)
+class Question:
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Something drawn: its box in px (left, top, right, bottom) and what it is."""
+
+    box: tuple[float, float, float, float]
+    label: str
+    colour: str
+
+
+@dataclass
+class Scene:
+    """An image with everything that can be asked about it.
+
+    Attributes:
+        image: RGB.
+        questions: all questions, shuffled.
+        parts: objects, signs and digits with their boxes, for the pretraining of the vision tower.
+    """
+
+    image: Image.Image
+    questions: list[Question] = field(default_factory=list)
+    parts: list[Placed] = field(default_factory=list)
+
+
+Entity = tuple[str, str]  # (shape, colour)
+
+
+@cache
+def knowledge() -> tuple[dict[tuple[Entity, str], str], dict[tuple[Entity, str], Entity]]:
+    """The fixed random knowledge base: facts (entity, relation) -> word and friends (entity, kind) -> entity."""
+    rng = np.random.default_rng(_KNOWLEDGE_SEED)
+    entities = [(shape, colour) for shape in SHAPES for colour in COLOURS]
+    facts = {(e, relation): str(rng.choice(words)) for e in entities for relation, words in RELATIONS.items()}
+    friends = {(e, kind): entities[rng.integers(len(entities))] for e in entities for kind in FRIENDS}
+    return facts, friends
+
+
+def entity_questions(entity: Entity, name: str) -> list[Question]:
+    """Every knowledge question about an entity, which the question calls `name`."""
+    facts, friends = knowledge()
+    one_fact = [Question(f"what is the {r} of the {name} ?", facts[entity, r]) for r in RELATIONS]
+    two_facts = [
+        Question(f"what is the {r} of the {kind} of the {name} ?", facts[friends[entity, kind], r])
+        for r in RELATIONS
+        for kind in FRIENDS
+    ]
+    return one_fact + two_facts
+
+
+def scene(dataset: str, split: str, index: int) -> Scene:
+    """The `index`-th scene of a split; the same on every machine with the same versions of NumPy and Pillow."""
+    digest = hashlib.sha256(f"{dataset}/{split}/{index}".encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    result = GENERATORS[dataset](rng)
+    result.image = _add_noise(result.image, rng)
+    rng.shuffle(result.questions)
+    return result
+
+
+def scenes(dataset: str, split: str) -> Iterator[Scene]:
+    index = 0
+    while True:
+        yield scene(dataset, split, index)
+        index += 1
+
+
+def text_scene(rng: np.random.Generator) -> Scene:
+    """One to three signs of different colours."""
+    result = Scene(_background(rng))
+    draw = ImageDraw.Draw(result.image)
+    boxes: list[tuple[float, ...]] = []
+    for colour in rng.permutation(list(COLOURS))[: rng.integers(1, 4)]:
+        number = str(rng.integers(10 ** (digits := int(rng.integers(1, 4))))).zfill(digits)
+        height = float(np.exp(rng.uniform(np.log(9), np.log(46))))
+        box = _free_box(rng, boxes, width=height * (0.72 * digits + 0.6), height=height * 1.5)
+        if box is None:
+            continue
+        boxes.append(box)
+        draw.rounded_rectangle(box, radius=height * 0.2, fill=COLOURS[colour])
+        result.parts.append(Placed(box, "sign", str(colour)))
+        result.parts += _draw_number(draw, rng, box, number, height, str(colour))
+        result.questions += _sign_questions(number, str(colour))
+    return result
+
+
+def _sign_questions(number: str, colour: str) -> list[Question]:
+    questions = [Question(f"what number is on the {colour} sign ?", number)] * 2
+    if len(number) > 1:
+        questions += [
+            Question(f"what is the first digit on the {colour} sign ?", number[0]),
+            Question(f"what is the last digit on the {colour} sign ?", number[-1]),
+            Question(f"what is the sum of the digits on the {colour} sign ?", str(sum(map(int, number)))),
+        ]
+    return questions
+
+
+def _draw_number(draw, rng, box, number: str, height: float, colour: str) -> list[Placed]:
+    font = _font(str(rng.choice(_FONT_FILES)), round(height / 0.73))
+    ink = "black" if colour in ("white", "yellow", "orange") else "white"
+    x, middle = box[0] + height * 0.3, (box[1] + box[3]) / 2
+    digits = []
+    for digit in number:
+        draw.text((x + height * 0.36, middle), digit, font=font, fill=COLOURS[ink], anchor="mm")
+        digits.append(Placed((x, middle - height / 2, x + height * 0.72, middle + height / 2), digit, colour))
+        x += height * 0.72
+    return digits
+
+
+def knowledge_scene(rng: np.random.Generator) -> Scene:
+    """One to three objects of different shapes, asked about by shape."""
+    result = Scene(_background(rng))
+    _place_objects(result, rng, rng.permutation(SHAPES)[: rng.integers(1, 4)], smallest_px=16, largest_px=64)
+    for part in result.parts:
+        asked = entity_questions((part.label, part.colour), part.label)
+        result.questions += [asked[i] for i in rng.permutation(len(asked))[:6]]
+    return result
+
+
+def objects_scene(rng: np.random.Generator) -> Scene:
+    """Three to eight objects; shapes and colours may repeat."""
+    result = Scene(_background(rng))
+    palette = rng.permutation(SHAPES)[: rng.integers(2, 6)]
+    _place_objects(result, rng, rng.choice(palette, size=rng.integers(3, 9)), smallest_px=14, largest_px=48)
+    result.questions = (
+        _count_questions(result, rng)
+        + _colour_questions(result)
+        + _existence_questions(result, rng)
+        + _neighbour_questions(result)
+    )
+    return result
+
+
+def _count_questions(result: Scene, rng) -> list[Question]:
+    shapes, colours = [p.label for p in result.parts], [p.colour for p in result.parts]
+    asked = sorted(set(shapes)) + [str(rng.choice(SHAPES))]
+    by_shape = [Question(f"how many {shape} are there ?", str(shapes.count(shape))) for shape in asked]
+    by_colour = [Question(f"how many {c} objects are there ?", str(colours.count(c))) for c in sorted(set(colours))]
+    return by_shape + by_colour + [Question("how many objects are there ?", str(len(shapes)))]
+
+
+def _colour_questions(result: Scene) -> list[Question]:
+    shapes = [p.label for p in result.parts]
+    unique = [p for p in result.parts if shapes.count(p.label) == 1]
+    return [Question(f"what color is the {p.label} ?", p.colour) for p in unique] * 2
+
+
+def _existence_questions(result: Scene, rng) -> list[Question]:
+    present = sorted({(p.colour, p.label) for p in result.parts})
+    absent = [(str(rng.choice(list(COLOURS))), shape) for _, shape in present]
+    return [
+        Question(f"is there a {colour} {shape} ?", "yes" if (colour, shape) in present else "no")
+        for colour, shape in present[:2] + absent[:3]
+    ]
+
+
+def _neighbour_questions(result: Scene) -> list[Question]:
+    """Nearest object to a unique shape: the answer is a shape."""
+    shapes = [p.label for p in result.parts]
+    questions = []
+    for part in result.parts:
+        if shapes.count(part.label) > 1:
+            continue
+        distances = sorted((_distance(part, other), other.label) for other in result.parts if other is not part)
+        if len(distances) == 1 or distances[0][0] < 0.8 * distances[1][0]:
+            questions.append(Question(f"what is next to the {part.label} ?", distances[0][1]))
+    return questions
+
+
+def _distance(a: Placed, b: Placed) -> float:
+    ax, ay, bx, by = (sum(box[i::2]) / 2 for box in (a.box, b.box) for i in (0, 1))
+    return float(np.hypot(ax - bx, ay - by))
+
+
+GENERATORS: dict[str, Callable[[np.random.Generator], Scene]] = {
+    "text_vqa": text_scene,
+    "okvqa": knowledge_scene,
+    "coco_2014_vqa": objects_scene,
+}
+
+
+def _place_objects(result: Scene, rng, shapes, smallest_px: float, largest_px: float) -> None:
+    draw = ImageDraw.Draw(result.image)
+    for shape in shapes:
+        size = float(np.exp(rng.uniform(np.log(smallest_px), np.log(largest_px))))
+        box = _free_box(rng, [p.box for p in result.parts], size, size)
+        if box is None:
+            continue
+        colour = str(rng.choice(list(COLOURS)))
+        _SHAPE_DRAWERS[str(shape)](draw, box, COLOURS[colour])
+        result.parts.append(Placed(box, str(shape), colour))
+
+
+def _free_box(rng, taken, width: float, height: float, margin: float = 3) -> tuple[float, float, float, float] | None:
+    """A random box that overlaps none of `taken`, or None when no place was found."""
+    if max(width, height) > CANVAS_PX - 2 * margin:
+        return None
+    for _ in range(60):
+        left = rng.uniform(margin, CANVAS_PX - margin - width)
+        top = rng.uniform(margin, CANVAS_PX - margin - height)
+        if all(
+            left > r + margin or left + width < x - margin or top > b + margin or top + height < y - margin
+            for x, y, r, b in taken
+        ):
+            return (left, top, left + width, top + height)
+    return None
+
+
+def _background(rng) -> Image.Image:
+    """A soft gradient between four muted colours, one per corner."""
+    base = rng.uniform(95, 175, size=3)
+    corners = (base + rng.uniform(-25, 25, size=(2, 2, 3))).astype(np.uint8)
+    return Image.fromarray(corners).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BILINEAR)
+
+
+def _add_noise(image: Image.Image, rng) -> Image.Image:
+    noise = rng.standard_normal((CANVAS_PX, CANVAS_PX, 1), dtype=np.float32) * np.float32(rng.uniform(2, 12))
+    return Image.fromarray((np.asarray(image, dtype=np.float32) + noise).clip(0, 255).astype(np.uint8))
+
+
+@cache
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+    """DejaVu comes with matplotlib, so every machine draws with the same font files."""
+    package = Path(importlib.util.find_spec("matplotlib").origin).parent
+    return ImageFont.truetype(str(package / "mpl-data" / "fonts" / "ttf" / name), size)
+
+
+def _polygon(*points: tuple[float, float]) -> Callable:
+    """Drawer of a polygon given in the unit square."""
+
+    def draw_polygon(draw, box, colour) -> None:
+        left, top, right, bottom = box
+        draw.polygon([(left + x * (right - left), top + y * (bottom - top)) for x, y in points], fill=colour)
+
+    return draw_polygon
+
+
+def _draw_circle(draw, box, colour) -> None:
+    draw.ellipse(box, fill=colour)
+
+
+def _draw_ring(draw, box, colour) -> None:
+    draw.ellipse(box, outline=colour, width=max(2, round((box[2] - box[0]) * 0.22)))
+
+
+def _draw_moon(draw, box, colour) -> None:
+    angles = np.linspace(0.25 * np.pi, 1.75 * np.pi, 24)
+    outer = [(0.5 + 0.5 * np.cos(a), 0.5 + 0.5 * np.sin(a)) for a in angles]
+    inner = [(0.72 + 0.36 * np.cos(a), 0.5 + 0.36 * np.sin(a)) for a in angles[::-1]]
+    _polygon(*outer, *inner)(draw, box, colour)
+
+
+def _draw_heart(draw, box, colour) -> None:
+    t = np.linspace(0, 2 * np.pi, 32)
+    x = 0.5 + 0.5 * np.sin(t) ** 3
+    y = 0.44 - (13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)) / 30
+    _polygon(*zip(x, y, strict=True))(draw, box, colour)
+
+
+def _star_points() -> list[tuple[float, float]]:
+    angles = np.arange(10) * np.pi / 5 - np.pi / 2
+    radii = np.where(np.arange(10) % 2 == 0, 0.52, 0.21)
+    return [(0.5 + r * np.cos(a), 0.52 + r * np.sin(a)) for r, a in zip(radii, angles, strict=True)]
+
+
+_SHAPE_DRAWERS = {
+    "circle": _draw_circle,
+    "ring": _draw_ring,
+    "moon": _draw_moon,
+    "heart": _draw_heart,
+    "square": _polygon((0.06, 0.06), (0.94, 0.06), (0.94, 0.94), (0.06, 0.94)),
+    "triangle": _polygon((0.5, 0.02), (1, 0.95), (0, 0.95)),
+    "diamond": _polygon((0.5, 0), (0.95, 0.5), (0.5, 1), (0.05, 0.5)),
+    "star": _polygon(*_star_points()),
+    "cross": _polygon(
+        *[(0.34, 0), (0.66, 0), (0.66, 0.34), (1, 0.34), (1, 0.66), (0.66, 0.66)],
+        *[(0.66, 1), (0.34, 1), (0.34, 0.66), (0, 0.66), (0, 0.34), (0.34, 0.34)],
+    ),
+    "arrow": _polygon((0, 0.32), (0.5, 0.32), (0.5, 0.05), (1, 0.5), (0.5, 0.95), (0.5, 0.68), (0, 0.68)),
+    "bar": _polygon((0, 0.34), (1, 0.34), (1, 0.66), (0, 0.66)),
+    "house": _polygon((0.5, 0), (1, 0.45), (0.85, 0.45), (0.85, 1), (0.15, 1), (0.15, 0.45), (0, 0.45)),
+}

@@ -1,0 +1,77 @@
+"""Samples as the study's passes read them: an image, a question, the answers that count as right."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from adamolmo.errors import AdaMolmoError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one image.
+
+    Attributes:
+        image_id: samples with the same image are not independent of each other.
+        image: the encoded file, PNG or any format that Pillow reads.
+        answers: the reference answers.
+    """
+
+    sample_id: str
+    image_id: str
+    image: bytes
+    question: str
+    answers: tuple[str, ...]
+
+    def open_image(self) -> Image.Image:
+        """The decoded image. Raises AdaMolmoError when the bytes are not a readable image."""
+        try:
+            image = Image.open(io.BytesIO(self.image))
+            image.load()
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise AdaMolmoError(f"sample '{self.sample_id}': its image cannot be read ({error}).") from error
+        return image
+
+
+@dataclass(frozen=True)
+class FailedSample:
+    """A sample that could not be used, and why in one sentence."""
+
+    sample_id: str
+    reason: str
+
+
+def samples_from_table(table: "DataFrame") -> list[Sample]:
+    """The samples of a prepared split, one row each."""
+    return [
+        Sample(str(row.sample_id), str(row.image_id), row.image, row.question, tuple(row.answers))
+        for row in table.itertuples(index=False)
+    ]
+
+
+def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[list[Sample], list[FailedSample]]:
+    """The samples whose image can be read, and the others.
+
+    Raises:
+        AdaMolmoError: more than `max_failed_fraction` of the samples failed, or there is none at all.
+    """
+    usable, failed = [], []
+    for sample in samples:
+        try:
+            sample.open_image()
+            usable.append(sample)
+        except AdaMolmoError as error:
+            failed.append(FailedSample(sample.sample_id, str(error)))
+    if not usable or len(failed) > max_failed_fraction * len(samples):
+        example = f", for example {failed[0].reason}" if failed else "."
+        raise AdaMolmoError(
+            f"{len(failed)} of {len(samples)} samples are unreadable, expected at most "
+            f"{100 * max_failed_fraction:g} %{example}"
+        )
+    return usable, failed

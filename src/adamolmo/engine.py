@@ -1,0 +1,231 @@
+"""One request: image, question and budget in; answer, chosen knobs and stage times out.
+
+Evaluation, the timed pass of the profile, lmms-eval and the command line all answer through `Engine.answer`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from adamolmo.controllers.base import Controller, Stage1Inputs
+from adamolmo.errors import AdaMolmoError
+from adamolmo.importance import load_ranking
+from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
+from adamolmo.latency import Clock, StageTimes
+from adamolmo.model.checkpoint import load_model
+from adamolmo.model.cost import Cost, CostModel
+from adamolmo.model.inputs import ModelInputs, build_inputs
+from adamolmo.model.molmoe import MolmoE, continue_greedily
+from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, select_tiling
+from adamolmo.model.tokenizer import Tokenizer, format_prompt
+
+# What the modelled clock books for one decision: a table is read, or two small networks run.
+_TABLE_DECISION = Cost(launches=1)
+_NETWORK_DECISION = Cost(launches=20)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answered request.
+
+    Attributes:
+        stages: the latency is `stages.total_ms`.
+        num_crops: image crops encoded, the overview included.
+        input_tokens: length of the prompt with the image's tokens.
+        output_tokens: length of the answer without the end token.
+        flops: of all stages, without the controller's.
+        memory_bytes: peak memory; measured on a GPU, estimated on the CPU.
+    """
+
+    answer: str
+    config: KnobConfig
+    stages: StageTimes
+    num_crops: int
+    input_tokens: int
+    output_tokens: int
+    flops: float
+    memory_bytes: int
+
+    @property
+    def preprocess_ms(self) -> float:
+        return self.stages.preprocess_ms
+
+
+class Engine:
+    """A model with everything that is needed to answer requests one at a time.
+
+    Args:
+        ranking: which blocks stay active at each count.
+        tiers: crops of each vision tier, by name, cheapest first.
+        clock: what a millisecond is.
+    """
+
+    def __init__(
+        self,
+        model: MolmoE,
+        tokenizer: Tokenizer,
+        ranking: BlockRanking,
+        tiers: Mapping[str, CropRange],
+        clock: Clock,
+        max_new_tokens: int,
+    ):
+        self.model = model
+        self.tokenizer = tokenizer
+        self.ranking = ranking
+        self.tiers = dict(tiers)
+        self.clock = clock
+        self.max_new_tokens = max_new_tokens
+        config, weight = model.config, model.lm_head.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        self.preprocess_config = PreprocessConfig(
+            crop_size=config.vision.image_size,
+            patch_size=config.vision.patch_size,
+            overlap_margins=config.overlap_margins,
+            pooling=config.pooling,
+        )
+        self.costs = CostModel(config, weight.element_size())
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: Path,
+        importance_path: Path | None,
+        *,
+        tiers: Mapping[str, CropRange],
+        clock: Clock,
+        max_new_tokens: int,
+        fixed_prefix_layers: int = 3,
+        dtype: torch.dtype = torch.float32,
+        device: str = "cpu",
+    ) -> "Engine":
+        """The engine of a prepared model directory (with `manifest.json` beside the checkpoint).
+
+        Without importance scores (None) only the full number of blocks can run.
+        Raises AdaMolmoError when a file is missing, unusable, or the scores belong to another model.
+        """
+        model = load_model(model_dir, fixed_prefix_layers, dtype, device)
+        num_blocks = model.config.num_layers
+        ranking = BlockRanking(num_blocks, ())
+        if importance_path is not None:
+            ranking = load_ranking(importance_path, model_checksum(model_dir), num_blocks)
+        return cls(model, Tokenizer.load(model_dir), ranking, tiers, clock, max_new_tokens)
+
+    @property
+    def full(self) -> KnobConfig:
+        """The reference configuration: last tier, the model's own top_k, all blocks."""
+        return KnobConfig(list(self.tiers)[-1], self.model.config.top_k, self.model.config.num_layers)
+
+    def crop_range(self, tier: str) -> CropRange:
+        if tier not in self.tiers:
+            raise AdaMolmoError(f"tier is '{tier}'; expected one of {', '.join(self.tiers)}.")
+        return self.tiers[tier]
+
+    def question_ids(self, question: str, style: str | None) -> list[int]:
+        return self.tokenizer.encode(format_prompt(question, style))
+
+    def prepare(self, image: Image.Image | np.ndarray, question: str, style: str | None, tier: str) -> ModelInputs:
+        """The model's inputs for one request, batch 1, still on the host."""
+        crop_range = self.crop_range(tier)
+        crops = preprocess(image, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
+        question_ids = self.question_ids(question, style)
+        return build_inputs(question_ids, crops, self.preprocess_config, self.tokenizer.specials)
+
+    def prompt_length(self, image: Image.Image, question: str, style: str | None, tier: str) -> int:
+        """Tokens of the prompt of `prepare`, from the image's size alone."""
+        crop_range = self.crop_range(tier)
+        tiling = select_tiling(
+            image.height, image.width, crop_range.min_crops, crop_range.max_crops, self.preprocess_config
+        )
+        return 1 + num_image_tokens(tiling, self.preprocess_config) + len(self.question_ids(question, style))
+
+    def decode_answer(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(tokens).strip()
+
+    @torch.inference_mode()
+    def answer(
+        self,
+        image: Image.Image | np.ndarray,
+        question: str,
+        style: str | None,
+        controller: Controller,
+        budget_ms: float,
+    ) -> Response:
+        """Answers one request with the knobs that the controller chooses on the way.
+
+        Args:
+            image: PIL image, or uint8 [height, width, 3].
+            style: the prompt's style, for example "text_vqa"; None for none.
+
+        Raises AdaMolmoError when the controller chooses a tier or a number of blocks that does not exist.
+        """
+        model, costs = self.model, self.costs
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        timer = self.clock.start()
+        tier = controller.predict_stage1(Stage1Inputs(budget_ms))
+        budget_token = controller.budget_token(budget_ms)
+        decision = _TABLE_DECISION if budget_token is None else _NETWORK_DECISION
+        timer.mark("controller", decision)
+
+        inputs = self.prepare(image, question, style, tier)
+        num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
+        timer.mark("preprocess", Cost())
+
+        pixels, masks = (x.to(self.device, self.dtype) for x in (inputs.pixels, inputs.masks))
+        features = model.vision_backbone(pixels, masks)
+        vision = costs.vision(num_crops)
+        timer.mark("vision", vision)
+
+        prompt = model.embed(inputs.input_ids.to(self.device), features, inputs.image_input_idx.to(self.device))
+        prefix_tokens = input_tokens + (budget_token is not None)
+        cache = model.new_cache(1, max(prefix_tokens, input_tokens + self.max_new_tokens))
+        prefix = model.run_prefix(prompt, cache=cache, budget_token=budget_token)
+        prefill = costs.prefix(prefix_tokens)
+        timer.mark("prefill", prefill)
+
+        top_k, num_active_blocks = controller.predict_stage2(budget_ms, tier, prefix.budget_state)
+        config = KnobConfig(tier, top_k, num_active_blocks)
+        knobs = self.ranking.decoder_knobs(config)
+        timer.mark("controller", decision)
+
+        first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+        adaptive = costs.adaptive(input_tokens, knobs)
+        timer.mark("prefill", adaptive)
+
+        (tokens,) = continue_greedily(model, first, prefix, knobs, cache, self.max_new_tokens, self.tokenizer.eos_id)
+        decode = costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
+        timer.mark("decode", decode)
+
+        return Response(
+            answer=self.decode_answer(tokens),
+            config=config,
+            stages=timer.finish(),
+            num_crops=num_crops,
+            input_tokens=input_tokens,
+            output_tokens=len(tokens),
+            flops=(vision + prefill + adaptive + decode).flops,
+            memory_bytes=self.memory_bytes(num_crops, input_tokens, knobs),
+        )
+
+    def decode_steps(self, output_tokens: int) -> int:
+        """Forward passes after the prompt's: the prompt gives the first token, the end token takes a pass as well."""
+        return min(output_tokens, self.max_new_tokens - 1)
+
+    def memory_bytes(self, num_crops: int, input_tokens: int, knobs: DecoderKnobs) -> int:
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_allocated()
+        return self.costs.memory_bytes(num_crops, input_tokens, self.max_new_tokens, knobs.top_k)
+
+
+def model_checksum(model_dir: Path) -> str:
+    """Checksum of a prepared model directory. Raises AdaMolmoError when it has no usable `manifest.json`."""
+    path = Path(model_dir) / "manifest.json"
+    try:
+        return json.loads(path.read_text())["checksum"]
+    except (OSError, ValueError, KeyError) as error:
+        raise AdaMolmoError(f"{path}: no model checksum can be read ({error}); prepare the model first.") from error

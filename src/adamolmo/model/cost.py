@@ -1,0 +1,131 @@
+"""Analytic cost of a request's stages: floating point operations, memory traffic and kernel launches.
+
+FLOPs count what matrix products and attention do, two per multiply-add and the causal half of attention not spared, as
+torch.utils.flop_counter does. Bytes and launches are estimates: every weight that a stage touches is read once, and the
+launches per block are those of this implementation, counted once by hand.
+"""
+
+from dataclasses import dataclass
+
+from adamolmo.knobs import DecoderKnobs
+from adamolmo.model.config import MolmoEConfig
+
+_VISION_LAUNCHES = 40
+_VISION_BLOCK_LAUNCHES = 19
+_DECODER_LAUNCHES = 8
+_ATTENTION_LAUNCHES = 32
+_ROUTER_LAUNCHES = 7
+_GROUPED_LAUNCHES = 14
+_SINGLE_EXPERT_LAUNCHES = 7
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage does; costs add up."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    launches: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.flops + other.flops, self.bytes + other.bytes, self.launches + other.launches)
+
+
+class CostModel:
+    """Costs of a model's stages at batch 1.
+
+    Args:
+        config: sizes of the model.
+        element_bytes: bytes of one weight and of one activation.
+    """
+
+    def __init__(self, config: MolmoEConfig, element_bytes: int = 4):
+        self.config = config
+        self.element_bytes = element_bytes
+
+    def vision(self, num_crops: int) -> Cost:
+        """Crops (the overview counts as one) through the vision tower, pooling and projector."""
+        config, vision = self.config, self.config.vision
+        width, inner = vision.width, vision.num_heads * vision.head_dim
+        positions, patches = vision.num_positions, vision.num_positions - 1
+        block = 8 * positions * width * inner + 4 * positions**2 * inner + 4 * positions * width * vision.mlp_dim
+        tokens, window = config.tokens_per_crop, config.pooling[0] * config.pooling[1]
+        feature_dim = len(config.vit_layers) * width
+        pooling = 2 * tokens * (feature_dim * inner * (1 + 2 * window) + 2 * window * inner + inner**2)
+        projector = 2 * tokens * width * (2 * width + config.d_model)
+        embedding = 2 * patches * vision.patch_size**2 * 3 * width
+        flops = num_crops * (embedding + vision.num_layers * block + pooling + projector)
+        traffic = num_crops * positions * vision.num_layers * (8 * width + 2 * vision.mlp_dim)
+        launches = _VISION_LAUNCHES + vision.num_layers * _VISION_BLOCK_LAUNCHES
+        return self._cost(flops, self._vision_weights() + traffic, launches)
+
+    def prefix(self, num_tokens: int) -> Cost:
+        """A prompt (and its budget token, if it has one) through the blocks of the fixed prefix."""
+        return self._blocks(self.config.fixed_prefix_layers, num_tokens, num_tokens, self.config.top_k)
+
+    def adaptive(self, num_tokens: int, knobs: DecoderKnobs) -> Cost:
+        """A prompt through the active blocks behind the prefix and its last token through the head."""
+        return self._blocks(self._num_adaptive(knobs), num_tokens, num_tokens, knobs.top_k) + self._head()
+
+    def decode(self, prompt_tokens: int, steps: int, knobs: DecoderKnobs) -> Cost:
+        """`steps` forward passes of one token each, after a prompt of `prompt_tokens`."""
+        total = Cost()
+        for step in range(steps):
+            keys = prompt_tokens + step + 1
+            total += self._blocks(self.config.fixed_prefix_layers, 1, keys, self.config.top_k)
+            total += self._blocks(self._num_adaptive(knobs), 1, keys, knobs.top_k) + self._head()
+        return total
+
+    def memory_bytes(self, num_crops: int, num_tokens: int, max_new_tokens: int, top_k: int) -> int:
+        """Estimated peak memory of a request: all weights, the key-value cache and the larger stage's activations."""
+        config, vision = self.config, self.config.vision
+        cache = 2 * config.num_layers * config.d_model * (num_tokens + max_new_tokens)
+        tower = num_crops * vision.num_positions * ((vision.num_layers + 6) * vision.width + 2 * vision.mlp_dim)
+        decoder = num_tokens * (10 * config.d_model + top_k * (3 * config.expert_dim + 2 * config.d_model))
+        return (self.num_weights() + cache + max(tower, decoder)) * self.element_bytes
+
+    def num_weights(self) -> int:
+        config = self.config
+        block = self._attention_weights() + config.num_experts * self._expert_weights()
+        embeddings = (2 * config.embedding_size + config.additional_vocab_size) * config.d_model
+        return self._vision_weights() + config.num_layers * block + embeddings + config.d_model
+
+    def _blocks(self, num_blocks: int, tokens: int, keys: int, top_k: int) -> Cost:
+        config, d = self.config, self.config.d_model
+        flops = tokens * (8 * d * d + 4 * keys * d + 2 * d * config.num_experts + 6 * top_k * d * config.expert_dim)
+        experts_hit = config.num_experts * (1 - (1 - top_k / config.num_experts) ** tokens)
+        weights = self._attention_weights() + experts_hit * self._expert_weights()
+        traffic = 2 * keys * d + tokens * (10 * d + top_k * (3 * config.expert_dim + 2 * d))
+        dispatch = _GROUPED_LAUNCHES
+        if tokens == 1:  # experts one by one, their weighted sum is a product
+            dispatch = top_k * _SINGLE_EXPERT_LAUNCHES
+            flops += 2 * top_k * d
+        launches = _ATTENTION_LAUNCHES + _ROUTER_LAUNCHES + dispatch
+        return self._cost(num_blocks * flops, num_blocks * (weights + traffic), num_blocks * launches)
+
+    def _head(self) -> Cost:
+        weights = self.config.d_model * self.config.embedding_size
+        return self._cost(2 * weights, weights, _DECODER_LAUNCHES)
+
+    def _num_adaptive(self, knobs: DecoderKnobs) -> int:
+        return sum(block >= self.config.fixed_prefix_layers for block in knobs.blocks)
+
+    def _attention_weights(self) -> int:
+        """Attention, the four norms and the router of one block."""
+        config = self.config
+        return config.d_model * (4 * config.d_model + 4 + config.num_experts)
+
+    def _expert_weights(self) -> int:
+        return 3 * self.config.d_model * self.config.expert_dim
+
+    def _vision_weights(self) -> int:
+        config, vision = self.config, self.config.vision
+        width, inner = vision.width, vision.num_heads * vision.head_dim
+        block = 4 * width * inner + 3 * inner + width + 2 * width * vision.mlp_dim + vision.mlp_dim + width + 4 * width
+        tower = width * (1 + vision.num_positions + vision.patch_size**2 * 3 + 2) + vision.num_layers * block
+        feature_dim = len(config.vit_layers) * width
+        pooling = 3 * (feature_dim + 1) * inner + (inner + 1) * inner
+        return tower + 2 * feature_dim + pooling + width * (2 * width + config.d_model)
+
+    def _cost(self, flops: float, elements: float, launches: int) -> Cost:
+        return Cost(float(flops), float(elements) * self.element_bytes, launches)

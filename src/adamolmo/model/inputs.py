@@ -1,0 +1,71 @@
+"""What the model's forward pass reads: ids, crops and where the crops' features go; alone or as a batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids
+from adamolmo.model.tokenizer import SpecialTokens
+
+PADDING = -1
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """Padding is -1 everywhere; rows are padded on the right.
+
+    input_ids: int64 [batch, tokens] = BOS, image tokens, prompt.
+    attention_mask: int64 [batch, tokens], 1 = a real token.
+    pixels: float32 [batch, crops, patches, patch*patch*3].
+    masks: float32 [batch, crops, patches], see ImageCrops.
+    image_input_idx: int64 [batch, crops, tokens per crop], position in input_ids, negative = dropped.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    pixels: torch.Tensor
+    masks: torch.Tensor
+    image_input_idx: torch.Tensor
+
+
+def build_inputs(
+    question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens
+) -> ModelInputs:
+    """Inputs of one request, batch 1, from the prompt's ids and the image. Raises AdaMolmoError for an empty prompt."""
+    if not question_ids:
+        raise AdaMolmoError("the prompt has no tokens: expected a question")
+    input_ids = torch.tensor([[specials.eos, *image_token_ids(crops.tiling, config, specials), *question_ids]])
+    positions = crops.patch_positions
+    return ModelInputs(
+        input_ids=input_ids,
+        attention_mask=torch.ones_like(input_ids),
+        pixels=crops.pixels[None],
+        masks=crops.masks[None],
+        image_input_idx=torch.where(positions < 0, positions, positions + 1)[None],  # BOS comes first
+    )
+
+
+def collate(rows: Sequence[ModelInputs]) -> ModelInputs:
+    """One batch of several. Raises AdaMolmoError if there are none."""
+    if not rows:
+        raise AdaMolmoError("a batch has no rows: expected at least one")
+    return ModelInputs(
+        input_ids=_stack([row.input_ids for row in rows], PADDING),
+        attention_mask=_stack([row.attention_mask for row in rows], 0),
+        pixels=_stack([row.pixels for row in rows], PADDING),
+        masks=_stack([row.masks for row in rows], PADDING),
+        image_input_idx=_stack([row.image_input_idx for row in rows], PADDING),
+    )
+
+
+def _stack(tensors: list[torch.Tensor], padding: int) -> torch.Tensor:
+    """Concatenates on dimension 0 after padding dimension 1 to the longest."""
+    length = max(tensor.shape[1] for tensor in tensors)
+    batch = tensors[0].new_full((sum(map(len, tensors)), length, *tensors[0].shape[2:]), padding)
+    row = 0
+    for tensor in tensors:
+        batch[row : row + len(tensor), : tensor.shape[1]] = tensor
+        row += len(tensor)
+    return batch

@@ -1,0 +1,122 @@
+"""A tiny MolmoE with random weights, its vocabulary, and samples for it: shared by the tests of everything above it."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+
+from adamolmo.data.samples import Sample
+from adamolmo.engine import Engine
+from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
+from adamolmo.latency import ModelledClock
+from adamolmo.model.config import MolmoEConfig, VisionConfig
+from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.tokenizer import SPECIAL_NAMES, Tokenizer
+
+WORDS = "User: Assistant: tiny: what colour is the number of red blue green one two three ?".split()
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> MolmoEConfig:
+    """Crops of 24 px become 9 tokens, as in the embedded model; 7 blocks, 8 experts of which 4 are used."""
+    vision = VisionConfig(
+        image_size=(24, 24),
+        patch_size=4,
+        width=16,
+        num_layers=2,
+        num_heads=2,
+        head_dim=8,
+        mlp_dim=32,
+        num_positions=37,
+        norm_eps=1e-5,
+    )
+    return MolmoEConfig(
+        vision=vision,
+        d_model=16,
+        num_layers=7,
+        num_heads=2,
+        num_experts=8,
+        top_k=4,
+        expert_dim=12,
+        embedding_size=24,
+        additional_vocab_size=8,
+        rope_theta=10000.0,
+        norm_eps=1e-5,
+        max_positions=512,
+        vit_layers=(0, -1),
+        pooling=(2, 2),
+        overlap_margins=(2, 2),
+        fixed_prefix_layers=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config) -> MolmoE:
+    """Random weights, large enough that answers differ between samples and between knobs."""
+    torch.manual_seed(0)
+    model = MolmoE(tiny_config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(std=2.0 * parameter.shape[-1] ** -0.5)
+        model.transformer["wte"].embedding.normal_(std=2.0)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_file(tmp_path_factory):
+    """Ids 0..23 are words that the head can say (the end token among them), 24..29 only occur in the prompt."""
+    sayable = [SPECIAL_NAMES["eos"], *WORDS]
+    fillers = [f"word{i}" for i in range(24 - len(sayable))]
+    names = [*sayable, *fillers, *(SPECIAL_NAMES[f] for f in ("im_start", "im_end", "im_patch", "im_col", "image"))]
+    backend = Backend(WordLevel({name: i for i, name in enumerate(names)}, unk_token=fillers[0]))
+    backend.pre_tokenizer = WhitespaceSplit()
+    backend.add_special_tokens(list(SPECIAL_NAMES.values()))
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    backend.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tiny_tokenizer_file) -> Tokenizer:
+    return Tokenizer.load(tiny_tokenizer_file.parent)
+
+
+@pytest.fixture
+def tiny_engine(tiny_model, tiny_tokenizer) -> Engine:
+    """Tiers of 1 and 4 crops, blocks 5 and 3 removable, modelled clock."""
+    return Engine(
+        tiny_model,
+        tiny_tokenizer,
+        BlockRanking(7, (5, 3)),
+        {"low": CropRange(1, 1), "high": CropRange(1, 4)},
+        ModelledClock(),
+        max_new_tokens=4,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_grid() -> list[KnobConfig]:
+    return [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 3, 4) for b in (5, 6, 7)]
+
+
+@pytest.fixture(scope="session")
+def tiny_samples() -> list[Sample]:
+    """Ten samples over five images of different shapes, with questions of different lengths."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for index in range(10):
+        image_index = index // 2
+        size = (20 + 9 * image_index, 44 - 5 * image_index, 3)
+        pixels = np.random.default_rng(image_index).integers(0, 256, size, dtype=np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, format="PNG")
+        question = " ".join(rng.choice(WORDS[3:], size=3 + index % 5))
+        answers = tuple(rng.choice(WORDS[3:], size=3).tolist())
+        samples.append(Sample(f"s{index}", f"i{image_index}", file.getvalue(), question, answers))
+    return samples

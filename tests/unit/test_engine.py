@@ -1,0 +1,203 @@
+import json
+from collections import Counter
+from dataclasses import dataclass
+from time import perf_counter
+
+import pytest
+import torch
+
+from adamolmo.controllers.base import Controller
+from adamolmo.engine import Engine, model_checksum
+from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import CropRange, KnobConfig
+from adamolmo.latency import MeasuredClock, ModelledClock
+from adamolmo.model.checkpoint import save_released
+
+
+@dataclass
+class Fixed(Controller):
+    """Always the same configuration, with or without a budget token; remembers what stage 2 was given."""
+
+    config: KnobConfig
+    token: torch.Tensor | None = None
+    seen: object = None
+
+    def predict_stage1(self, inputs):
+        return self.config.tier
+
+    def budget_token(self, budget_ms):
+        return self.token
+
+    def predict_stage2(self, budget_ms, tier, budget_state):
+        self.seen = (budget_ms, tier, budget_state)
+        return self.config.top_k, self.config.num_active_blocks
+
+
+def ask(engine, sample, controller, budget_ms=100.0):
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms)
+
+
+def test_answers_depend_on_sample_and_knobs(tiny_engine, tiny_samples, tiny_grid):
+    """Otherwise the comparisons of this directory would compare nothing."""
+    answers = {(s.sample_id, c): ask(tiny_engine, s, Fixed(c)).answer for s in tiny_samples for c in tiny_grid}
+    assert len(set(answers.values())) > 30
+    assert sum(len({answers[s.sample_id, c] for c in tiny_grid}) > 3 for s in tiny_samples) >= 8
+
+
+def test_response_describes_the_request(tiny_engine, tiny_samples):
+    response = ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("high", 3, 6)))
+    inputs = tiny_engine.prepare(tiny_samples[0].open_image(), tiny_samples[0].question, "tiny", "high")
+    assert response.config == KnobConfig("high", 3, 6)
+    assert response.num_crops == inputs.pixels.shape[1] > 2
+    assert response.input_tokens == inputs.input_ids.shape[1]
+    assert response.output_tokens == len(response.answer.split()) <= 4
+    assert response.flops > 0 and response.memory_bytes > 4 * tiny_engine.costs.num_weights()
+
+
+def test_output_tokens_vary(tiny_engine, tiny_samples, tiny_grid):
+    lengths = Counter(ask(tiny_engine, s, Fixed(c)).output_tokens for s in tiny_samples for c in tiny_grid[:6])
+    assert lengths[4] and sum(count for length, count in lengths.items() if length < 4)
+
+
+def test_prompt_length_is_that_of_the_inputs(tiny_engine, tiny_samples):
+    for sample in tiny_samples:
+        for tier in ("low", "high"):
+            image = sample.open_image()
+            inputs = tiny_engine.prepare(image, sample.question, "tiny", tier)
+            assert tiny_engine.prompt_length(image, sample.question, "tiny", tier) == inputs.input_ids.shape[1]
+
+
+def test_budget_token_does_not_change_the_answer(tiny_engine, tiny_samples, tiny_grid):
+    token = torch.randn(1, 16, generator=torch.Generator().manual_seed(1)) * 3
+    for config in tiny_grid[::4]:
+        for sample in tiny_samples[:4]:
+            plain, with_token = Fixed(config), Fixed(config, token)
+            assert ask(tiny_engine, sample, plain).answer == ask(tiny_engine, sample, with_token).answer
+            assert plain.seen[2] is None and with_token.seen[2].shape == (1, 16)
+
+
+def test_budget_token_state_reads_the_prompt_and_leaves_the_prefix_alone(tiny_engine, tiny_samples):
+    model, states = tiny_engine.model, []
+    token = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
+    for sample in tiny_samples[:2]:
+        inputs = tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "low")
+        prompt = model.embed(inputs.input_ids)
+        plain, with_token = model.run_prefix(prompt), model.run_prefix(prompt, budget_token=token)
+        torch.testing.assert_close(with_token.hidden, plain.hidden, rtol=1e-4, atol=1e-5)
+        states.append(with_token.budget_state)
+    assert not torch.allclose(*states, atol=1e-2)
+
+
+def test_controller_is_given_budget_and_tier(tiny_engine, tiny_samples):
+    controller = Fixed(KnobConfig("low", 2, 5))
+    ask(tiny_engine, tiny_samples[0], controller, budget_ms=42.0)
+    assert controller.seen == (42.0, "low", None)
+
+
+def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engine, tiny_samples):
+    engine = Engine(
+        tiny_model, tiny_tokenizer, tiny_engine.ranking, tiny_engine.tiers, MeasuredClock("cpu"), max_new_tokens=4
+    )
+    ratios = []
+    for sample in tiny_samples * 2:
+        image = sample.open_image()
+        start = perf_counter()
+        response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), 100.0)
+        wall_ms = (perf_counter() - start) * 1e3
+        assert all(value > 0 for value in vars(response.stages).values())
+        ratios.append((response.stages.total_ms + response.preprocess_ms) / wall_ms)
+    assert max(ratios) <= 1.0 and sorted(ratios)[len(ratios) // 2] > 0.95
+
+
+def test_modelled_latency_is_deterministic_and_follows_the_knobs(tiny_engine, tiny_samples):
+    first, second = (ask(tiny_engine, tiny_samples[1], Fixed(KnobConfig("high", 4, 7))) for _ in range(2))
+    assert first == second and first.preprocess_ms == 0
+    cheaper = [KnobConfig("low", 4, 7), KnobConfig("high", 3, 7), KnobConfig("high", 4, 6)]
+    for config in cheaper:
+        stages = ask(tiny_engine, tiny_samples[1], Fixed(config)).stages
+        assert stages.prefill_ms < first.stages.prefill_ms
+        assert (stages.vision_ms < first.stages.vision_ms) == (config.tier == "low")
+
+
+def test_network_decision_costs_more_than_a_table(tiny_engine, tiny_samples):
+    table = ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 7))).stages
+    network = ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 7), torch.ones(1, 16))).stages
+    assert 0 < table.controller_ms < network.controller_ms
+    assert table.prefill_ms < network.prefill_ms  # one more token through the prefix
+
+
+def test_unknown_tier_is_refused(tiny_engine, tiny_samples):
+    with pytest.raises(AdaMolmoError, match="tier is 'huge'; expected one of low, high"):
+        ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("huge", 4, 7)))
+
+
+@pytest.fixture
+def model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
+    vision, config = tiny_config.vision, tiny_config
+    raw = {
+        "vision_backbone": {
+            "image_default_input_size": vision.image_size,
+            "image_patch_size": vision.patch_size,
+            "image_emb_dim": vision.width,
+            "image_num_layers": vision.num_layers,
+            "image_num_heads": vision.num_heads,
+            "image_head_dim": vision.head_dim,
+            "image_mlp_dim": vision.mlp_dim,
+            "image_num_pos": vision.num_positions,
+            "image_norm_eps": vision.norm_eps,
+        },
+        "d_model": config.d_model,
+        "n_layers": config.num_layers,
+        "n_heads": config.num_heads,
+        "moe_num_experts": config.num_experts,
+        "moe_top_k": config.top_k,
+        "mlp_hidden_size": 2 * config.expert_dim,
+        "embedding_size": config.embedding_size,
+        "additional_vocab_size": config.additional_vocab_size,
+        "rope_theta": config.rope_theta,
+        "layer_norm_eps": config.norm_eps,
+        "max_sequence_length": config.max_positions,
+        "vit_layers": config.vit_layers,
+        "image_pooling_h": 2,
+        "image_pooling_w": 2,
+        "overlap_margins": config.overlap_margins,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    (tmp_path / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
+    (tmp_path / "manifest.json").write_text(json.dumps({"checksum": "abc"}))
+    save_released(tiny_model, tmp_path / "model.safetensors", torch.float32)
+    return tmp_path
+
+
+def write_scores(path, checksum):
+    path.write_text(json.dumps({"model_checksum": checksum, "num_blocks": 7, "removal_order": [5, 3]}))
+    return path
+
+
+SETTINGS = {"tiers": {"low": CropRange(1, 1), "high": CropRange(1, 4)}, "clock": ModelledClock(), "max_new_tokens": 4}
+
+
+def test_loaded_engine_answers_like_the_one_in_memory(model_dir, tiny_engine, tiny_samples):
+    engine = Engine.load(model_dir, write_scores(model_dir / "scores.json", "abc"), **SETTINGS)
+    controller = Fixed(KnobConfig("high", 3, 5))
+    for sample in tiny_samples[:3]:
+        assert ask(engine, sample, controller) == ask(tiny_engine, sample, controller)
+    assert engine.full == KnobConfig("high", 4, 7)
+
+
+def test_scores_of_another_model_are_refused(model_dir):
+    scores = write_scores(model_dir / "scores.json", "xyz")
+    with pytest.raises(AdaMolmoError, match="scores.json: the importance scores belong to another model .*xyz"):
+        Engine.load(model_dir, scores, **SETTINGS)
+
+
+def test_engine_without_scores_refuses_fewer_blocks(model_dir, tiny_samples):
+    engine = Engine.load(model_dir, None, **SETTINGS)
+    ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 7)))
+    with pytest.raises(AdaMolmoError, match="num_active_blocks is 6"):
+        ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 6)))
+
+
+def test_model_directory_without_checksum_is_refused(tmp_path):
+    with pytest.raises(AdaMolmoError, match="manifest.json: no model checksum"):
+        model_checksum(tmp_path)

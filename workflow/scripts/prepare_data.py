@@ -1,0 +1,26 @@
+"""Makes one split of one dataset as a table with images: no later job needs the network or the source."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.config import StudyConfig
+from adamolmo.data.sources import prepare_split
+from adamolmo.schema import SAMPLES, write_table
+from adamolmo.script import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--split", required=True)
+    parser.add_argument("--num-samples", type=int, required=True)
+    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    entry = args.settings.datasets[args.dataset]
+    samples = prepare_split(args.dataset, entry.source, args.split, args.num_samples, args.settings.seed)
+    write_table(samples, args.output, SAMPLES, {"dataset": args.dataset, "split": args.split})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,20 @@
+"""Collects the evaluated cells in one table."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.schema import SUMMARY, write_table
+from adamolmo.script import run
+from adamolmo.summary import collect
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", type=Path, nargs="+", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    write_table(collect(args.cells), args.output, SUMMARY)
+
+
+if __name__ == "__main__":
+    run(main)
