@@ -41,7 +41,7 @@ def answer_grid(engine: "Engine", rows: Sequence[ModelInputs], settings: Mapping
     Returns:
         Per key, one list of token ids (without the end token) per row.
     """
-    prefix, cache = _run_shared(engine, rows)
+    prefix, cache = run_shared(engine, rows)
     answers: dict[Key, list[list[int]]] = {}
     for top_k in sorted({knobs.top_k for knobs in settings.values()}):
         branch = {key: knobs for key, knobs in settings.items() if knobs.top_k == top_k}
@@ -49,7 +49,7 @@ def answer_grid(engine: "Engine", rows: Sequence[ModelInputs], settings: Mapping
     return answers
 
 
-def _run_shared(engine: "Engine", rows: Sequence[ModelInputs]) -> tuple[PrefixState, KVCache]:
+def run_shared(engine: "Engine", rows: Sequence[ModelInputs]) -> tuple[PrefixState, KVCache]:
     """Vision and the fixed prefix of a batch."""
     model, batch = engine.model, collate(rows)
     # All real crops form one row of crops: crops are independent, and padding is not worth encoding.

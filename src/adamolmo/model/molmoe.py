@@ -155,7 +155,7 @@ class MolmoE(nn.Module):
 
     def run_blocks(self, prefix: PrefixState, blocks, top_k: int, cache: KVCache | None = None) -> PrefixState:
         """A prompt that has passed some blocks through `blocks` more."""
-        return replace(prefix, hidden=self._run(prefix.hidden, blocks, top_k, prefix.positions, cache))
+        return replace(prefix, hidden=self.forward_blocks(prefix.hidden, blocks, top_k, prefix.positions, cache))
 
     def last_token_logits(self, state: PrefixState) -> Tensor:
         """Final norm and head at each row's last real token, [batch, embedding_size]."""
