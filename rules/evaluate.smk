@@ -49,3 +49,10 @@ rule summarise:
         "../envs/study.yaml"
     shell:
         "python {input.code[0]} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+
+
+rule unknown_cell:
+    input:
+        refuse_cell,
+    output:
+        "results/eval/{unknown_cell}.json",

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from adamolmo.errors import AdaMolmoError
@@ -59,7 +60,7 @@ class Document:
     name: str
     path: str
     meaning: str
-    keys: Mapping[str, tuple[type, str]]
+    keys: Mapping[str, tuple[type | UnionType, str]]
 
 
 _IDS = {
@@ -203,27 +204,31 @@ MANIFEST = Document(
     },
 )
 _SCORES = {
-    "model_checksum": (str, "checksum of the model that was scored"),
-    "num_blocks": (int, "transformer blocks of the model"),
     "num_samples": (int, "questions"),
     "baseline_accuracy": (float, "accuracy with all blocks"),
-    "scores": (dict, "block index -> accuracy drop when that block is skipped"),
+    "scores": (dict, "block -> accuracy drop when that block is skipped"),
 }
 IMPORTANCE_OF_DATASET = Document(
-    "importance of a dataset",
+    "importance_of_dataset",
     "results/importance/{dataset}.json",
     "What skipping one block costs on one dataset.",
-    {**_SCORES, "dataset": (str, "dataset")},
+    {
+        **_SCORES,
+        "half_scores": (list, "the same on every other question, twice"),
+        "failed": (list, "unreadable samples: {sample_id, reason}"),
+    },
 )
 IMPORTANCE = Document(
     "importance",
     "results/importance/scores.json",
-    "The ranking of the blocks over all datasets.",
+    "The ranking of the blocks; every dataset counts alike.",
     {
+        "model_checksum": (str, "checksum of the model that was scored"),
+        "num_blocks": (int, "transformer blocks of the model"),
         **_SCORES,
         "removal_order": (list, "removable blocks, the least important first"),
-        "datasets": (dict, "dataset -> its own scores"),
-        "spearman_between_halves": (float, "rank correlation of the scores of two halves of the questions"),
+        "spearman_between_halves": (float | None, "rank correlation of the scores of two halves of the questions"),
+        "datasets": (dict, "dataset -> its own scores, as in its file"),
     },
 )
 REFERENCE = Document(
@@ -447,13 +452,22 @@ def _check_document(content: Any, schema: Document, path: str | Path) -> None:
         if key not in content:
             raise AdaMolmoError(f"{path}: key '{key}' is missing; the document {schema.name} has it ({meaning}).")
         value = content[key]
-        number = kind is float and isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and math.isfinite(value)) and type(value) is not kind:
-            raise AdaMolmoError(
-                f"{path}: key '{key}' is a {type(value).__name__}; expected a {kind.__name__} ({meaning})."
-            )
+        if not _is(value, kind):
+            raise AdaMolmoError(f"{path}: key '{key}' is {value!r:.60}; expected {_type_name(kind)} ({meaning}).")
     if extra := [key for key in content if key not in schema.keys]:
         raise AdaMolmoError(f"{path}: key '{extra[0]}' is unknown in the document {schema.name}.")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if isinstance(kind, UnionType):
+        return any(_is(value, alternative) for alternative in kind.__args__)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
+
+
+def _type_name(kind: Any) -> str:
+    return getattr(kind, "__name__", str(kind))
 
 
 def _one_line(error: BaseException) -> str:
