@@ -62,7 +62,6 @@ class Recipe:
     all blocks and top-8 always; no knob is seen in training."""
 
     seed: int = 0
-    scenes_per_dataset: int = 6000
     questions_per_image: int = 8
     vision_steps: int = 1500
     text_steps: int = 700
