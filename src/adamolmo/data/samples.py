@@ -68,10 +68,15 @@ def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[lis
             usable.append(sample)
         except AdaMolmoError as error:
             failed.append(FailedSample(sample.sample_id, str(error)))
-    if not usable or len(failed) > max_failed_fraction * len(samples):
-        example = f", for example {failed[0].reason}" if failed else "."
+    check_failures([vars(sample) for sample in failed], len(samples), max_failed_fraction)
+    return usable, failed
+
+
+def check_failures(failed: Sequence[dict], num_samples: int, max_failed_fraction: float) -> None:
+    """Raises AdaMolmoError when more than `max_failed_fraction` of `num_samples` failed, or none is left."""
+    if len(failed) == num_samples or len(failed) > max_failed_fraction * num_samples:
+        example = f", for example {failed[0]['reason']}" if failed else "."
         raise AdaMolmoError(
-            f"{len(failed)} of {len(samples)} samples are unreadable, expected at most "
+            f"{len(failed)} of {num_samples} samples are unreadable, expected at most "
             f"{100 * max_failed_fraction:g} %{example}"
         )
-    return usable, failed

@@ -151,16 +151,13 @@ class MolmoE(nn.Module):
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         """Logits of the token after each row's last real one, [batch, embedding_size]; the head runs only there."""
-        return self.last_token_logits(self.run_blocks(prefix, self._adaptive_blocks(knobs), knobs.top_k, cache))
+        hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
+        return self.last_token_logits(hidden, prefix.lengths)
 
-    def run_blocks(self, prefix: PrefixState, blocks, top_k: int, cache: KVCache | None = None) -> PrefixState:
-        """A prompt that has passed some blocks through `blocks` more."""
-        return replace(prefix, hidden=self.forward_blocks(prefix.hidden, blocks, top_k, prefix.positions, cache))
-
-    def last_token_logits(self, state: PrefixState) -> Tensor:
-        """Final norm and head at each row's last real token, [batch, embedding_size]."""
-        rows = torch.arange(len(state.hidden), device=state.hidden.device)
-        return self.lm_head(self.transformer["ln_f"](state.hidden[rows, state.lengths - 1]))
+    def last_token_logits(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Final norm and head at each row's last real token: [batch, tokens, d_model] -> [batch, embedding_size]."""
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return self.lm_head(self.transformer["ln_f"](hidden[rows, lengths - 1]))
 
     def decode(self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int) -> Tensor:
         """One decoded token per row through all active blocks: logits [batch, embedding_size].
