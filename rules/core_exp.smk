@@ -35,7 +35,7 @@ rule merge_core_exp:
     conda:
         "../envs/study.yaml"
     params:
-        settings=settings("knobs", "latency.drift_limit_pct", "core_exp.max_failed_fraction"),
+        settings=settings("knobs", "core_exp.max_failed_fraction"),
     message:
         "Profile of {wildcards.dataset}"
     shell:
