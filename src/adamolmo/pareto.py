@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics import Interval, Statistic, cluster_weights, mean, percentile_interval, quantile
+from adamolmo.statistics import Interval, Statistic, cluster_weights, mean, median, percentile_interval
 
 
 def frontier(latency: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
@@ -43,7 +43,7 @@ def hypervolume_interval(
     clusters: ArrayLike,
     reference_latency_ms: float,
     reference_accuracy: float = 0.0,
-    latency_statistic: Statistic = quantile(0.5),
+    latency_statistic: Statistic = median,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Interval:

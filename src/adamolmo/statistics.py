@@ -49,6 +49,9 @@ def quantile(q: float) -> Statistic:
     return statistic
 
 
+median = quantile(0.5)
+
+
 def clustered_bootstrap(
     values: ArrayLike,
     clusters: ArrayLike,

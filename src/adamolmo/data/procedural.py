@@ -110,10 +110,10 @@ def entity_questions(entity: Entity, name: str) -> list[Question]:
 
 
 def scene(dataset: str, split: str, index: int) -> Scene:
-    """The `index`-th scene of a split; the same on every machine with the same versions of NumPy and Pillow."""
+    """The `index`-th scene of a split of a dataset (or of "crowded"); the same on every machine with the same versions of NumPy and Pillow."""
     digest = hashlib.sha256(f"{dataset}/{split}/{index}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    result = GENERATORS[dataset](rng)
+    result = (GENERATORS | {"crowded": crowded_scene})[dataset](rng)
     result.image = _add_noise(result.image, rng)
     rng.shuffle(result.questions)
     return result
@@ -130,19 +130,24 @@ def text_scene(rng: np.random.Generator) -> Scene:
     """One to three signs of different colours."""
     result = Scene(_background(rng))
     draw = ImageDraw.Draw(result.image)
-    boxes: list[tuple[float, ...]] = []
     for colour in rng.permutation(list(COLOURS))[: rng.integers(1, 4)]:
-        number = str(rng.integers(10 ** (digits := int(rng.integers(1, 4))))).zfill(digits)
-        height = float(np.exp(rng.uniform(np.log(9), np.log(46))))
-        box = _free_box(rng, boxes, width=height * (0.72 * digits + 0.6), height=height * 1.5)
-        if box is None:
-            continue
-        boxes.append(box)
-        draw.rounded_rectangle(box, radius=height * 0.2, fill=COLOURS[colour])
-        result.parts.append(Placed(box, "sign", str(colour)))
-        result.parts += _draw_number(draw, rng, box, number, height, str(colour))
-        result.questions += _sign_questions(number, str(colour))
+        number = _place_sign(result, draw, rng, str(colour), largest_px=46)
+        if number is not None:
+            result.questions += _sign_questions(number, str(colour))
     return result
+
+
+def _place_sign(result: Scene, draw, rng, colour: str, largest_px: float) -> str | None:
+    """Draws a sign where it overlaps nothing; returns its number, or None when no place was found."""
+    number = str(rng.integers(10 ** (digits := int(rng.integers(1, 4))))).zfill(digits)
+    height = float(np.exp(rng.uniform(np.log(9), np.log(largest_px))))
+    box = _free_box(rng, [p.box for p in result.parts], width=height * (0.72 * digits + 0.6), height=height * 1.5)
+    if box is None:
+        return None
+    draw.rounded_rectangle(box, radius=height * 0.2, fill=COLOURS[colour])
+    result.parts.append(Placed(box, "sign", colour))
+    result.parts += _draw_number(draw, rng, box, number, height, colour)
+    return number
 
 
 def _sign_questions(number: str, colour: str) -> list[Question]:
@@ -231,6 +236,17 @@ def _neighbour_questions(result: Scene) -> list[Question]:
 def _distance(a: Placed, b: Placed) -> float:
     ax, ay, bx, by = (sum(box[i::2]) / 2 for box in (a.box, b.box) for i in (0, 1))
     return float(np.hypot(ax - bx, ay - by))
+
+
+def crowded_scene(rng: np.random.Generator) -> Scene:
+    """As many signs and objects as find room, without questions: for the pretraining of the vision tower."""
+    result = text_scene(rng)
+    _place_objects(result, rng, rng.choice(SHAPES, size=8), smallest_px=14, largest_px=48)
+    draw = ImageDraw.Draw(result.image)
+    for _ in range(8):
+        _place_sign(result, draw, rng, str(rng.choice(list(COLOURS))), largest_px=30)
+    _place_objects(result, rng, rng.choice(SHAPES, size=12), smallest_px=14, largest_px=24)
+    return result
 
 
 GENERATORS: dict[str, Callable[[np.random.Generator], Scene]] = {

@@ -15,7 +15,7 @@ from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
 PART_LABELS = ("sign", *SHAPES, *map(str, range(10)))
-NUM_CELL_LABELS = len(PART_LABELS) + len(COLOURS)
+EMPTY = len(PART_LABELS)
 
 
 @dataclass(frozen=True)
@@ -91,26 +91,26 @@ def _tokens(question: Question, style: str, tokenizer: Tokenizer) -> tuple[list[
 
 
 def cell_labels(parts: list[Placed], grid: int) -> np.ndarray:
-    """What each cell of a grid x grid partition of the canvas shows: [grid, grid, NUM_CELL_LABELS] of 0 and 1.
+    """What each cell of a grid x grid partition of the canvas shows: [grid, grid, 2] of (part, colour).
 
-    A part counts where it covers a good share of the cell, or the cell a good share of it.
+    A part counts where it covers a good share of the cell, or the cell a good share of it; later parts (digits) hide
+    earlier ones (their sign). (EMPTY, 0) where there is none.
     """
-    labels = np.zeros((grid, grid, NUM_CELL_LABELS), np.float32)
+    labels = np.zeros((grid, grid, 2), np.int64)
+    labels[..., 0] = EMPTY
     cell = CANVAS_PX / grid
     edges = np.arange(grid) * cell
-    colours = list(COLOURS)
     for part in parts:
         left, top, right, bottom = part.box
         width = np.clip(np.minimum(edges + cell, right) - np.maximum(edges, left), 0, None)
         height = np.clip(np.minimum(edges + cell, bottom) - np.maximum(edges, top), 0, None)
         covered = height[:, None] * width[None, :] / min(cell * cell, (right - left) * (bottom - top))
-        for label in (PART_LABELS.index(part.label), len(PART_LABELS) + colours.index(part.colour)):
-            labels[..., label] = np.maximum(labels[..., label], covered > 0.4)
+        labels[covered > 0.4] = PART_LABELS.index(part.label), list(COLOURS).index(part.colour)
     return labels
 
 
 def crop_labels(parts: list[Placed], tiling: tuple[int, int], crop_tokens: int) -> np.ndarray:
-    """Labels of every token of every crop, overview first: [crops, crop_tokens ** 2, NUM_CELL_LABELS].
+    """Labels of every token of every crop, overview first: [crops, crop_tokens ** 2, 2].
 
     For square tilings without overlap margins, as the embedded model has them.
     """

@@ -20,7 +20,7 @@ ARCHITECTURE = {
     "n_layers": 16,
     "n_heads": 4,
     "n_kv_heads": None,
-    "moe_num_experts": 16,
+    "moe_num_experts": 8,
     "moe_top_k": 8,
     "mlp_hidden_size": 128,  # gate and up together: experts of 64
     "vocab_size": 234,
@@ -62,7 +62,6 @@ class Recipe:
     all blocks and top-8 always; no knob is seen in training."""
 
     seed: int = 0
-    scenes_per_dataset: int = 6000
     questions_per_image: int = 8
     vision_steps: int = 1500
     text_steps: int = 700

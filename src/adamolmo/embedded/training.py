@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from adamolmo.data.procedural import COLOURS, GENERATORS, SHAPES, Question, entity_questions, scene
-from adamolmo.embedded.batches import NUM_CELL_LABELS, PackedBatch, crop_labels, pack_images, pack_questions
+from adamolmo.embedded.batches import EMPTY, PackedBatch, crop_labels, pack_images, pack_questions
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import STYLE_OF_DATASET, TIER_SHARES, TIERS, Recipe, embedded_config, initialise
 from adamolmo.model.decoder import Positions
@@ -30,7 +30,8 @@ from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer
 
 _DATASET_SHARES = {"text_vqa": 0.45, "okvqa": 0.3, "coco_2014_vqa": 0.25}
-_LOG_EVERY = 10
+_VISION_IMAGES = {"low": 24, "medium": 10, "high": 3}
+_LOG_EVERY = 20
 _SAVE_EVERY = 200
 
 
@@ -42,18 +43,16 @@ def preprocess_config(model: MolmoE) -> PreprocessConfig:
 def train_vision(recipe: Recipe, output: Path) -> None:
     """Phase 1; writes the vision backbone's weights."""
     model = _new_model(recipe)
-    head = nn.Linear(model.config.d_model, NUM_CELL_LABELS)
+    head = nn.Linear(model.config.d_model, EMPTY + 1 + len(COLOURS))
     optimisers = _optimisers(model.vision_backbone, recipe) + [torch.optim.AdamW(head.parameters(), lr=1e-3)]
     log = _Log("vision", recipe.vision_steps)
     for step in range(recipe.vision_steps):
         rng = _rng(recipe, "vision", 0, step)
-        tier = rng.choice(list(TIERS), p=[0.15, 0.25, 0.6])
-        crops, labels = _labelled_crops(model, tier, TIERS[tier][1], rng)
-        logits = head(model.vision_backbone(*crops))
-        loss = F.binary_cross_entropy_with_logits(logits, labels) * 10
+        tier = str(rng.choice(list(TIERS)))
+        crops, labels = _labelled_crops(model, tier, _VISION_IMAGES[tier], rng)
+        loss, accuracies = _cell_loss(head(model.vision_backbone(*crops)), labels)
         _update(loss, optimisers, step, recipe.vision_steps, recipe)
-        recall = (logits[labels > 0] > 0).float().mean()
-        log.add(step, {f"loss_{tier}": loss.item(), f"recall_{tier}": recall.item()})
+        log.add(step, {"loss": loss.item()} | {f"{name}_{tier}": value for name, value in accuracies.items()})
     save_file({name: t.contiguous() for name, t in model.vision_backbone.state_dict().items()}, output)
 
 
@@ -146,11 +145,26 @@ def _training_scene(dataset: str, rng: np.random.Generator):
 
 def _labelled_crops(model: MolmoE, tier: str, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
     config = preprocess_config(model)
-    drawn = [_training_scene(d, rng) for d in rng.choice(list(GENERATORS), size=count, p=[0.5, 0.2, 0.3])]
+    drawn = [_training_scene("crowded", rng) for _ in range(count)]
     crops = [preprocess(s.image, 1, TIERS[tier][0], config) for s in drawn]
     labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
     inputs = torch.stack([c.pixels for c in crops]), torch.stack([c.masks for c in crops])
     return inputs, torch.from_numpy(np.stack(labels))
+
+
+def _cell_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Cross entropy of each token's part and colour; empty cells are most of an image and count little."""
+    part, colour = labels.flatten(0, 2).T
+    part_logits, colour_logits = logits.flatten(0, 2).split([EMPTY + 1, len(COLOURS)], dim=1)
+    shown = part != EMPTY
+    weights = torch.ones(EMPTY + 1)
+    weights[EMPTY] = 0.05
+    loss = F.cross_entropy(part_logits, part, weights) + F.cross_entropy(colour_logits[shown], colour[shown])
+    right = part_logits.argmax(1) == part
+    is_digit = shown & (part >= EMPTY - 10)
+    right_colour = colour_logits[shown].argmax(1) == colour[shown]
+    kinds = {"shape": right[shown & ~is_digit], "digit": right[is_digit], "colour": right_colour}
+    return loss, {name: values.float().mean().item() for name, values in kinds.items() if len(values)}
 
 
 def _knowledge_row(rng, count: int) -> list[Question]:

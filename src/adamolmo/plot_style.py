@@ -1,0 +1,107 @@
+"""How every figure looks: paper width, Okabe-Ito colours, one look per controller, files that depend on the data only."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+PAGE_IN = 7.0  # both columns of a paper
+COLUMN_IN = 3.4  # one of them
+
+# Okabe and Ito (2008): told apart by readers with any common colour blindness.
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY, LIGHT = "#7A7A7A", "#D9D9D9"
+
+styled = matplotlib.style.context(  # decorates a figure function; "default" shuts out the user's matplotlibrc
+    [
+        "default",
+        {
+            "font.size": 7,
+            "axes.titlesize": 8,
+            "axes.labelsize": 7,
+            "xtick.labelsize": 6.5,
+            "ytick.labelsize": 6.5,
+            "legend.fontsize": 7,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.6,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.major.size": 2.5,
+            "ytick.major.size": 2.5,
+            "lines.linewidth": 1.0,
+            "lines.markersize": 4.0,
+            "hatch.linewidth": 0.4,
+            "axes.axisbelow": True,
+            "grid.color": "#E6E6E6",
+            "grid.linewidth": 0.5,
+            "pdf.fonttype": 42,
+            "savefig.dpi": 200,
+            "figure.constrained_layout.use": True,
+        },
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The colour, marker and line of one controller in every figure."""
+
+    color: str
+    marker: str
+    linestyle: str = "-"
+
+
+LOOKS = {  # in the order of every legend
+    "oracle": Look(BLACK, "x", ":"),
+    "static-full": Look(BLACK, "*", "None"),
+    "lookup-mean": Look(BLUE, "o"),
+    "lookup-median": Look(SKY, "s"),
+    "lookup-max_accuracy": Look(GREEN, "D"),
+    "tier-only": Look(ORANGE, "^", "--"),
+    "topk-only": Look(YELLOW, "v", "--"),
+    "blocks-only": Look(PURPLE, "<", "--"),
+    "two-stage-budget": Look(VERMILLION, "P"),
+    "two-stage-language": Look(VERMILLION, "d", "--"),
+    "two-stage-router": Look(VERMILLION, ">", ":"),
+    "single-stage-mlp": Look(GREEN, "h", "--"),
+    "single-stage-transformer": Look(GREEN, "8", ":"),
+    "hybrid": Look(PURPLE, "X"),
+}
+_OTHER_COLORS, _OTHER_MARKERS = (GREY, BLUE, GREEN, VERMILLION, PURPLE), ("p", "H", "<", ">", "d", "8")
+
+
+def look(controller: str) -> Look:
+    """The same for one name in every figure and study; a name that LOOKS does not know gets one by its checksum."""
+    checksum = zlib.crc32(controller.encode())
+    other = Look(
+        _OTHER_COLORS[checksum % len(_OTHER_COLORS)], _OTHER_MARKERS[checksum // 8 % len(_OTHER_MARKERS)], "-."
+    )
+    return LOOKS.get(controller, other)
+
+
+def in_order(controllers: Iterable[str]) -> list[str]:
+    """Each controller once, in the order of LOOKS, unknown ones last by name."""
+    known = list(LOOKS)
+    return sorted(set(controllers), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def shades(color: str, count: int) -> list[str]:
+    """`count` shades from light to `color`, for the values of an ordered knob."""
+    ramp = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", color])
+    return [matplotlib.colors.to_hex(ramp(0.2 + 0.8 * (i + 1) / count)) for i in range(count)]
+
+
+def save(figure: Figure, path: str | Path) -> Figure:
+    """Writes `path`.pdf and `path`.png, without dates: equal figures are equal files. Returns the figure."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, for both files
+    figure.savefig(f"{path}.pdf", metadata={"CreationDate": None})
+    figure.savefig(f"{path}.png")
+    return figure
