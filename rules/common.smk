@@ -36,7 +36,9 @@ PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
 PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
-ENGINE_KEYS = ["model", "knobs", "max_new_tokens", "latency.clock"]
+ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
+# A relative path is meant from this repository.
+CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 GPUS = 1 if STUDY.model.device == "cuda" else 0
 
 
@@ -63,10 +65,9 @@ def code(script, *modules):
     return list(dict.fromkeys(map(str, files)))
 
 
-def checkpoint(*patterns):
-    """Files of the configured checkpoint; its path is relative to this repository."""
-    directory = Path(os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint)))
-    return [str(path) for pattern in patterns for path in sorted(directory.glob(pattern)) or [directory / pattern]]
+def checkpoint(pattern):
+    """Files of the configured checkpoint; if there is none, the name that Snakemake then reports as missing."""
+    return [str(path) for path in sorted(Path(CHECKPOINT).glob(pattern))] or [os.path.join(CHECKPOINT, pattern)]
 
 
 def settings(*keys):

@@ -56,7 +56,7 @@ def score_blocks(
         "baseline_accuracy": float(baseline.mean()),
         "scores": _drops(baseline, accuracy, slice(None)),
         "half_scores": [_drops(baseline, accuracy, half) for half in halves],
-        "failed": [vars(sample) for sample in failed],
+        "failed": failed,
     }
 
 

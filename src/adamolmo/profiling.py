@@ -41,7 +41,7 @@ class Timing:
         samples: how many samples are timed; "all" for every one.
         repeats: runs of each (sample, configuration), of which the median counts.
         max_warmup: warm-up runs at most.
-        drift_limit_pct: warm-up ends below it, and a device that drifts more during the pass is reported.
+        drift_limit_pct: a device that drifts more during the pass is reported.
     """
 
     samples: int | Literal["all"]
@@ -83,7 +83,7 @@ def profile_dataset(
         "device": describe_device(engine.device.type),
         "clock": engine.clock.name,
         "num_samples": len(usable),
-        "failed": [vars(sample) for sample in failed],
+        "failed": failed,
     }
     if engine.clock.name == "modelled":
         table, measured = table.assign(latency_iqr_ms=0.0, latency_source="modelled"), _NOTHING_MEASURED
@@ -193,7 +193,7 @@ def latency_pass(
     def run_reference() -> float:
         return _ask(engine, first_image, samples[0].question, style, reference).stages.total_ms
 
-    warm_up(run_reference, timing.max_warmup, timing.drift_limit_pct)
+    warm_up(run_reference, timing.max_warmup)
     rng = np.random.default_rng(seed)
     rows, reference_ms = [], []
     for sample in progress(samples, "latency, samples", len(samples)):
@@ -278,7 +278,7 @@ def merge_profiles(
     tables, metadata = zip(*parts, strict=True)
     merged = dict(metadata[0])
     for part in metadata[1:]:
-        for key in merged.keys() - _MERGED.keys():
+        for key in merged.keys() - _MERGED.keys() - {"num_samples"}:
             if part[key] != merged[key]:
                 raise AdaMolmoError(
                     f"profiles with {key} {merged[key]} and {part[key]} cannot be merged; expected the same in all."
@@ -286,8 +286,10 @@ def merge_profiles(
     for key, combine in _MERGED.items():
         values = [part[key] for part in metadata if part[key] is not None]
         merged[key] = combine(values) if values else None
+    table = concat(tables, ignore_index=True)
+    merged["num_samples"] = table["sample_id"].nunique()
     check_failures(merged["failed"], merged["num_samples"] + len(merged["failed"]), max_failed_fraction)
-    return concat(tables, ignore_index=True), merged
+    return table, merged
 
 
 def _all_failed(parts: list[list[dict]]) -> list[dict]:
@@ -297,7 +299,6 @@ def _all_failed(parts: list[list[dict]]) -> list[dict]:
 
 _MERGED = {
     "failed": _all_failed,
-    "num_samples": sum,
     "num_timed": sum,
     "drift_pct": max,
     "estimate_error_pct": max,

@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any
@@ -51,11 +51,12 @@ class Table:
     meaning: str
     key: tuple[str, ...]
     columns: Mapping[str, Column]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A JSON file: its top-level keys with (Python type, meaning)."""
+    """A JSON file: its top-level keys with (Python type, meaning). Numbers are finite."""
 
     name: str
     path: str
@@ -113,6 +114,20 @@ CORE_EXP = Table(
         "latency_iqr_ms": Column("float32", "interquartile range over the repeats; 0 unless measured", "not negative"),
         "latency_source": Column("text", "'measured', 'estimated' from token counts, or 'modelled'"),
         **_COSTS,
+    },
+    {
+        "device": "the device that was timed",
+        "clock": "'measured' or 'modelled'",
+        "model_checksum": "of the model, as in its manifest",
+        "data_checksum": "sha256 of the samples' file",
+        "seed": "the study's seed",
+        "num_samples": "questions profiled",
+        "num_timed": "questions whose latency was measured",
+        "failed": "unreadable samples: {sample_id, reason}",
+        "drift_pct": "largest change of the reference configuration's latency during the measurement",
+        "drift_limit_pct": "limit above which the drift was reported",
+        "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
+        "answer_agreement": "share of timed runs that gave the scored answer",
     },
 )
 
@@ -189,6 +204,9 @@ SUMMARY = Table(
         "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
         "flops": Column("float64", "mean per request", "positive"),
         "memory_bytes": Column("int64", "largest of the requests", "positive"),
+        "knob_counts": Column("text", "JSON: configuration -> number of requests"),
+        "clock": Column("text", "'measured' or 'modelled', the same in all rows"),
+        "device": Column("text", "JSON: the device, the same in all rows"),
     },
 )
 
@@ -270,8 +288,8 @@ CELL = Document(
     },
 )
 
-TABLES = (SAMPLES, CORE_EXP, TRAINING, EVALUATION, SUMMARY)
-DOCUMENTS = (MANIFEST, IMPORTANCE_OF_DATASET, IMPORTANCE, REFERENCE, CELL)
+# In the order in which the workflow makes them.
+FILES = (MANIFEST, SAMPLES, IMPORTANCE_OF_DATASET, IMPORTANCE, CORE_EXP, REFERENCE, TRAINING, CELL, EVALUATION, SUMMARY)
 
 
 def write_table(frame: "DataFrame", path: str | Path, schema: Table, metadata: Mapping | None = None) -> None:
@@ -306,6 +324,8 @@ def read_table(
     import pyarrow.parquet as pq
 
     wanted = list(columns or schema.columns)
+    if not Path(path).is_file():
+        raise AdaMolmoError(f"{path}: does not exist; expected the Parquet table {schema.name}.")
     try:
         found = pq.read_schema(path)
         _check_stored(found, schema, path)
@@ -453,7 +473,7 @@ def _check_document(content: Any, schema: Document, path: str | Path) -> None:
             raise AdaMolmoError(f"{path}: key '{key}' is missing; the document {schema.name} has it ({meaning}).")
         value = content[key]
         if not _is(value, kind):
-            raise AdaMolmoError(f"{path}: key '{key}' is {value!r:.60}; expected {_type_name(kind)} ({meaning}).")
+            raise AdaMolmoError(f"{path}: key '{key}' is {value!r:.60}; expected {type_name(kind)} ({meaning}).")
     if extra := [key for key in content if key not in schema.keys]:
         raise AdaMolmoError(f"{path}: key '{extra[0]}' is unknown in the document {schema.name}.")
 
@@ -466,8 +486,14 @@ def _is(value: Any, kind: Any) -> bool:
     return type(value) is kind
 
 
-def _type_name(kind: Any) -> str:
-    return getattr(kind, "__name__", str(kind))
+_JSON_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+
+
+def type_name(kind: type | UnionType) -> str:
+    """As JSON calls it."""
+    if isinstance(kind, UnionType):
+        return " or ".join(map(type_name, kind.__args__))
+    return _JSON_NAMES.get(kind, "null")
 
 
 def _one_line(error: BaseException) -> str:

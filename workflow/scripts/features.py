@@ -23,18 +23,17 @@ def main() -> None:
     samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
     usable, _ = readable(samples, settings.core_exp.max_failed_fraction)
     with claim_device(settings.model.device):
-        from adamolmo.controllers.features import FeaturesInfo, save_features
+        from adamolmo.controllers.features import make_features
 
-        engine = load_engine(settings, args.model)
-        info = FeaturesInfo(
-            dataset=args.dataset,
-            model_checksum=read_json(args.model / "manifest.json", MANIFEST)["checksum"],
-            fixed_prefix_layers=settings.model.fixed_prefix_layers,
-            sample_ids=tuple(sample.sample_id for sample in usable),
-            tiers=tuple(engine.tiers),
+        make_features(
+            load_engine(settings, args.model),
+            usable,
+            args.dataset,
+            settings.datasets[args.dataset].style,
+            settings.core_exp.batch_size,
+            read_json(args.model / "manifest.json", MANIFEST)["checksum"],
+            args.output,
         )
-        entries = prefix_entries(engine, usable, settings.datasets[args.dataset].style)
-        save_features(args.output, info, entries)
 
 
 if __name__ == "__main__":
