@@ -188,6 +188,9 @@ SUMMARY = Table(
         "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
         "flops": Column("float64", "mean per request", "positive"),
         "memory_bytes": Column("int64", "largest of the requests", "positive"),
+        "knob_counts": Column("text", "JSON: configuration -> number of requests"),
+        "clock": Column("text", "'measured' or 'modelled', the same in all rows"),
+        "device": Column("text", "JSON: the device, the same in all rows"),
     },
 )
 
