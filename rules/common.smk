@@ -1,4 +1,4 @@
-"""What every rule uses: the validated configuration, the files of the study, and which code a script runs."""
+"""Shared by all rules; the validated configuration, names of files, and which code a script runs."""
 
 import os
 import re
@@ -9,8 +9,7 @@ from pathlib import Path
 # Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` tracks.
 HERE = os.path.relpath(workflow.basedir)
 SOURCE = os.path.join(workflow.basedir, "src")
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-os.environ["PYTHONPATH"] = SOURCE
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 sys.path.insert(0, SOURCE)
 
 from adamolmo.code_files import code_files
@@ -37,7 +36,9 @@ PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
 PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
-ENGINE_KEYS = ["model", "knobs", "max_new_tokens", "latency.clock"]
+ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
+# A relative path is meant from this repository.
+CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 GPUS = 1 if STUDY.model.device == "cuda" else 0
 
 
@@ -51,6 +52,8 @@ wildcard_constraints:
     shard=r"\d+",
     controller=either(STUDY.controllers),
     budget=either(STUDY.budgets),
+    unknown_cell=rf"(?!({either(STUDY.datasets)})/({either(STUDY.controllers)})/({either(STUDY.budgets)})\.)"
+    r"[^/]+/[^/]+/[^/]+",
 
 
 def code(script, *modules):
@@ -62,10 +65,9 @@ def code(script, *modules):
     return list(dict.fromkeys(map(str, files)))
 
 
-def checkpoint(*patterns):
-    """Files of the configured checkpoint; its path is relative to this repository."""
-    directory = Path(os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint)))
-    return [str(path) for pattern in patterns for path in sorted(directory.glob(pattern)) or [directory / pattern]]
+def checkpoint(pattern):
+    """Files of the configured checkpoint; if there is none, the name that Snakemake then reports as missing."""
+    return [str(path) for path in sorted(Path(CHECKPOINT).glob(pattern))] or [os.path.join(CHECKPOINT, pattern)]
 
 
 def settings(*keys):
@@ -89,26 +91,12 @@ def training_code(wildcards):
     return code("train_controller.py", CONTROLLERS[wildcards.controller].module)
 
 
-def check_targets():
-    """A requested cell that the configuration does not have is one sentence, not a missing rule."""
-    known = {"dataset": list(STUDY.datasets), "controller": STUDY.controllers, "budget": STUDY.budgets}
-    patterns = [
-        r"results/eval/(?P<dataset>[^/]+)/(?P<controller>[^/]+)/(?P<budget>[^/]+)\.(json|parquet)",
-        r"results/data/(?P<dataset>[^/]+)/\w+\.parquet",
-        r"results/core_exp/(?P<dataset>[^/.]+)(\.reference\.json|\.parquet)",
-        r"results/features/(?P<dataset>[^/]+)\.safetensors",
-        r"results/controllers/(?P<controller>[^/]+)/[^/]+",
-    ]
-    for target in workflow.dag_settings.targets:
-        for found in filter(None, (re.fullmatch(pattern, target) for pattern in patterns)):
-            for kind, name in found.groupdict().items():
-                if name not in known[kind]:
-                    close = get_close_matches(name, known[kind], n=1)
-                    hint = f" (did you mean '{close[0]}'?)" if close else ""
-                    sys.exit(
-                        f"error: {target}: {kind} '{name}' is not in the configuration{hint}; "
-                        f"it has {', '.join(known[kind])}."
-                    )
-
-
-check_targets()
+def refuse_cell(wildcards):
+    """A cell that the configuration does not have is one sentence, not a missing rule."""
+    cell = wildcards.unknown_cell.split("/")
+    known = {"dataset": STUDY.datasets, "controller": STUDY.controllers, "budget": STUDY.budgets}
+    for (kind, names), name in zip(known.items(), cell):
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else f": {', '.join(names)}."
+            sys.exit(f"error: {kind} '{name}' is not among the configured {kind}s{hint}")

@@ -13,9 +13,11 @@ rule features:
         gpu=GPUS,
     params:
         settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"),
+    message:
+        "Features of {wildcards.dataset} for the learned controllers"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --samples {input.samples} --settings {params.settings:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule train_controller:
@@ -40,8 +42,10 @@ rule train_controller:
     resources:
         gpu=GPUS,
     params:
-        settings=settings("model", "knobs", "latency.clock", "training", "seed"),
+        settings=settings(*ENGINE_KEYS, "training", "seed"),
+    message:
+        "Train {wildcards.controller}"
     shell:
-        "python {input.code[0]} --controller {wildcards.controller} --core-exp {input.core_exp}"
-        " --references {input.references} --features {input.features} --settings {params.settings:q}"
-        " --output $(dirname {output.weights}) 2>&1 | tee {log}"
+        "python {input.code[0]} --controller {wildcards.controller} --model results/model"
+        " --core-exp {input.core_exp} --references {input.references} --features {input.features}"
+        " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

@@ -16,9 +16,11 @@ rule core_exp:
         gpu=GPUS,
     params:
         settings=settings(*ENGINE_KEYS, "latency", "core_exp", "seed", "datasets.{dataset}"),
+    message:
+        "Profile every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --shard {wildcards.shard} --samples {input.samples}"
-        " --scores {input.scores} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "python {input.code[0]} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
+        " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule merge_core_exp:
@@ -33,7 +35,9 @@ rule merge_core_exp:
     conda:
         "../envs/study.yaml"
     params:
-        settings=settings("knobs", "latency.drift_limit_pct", "core_exp.max_failed_fraction"),
+        settings=settings("knobs", "core_exp.max_failed_fraction"),
+    message:
+        "Profile of {wildcards.dataset}"
     shell:
         "python {input.code[0]} --shards {input.shards} --settings {params.settings:q} --table {output.table}"
         " --reference {output.reference} 2>&1 | tee {log}"

@@ -10,6 +10,8 @@ rule prepare_data:
     params:
         settings=settings("seed", "datasets.{dataset}"),
         num_samples=number_of_samples,
+    message:
+        "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
         "python {input.code[0]} --dataset {wildcards.dataset} --split {wildcards.split}"
         " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"

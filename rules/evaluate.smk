@@ -25,9 +25,11 @@ rule evaluate:
             "seed",
             "datasets.{dataset}",
         ),
+    message:
+        "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
         "python {input.code[0]} --dataset {wildcards.dataset} --controller {wildcards.controller}"
-        " --budget {wildcards.budget} --samples {input.samples} --scores {input.scores}"
+        " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
         " --reference {input.reference} --settings {params.settings:q}"
         " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
 
@@ -47,5 +49,14 @@ rule summarise:
         "logs/summarise.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Summary of all cells"
     shell:
         "python {input.code[0]} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+
+
+rule unknown_cell:
+    input:
+        refuse_cell,
+    output:
+        "results/eval/{unknown_cell}.json",

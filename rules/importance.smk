@@ -17,9 +17,11 @@ rule importance:
         settings=settings(
             *ENGINE_KEYS, "importance", "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"
         ),
+    message:
+        "Importance of the blocks on {wildcards.dataset}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --samples {input.samples} --settings {params.settings:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule merge_importance:
@@ -33,5 +35,7 @@ rule merge_importance:
         "logs/importance/merge.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Rank the blocks"
     shell:
         "python {input.code[0]} --manifest {input.manifest} --parts {input.parts} --output {output} 2>&1 | tee {log}"

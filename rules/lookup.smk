@@ -8,5 +8,7 @@ rule lookup:
         "logs/lookup.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Lookup tables"
     shell:
         "python {input.code[0]} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"

@@ -10,6 +10,8 @@ rule pareto:
         "logs/plots/pareto.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: Pareto frontiers"
     shell:
         "python {input.code[0]} pareto --summary {input.summary} --core-exp {input.core_exp} --output {output.pdf}"
         " 2>&1 | tee {log}"
@@ -31,6 +33,8 @@ rule knob_distribution:
         "logs/plots/knob_distribution.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: knob distribution"
     shell:
         "python {input.code[0]} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"
@@ -47,6 +51,8 @@ rule violations:
         "logs/plots/violations.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: violation rates"
     shell:
         "python {input.code[0]} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
@@ -62,6 +68,8 @@ rule overhead:
         "logs/plots/overhead.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: controller overhead"
     shell:
         "python {input.code[0]} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
@@ -81,6 +89,8 @@ rule training_curves:
         "logs/plots/training_curves.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: training curves"
     shell:
         "python {input.code[0]} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
 
@@ -96,6 +106,8 @@ rule stage_times:
         "logs/plots/stage_times.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: stage times"
     shell:
         "python {input.code[0]} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
@@ -111,5 +123,7 @@ rule block_importance:
         "logs/plots/importance.log",
     conda:
         "../envs/study.yaml"
+    message:
+        "Figure: importance of the blocks"
     shell:
         "python {input.code[0]} importance --scores {input.scores} --output {output.pdf} 2>&1 | tee {log}"

@@ -115,11 +115,6 @@ class Engine:
             ranking = load_ranking(importance_path, model_checksum(model_dir), num_blocks)
         return cls(model, Tokenizer.load(model_dir), ranking, tiers, clock, max_new_tokens)
 
-    @property
-    def full(self) -> KnobConfig:
-        """The reference configuration: last tier, the model's own top_k, all blocks."""
-        return KnobConfig(list(self.tiers)[-1], self.model.config.top_k, self.model.config.num_layers)
-
     def crop_range(self, tier: str) -> CropRange:
         if tier not in self.tiers:
             raise AdaMolmoError(f"tier is '{tier}'; expected one of {', '.join(self.tiers)}.")

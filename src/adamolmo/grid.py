@@ -5,6 +5,7 @@ the first one that only some of them run: the settings form a tree over the bloc
 """
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -41,7 +42,7 @@ def answer_grid(engine: "Engine", rows: Sequence[ModelInputs], settings: Mapping
     Returns:
         Per key, one list of token ids (without the end token) per row.
     """
-    prefix, cache = _run_shared(engine, rows)
+    prefix, cache = run_shared(engine, rows)
     answers: dict[Key, list[list[int]]] = {}
     for top_k in sorted({knobs.top_k for knobs in settings.values()}):
         branch = {key: knobs for key, knobs in settings.items() if knobs.top_k == top_k}
@@ -49,7 +50,7 @@ def answer_grid(engine: "Engine", rows: Sequence[ModelInputs], settings: Mapping
     return answers
 
 
-def _run_shared(engine: "Engine", rows: Sequence[ModelInputs]) -> tuple[PrefixState, KVCache]:
+def run_shared(engine: "Engine", rows: Sequence[ModelInputs]) -> tuple[PrefixState, KVCache]:
     """Vision and the fixed prefix of a batch."""
     model, batch = engine.model, collate(rows)
     # All real crops form one row of crops: crops are independent, and padding is not worth encoding.
@@ -84,7 +85,7 @@ def _walk(
     """
     model = engine.model
     if block == model.config.num_layers:
-        first = model.last_token_logits(state).argmax(dim=-1)
+        first = model.last_token_logits(state.hidden, state.lengths).argmax(dim=-1)
         knobs = next(iter(branch.values()))
         tokens = continue_greedily(model, first, state, knobs, cache, engine.max_new_tokens, engine.tokenizer.eos_id)
         answers.update({key: tokens for key in branch})
@@ -95,4 +96,5 @@ def _walk(
         _walk(engine, state, block + 1, skipping, cache, answers)
     if running:
         top_k = next(iter(running.values())).top_k
-        _walk(engine, model.run_blocks(state, [block], top_k, cache), block + 1, running, cache, answers)
+        hidden = model.forward_blocks(state.hidden, [block], top_k, state.positions, cache)
+        _walk(engine, replace(state, hidden=hidden), block + 1, running, cache, answers)

@@ -224,13 +224,13 @@ class ModelledClock:
 
 class _CostTimer:
     def __init__(self) -> None:
-        self._intervals: list[tuple[str, float]] = []
+        self._costs: dict[str, Cost] = {}
 
     def mark(self, stage: str, cost: Cost) -> None:
-        self._intervals.append((stage, modelled_ms(cost)))
+        self._costs[stage] = self._costs.get(stage, Cost()) + cost
 
     def finish(self) -> StageTimes:
-        return _sum_stages(self._intervals)
+        return _sum_stages((stage, modelled_ms(cost)) for stage, cost in self._costs.items())
 
 
 def modelled_ms(cost: Cost) -> float:

@@ -1,4 +1,4 @@
-"""Progress of long loops: a bar on a terminal, plain lines in a log file."""
+"""What a long job says while it runs, on stderr: a bar on a terminal, plain lines in a log file."""
 
 import sys
 import time
@@ -24,3 +24,8 @@ def progress(items: Iterable[Item], description: str, total: int) -> Iterator[It
         if done == total or now - last_line >= _SECONDS_BETWEEN_LINES:
             last_line = now
             print(f"{description}: {done}/{total} after {now - start:.0f} s", file=sys.stderr, flush=True)
+
+
+def note(message: str) -> None:
+    """One line about something that is worth knowing and not an error."""
+    print(message, file=sys.stderr, flush=True)

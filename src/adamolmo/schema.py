@@ -9,8 +9,9 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from adamolmo.errors import AdaMolmoError
@@ -50,16 +51,17 @@ class Table:
     meaning: str
     key: tuple[str, ...]
     columns: Mapping[str, Column]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Document:
-    """A JSON file: its top-level keys with (Python type, meaning)."""
+    """A JSON file: its top-level keys with (Python type, meaning). Numbers are finite."""
 
     name: str
     path: str
     meaning: str
-    keys: Mapping[str, tuple[type, str]]
+    keys: Mapping[str, tuple[type | UnionType, str]]
 
 
 _IDS = {
@@ -112,6 +114,20 @@ CORE_EXP = Table(
         "latency_iqr_ms": Column("float32", "interquartile range over the repeats; 0 unless measured", "not negative"),
         "latency_source": Column("text", "'measured', 'estimated' from token counts, or 'modelled'"),
         **_COSTS,
+    },
+    {
+        "device": "the device that was timed",
+        "clock": "'measured' or 'modelled'",
+        "model_checksum": "of the model, as in its manifest",
+        "data_checksum": "sha256 of the samples' file",
+        "seed": "the study's seed",
+        "num_samples": "questions profiled",
+        "num_timed": "questions whose latency was measured",
+        "failed": "unreadable samples: {sample_id, reason}",
+        "drift_pct": "largest change of the reference configuration's latency during the measurement",
+        "drift_limit_pct": "limit above which the drift was reported",
+        "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
+        "answer_agreement": "share of timed runs that gave the scored answer",
     },
 )
 
@@ -206,27 +222,31 @@ MANIFEST = Document(
     },
 )
 _SCORES = {
-    "model_checksum": (str, "checksum of the model that was scored"),
-    "num_blocks": (int, "transformer blocks of the model"),
     "num_samples": (int, "questions"),
     "baseline_accuracy": (float, "accuracy with all blocks"),
-    "scores": (dict, "block index -> accuracy drop when that block is skipped"),
+    "scores": (dict, "block -> accuracy drop when that block is skipped"),
 }
 IMPORTANCE_OF_DATASET = Document(
-    "importance of a dataset",
+    "importance_of_dataset",
     "results/importance/{dataset}.json",
     "What skipping one block costs on one dataset.",
-    {**_SCORES, "dataset": (str, "dataset")},
+    {
+        **_SCORES,
+        "half_scores": (list, "the same on every other question, twice"),
+        "failed": (list, "unreadable samples: {sample_id, reason}"),
+    },
 )
 IMPORTANCE = Document(
     "importance",
     "results/importance/scores.json",
-    "The ranking of the blocks over all datasets.",
+    "The ranking of the blocks; every dataset counts alike.",
     {
+        "model_checksum": (str, "checksum of the model that was scored"),
+        "num_blocks": (int, "transformer blocks of the model"),
         **_SCORES,
         "removal_order": (list, "removable blocks, the least important first"),
-        "datasets": (dict, "dataset -> its own scores"),
-        "spearman_between_halves": (float, "rank correlation of the scores of two halves of the questions"),
+        "spearman_between_halves": (float | None, "rank correlation of the scores of two halves of the questions"),
+        "datasets": (dict, "dataset -> its own scores, as in its file"),
     },
 )
 REFERENCE = Document(
@@ -268,8 +288,8 @@ CELL = Document(
     },
 )
 
-TABLES = (SAMPLES, CORE_EXP, TRAINING, EVALUATION, SUMMARY)
-DOCUMENTS = (MANIFEST, IMPORTANCE_OF_DATASET, IMPORTANCE, REFERENCE, CELL)
+# In the order in which the workflow makes them.
+FILES = (MANIFEST, SAMPLES, IMPORTANCE_OF_DATASET, IMPORTANCE, CORE_EXP, REFERENCE, TRAINING, CELL, EVALUATION, SUMMARY)
 
 
 def write_table(frame: "DataFrame", path: str | Path, schema: Table, metadata: Mapping | None = None) -> None:
@@ -304,6 +324,8 @@ def read_table(
     import pyarrow.parquet as pq
 
     wanted = list(columns or schema.columns)
+    if not Path(path).is_file():
+        raise AdaMolmoError(f"{path}: does not exist; expected the Parquet table {schema.name}.")
     try:
         found = pq.read_schema(path)
         _check_stored(found, schema, path)
@@ -450,13 +472,28 @@ def _check_document(content: Any, schema: Document, path: str | Path) -> None:
         if key not in content:
             raise AdaMolmoError(f"{path}: key '{key}' is missing; the document {schema.name} has it ({meaning}).")
         value = content[key]
-        number = kind is float and isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and math.isfinite(value)) and type(value) is not kind:
-            raise AdaMolmoError(
-                f"{path}: key '{key}' is a {type(value).__name__}; expected a {kind.__name__} ({meaning})."
-            )
+        if not _is(value, kind):
+            raise AdaMolmoError(f"{path}: key '{key}' is {value!r:.60}; expected {type_name(kind)} ({meaning}).")
     if extra := [key for key in content if key not in schema.keys]:
         raise AdaMolmoError(f"{path}: key '{extra[0]}' is unknown in the document {schema.name}.")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if isinstance(kind, UnionType):
+        return any(_is(value, alternative) for alternative in kind.__args__)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
+
+
+_JSON_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
+
+
+def type_name(kind: type | UnionType) -> str:
+    """As JSON calls it."""
+    if isinstance(kind, UnionType):
+        return " or ".join(map(type_name, kind.__args__))
+    return _JSON_NAMES.get(kind, "null")
 
 
 def _one_line(error: BaseException) -> str:

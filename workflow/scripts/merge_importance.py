@@ -1,0 +1,24 @@
+"""Ranks the blocks by the scores of all datasets."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.importance import merge
+from adamolmo.schema import IMPORTANCE, IMPORTANCE_OF_DATASET, MANIFEST, read_json, write_json
+from adamolmo.script import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--manifest", type=Path, required=True)
+    parser.add_argument("--parts", type=Path, nargs="+", required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    args = parser.parse_args()
+    manifest = read_json(args.manifest, MANIFEST)
+    parts = {path.stem: read_json(path, IMPORTANCE_OF_DATASET) for path in args.parts}
+    scores = merge(parts, model_checksum=manifest["checksum"], num_blocks=manifest["num_blocks"])
+    write_json(scores, args.output, IMPORTANCE)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+import pandas as pd
+
 from adamolmo.config import StudyConfig
-from adamolmo.data.sources import prepare_split
+from adamolmo.data.sources import draw_samples
 from adamolmo.schema import SAMPLES, write_table
 from adamolmo.script import run
 
@@ -18,8 +20,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     entry = args.settings.datasets[args.dataset]
-    samples = prepare_split(args.dataset, entry.source, args.split, args.num_samples, args.settings.seed)
-    write_table(samples, args.output, SAMPLES, {"dataset": args.dataset, "split": args.split})
+    samples = draw_samples(entry.source, args.dataset, args.split, args.num_samples, args.settings.seed)
+    write_table(pd.DataFrame(samples), args.output, SAMPLES, {"dataset": args.dataset, "split": args.split})
 
 
 if __name__ == "__main__":

@@ -11,17 +11,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from adamolmo.data.samples import Sample
 from adamolmo.errors import AdaMolmoError
+from adamolmo.grid import batches_by_length, run_shared
 from adamolmo.model.checkpoint import check_tensors, read_tensors, stack_experts
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.molmoe import PrefixState
+from adamolmo.progress import progress
+
+if TYPE_CHECKING:
+    from adamolmo.engine import Engine
 
 
 class FixedPrefix(nn.Module):
@@ -84,11 +91,6 @@ def prompt_entries(prefix: PrefixState, cache: KVCache, num_layers: int) -> list
     return [row[:length] for row, length in zip(rows, prefix.lengths.tolist(), strict=True)]
 
 
-def stored_dtype(model_dtype: torch.dtype) -> torch.dtype:
-    """Half the size of float32; a bfloat16 model's entries are kept as they are."""
-    return torch.float16 if model_dtype == torch.float32 else model_dtype
-
-
 @dataclass(frozen=True)
 class FeaturesInfo:
     """What a features file belongs to.
@@ -128,6 +130,35 @@ def save_features(path: Path, info: FeaturesInfo, entries: Sequence[Tensor]) -> 
     metadata = {"adamolmo": json.dumps(asdict(info), sort_keys=True)}
     save_file({"entries": torch.cat(list(entries)), "offsets": offsets}, temporary, metadata=metadata)
     os.replace(temporary, path)
+
+
+@torch.inference_mode()
+def make_features(
+    engine: "Engine",
+    samples: Sequence[Sample],
+    dataset: str,
+    style: str | None,
+    batch_size: int,
+    checksum: str,
+    path: Path,
+) -> None:
+    """Runs vision and the fixed prefix on every sample at every tier, and writes the features file.
+
+    A float32 model's entries are stored as float16, others in the model's own dtype.
+
+    Args:
+        checksum: of the model.
+    """
+    tiers, num_layers = tuple(engine.tiers), engine.model.config.fixed_prefix_layers
+    dtype = torch.float16 if engine.dtype == torch.float32 else engine.dtype
+    batches = [(t, rows) for t in tiers for rows in batches_by_length(engine, samples, style, t, batch_size)]
+    entries = {}
+    for tier, rows in progress(batches, f"features {dataset}", len(batches)):
+        inputs = [engine.prepare(samples[row].open_image(), samples[row].question, style, tier) for row in rows]
+        for row, prompt in zip(rows, prompt_entries(*run_shared(engine, inputs), num_layers), strict=True):
+            entries[row, tier] = prompt.to("cpu", dtype)
+    info = FeaturesInfo(dataset, checksum, num_layers, tuple(sample.sample_id for sample in samples), tiers)
+    save_features(path, info, [entries[row, tier] for row in range(len(samples)) for tier in tiers])
 
 
 class Features:

@@ -39,14 +39,6 @@ class Sample:
         return image
 
 
-@dataclass(frozen=True)
-class FailedSample:
-    """A sample that could not be used, and why in one sentence."""
-
-    sample_id: str
-    reason: str
-
-
 def samples_from_table(table: "DataFrame") -> list[Sample]:
     """The samples of a prepared split, one row each."""
     return [
@@ -55,8 +47,8 @@ def samples_from_table(table: "DataFrame") -> list[Sample]:
     ]
 
 
-def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[list[Sample], list[FailedSample]]:
-    """The samples whose image can be read, and the others.
+def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[list[Sample], list[dict]]:
+    """The samples whose image can be read, and the others as {sample_id, reason}.
 
     Raises:
         AdaMolmoError: more than `max_failed_fraction` of the samples failed, or there is none at all.
@@ -67,11 +59,16 @@ def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[lis
             sample.open_image()
             usable.append(sample)
         except AdaMolmoError as error:
-            failed.append(FailedSample(sample.sample_id, str(error)))
-    if not usable or len(failed) > max_failed_fraction * len(samples):
-        example = f", for example {failed[0].reason}" if failed else "."
+            failed.append({"sample_id": sample.sample_id, "reason": str(error)})
+    check_failures(failed, len(samples), max_failed_fraction)
+    return usable, failed
+
+
+def check_failures(failed: Sequence[dict], num_samples: int, max_failed_fraction: float) -> None:
+    """Raises AdaMolmoError when more than `max_failed_fraction` of `num_samples` failed, or none is left."""
+    if len(failed) == num_samples or len(failed) > max_failed_fraction * num_samples:
+        example = f", for example {failed[0]['reason']}" if failed else "."
         raise AdaMolmoError(
-            f"{len(failed)} of {len(samples)} samples are unreadable, expected at most "
+            f"{len(failed)} of {num_samples} samples are unreadable, expected at most "
             f"{100 * max_failed_fraction:g} %{example}"
         )
-    return usable, failed

@@ -76,6 +76,14 @@ class CostModel:
             total += self._blocks(self._num_adaptive(knobs), 1, keys, knobs.top_k) + self._head()
         return total
 
+    def request(self, num_crops: int, input_tokens: int, decode_steps: int, knobs: DecoderKnobs) -> dict[str, Cost]:
+        """The stages of a request without a controller."""
+        return {
+            "vision": self.vision(num_crops),
+            "prefill": self.prefix(input_tokens) + self.adaptive(input_tokens, knobs),
+            "decode": self.decode(input_tokens, decode_steps, knobs),
+        }
+
     def memory_bytes(self, num_crops: int, num_tokens: int, max_new_tokens: int, top_k: int) -> int:
         """Estimated peak memory of a request: all weights, the key-value cache and the larger stage's activations."""
         config, vision = self.config, self.config.vision

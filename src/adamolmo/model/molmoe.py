@@ -9,6 +9,7 @@ takes `DecoderKnobs`. A request can therefore run the prefix, decide, and contin
     logits = model.decode(token, position_ids, knobs, cache)              # one more token through all active blocks
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -132,7 +133,7 @@ class MolmoE(nn.Module):
             if attention_mask is not None:
                 attention_mask = torch.cat([attention_mask, torch.ones_like(attention_mask[:, :1])], dim=1)
         positions, lengths = self._prompt_positions(prompt, attention_mask)
-        hidden = self._run(prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache)
+        hidden = self.forward_blocks(prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache)
         if budget_token is None:
             return PrefixState(hidden, positions, lengths)
         mask = None if positions.mask is None else positions.mask[:, :, :-1, :-1]
@@ -145,21 +146,18 @@ class MolmoE(nn.Module):
         return self.lm_head(self.run_adaptive_hidden(prefix, knobs, cache))
 
     def run_adaptive_hidden(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
-        hidden = self._run(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
+        hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
         return self.transformer["ln_f"](hidden)
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         """Logits of the token after each row's last real one, [batch, embedding_size]; the head runs only there."""
-        return self.last_token_logits(self.run_blocks(prefix, self._adaptive_blocks(knobs), knobs.top_k, cache))
+        hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
+        return self.last_token_logits(hidden, prefix.lengths)
 
-    def run_blocks(self, prefix: PrefixState, blocks, top_k: int, cache: KVCache | None = None) -> PrefixState:
-        """A prompt that has passed some blocks through `blocks` more."""
-        return replace(prefix, hidden=self._run(prefix.hidden, blocks, top_k, prefix.positions, cache))
-
-    def last_token_logits(self, state: PrefixState) -> Tensor:
-        """Final norm and head at each row's last real token, [batch, embedding_size]."""
-        rows = torch.arange(len(state.hidden), device=state.hidden.device)
-        return self.lm_head(self.transformer["ln_f"](state.hidden[rows, state.lengths - 1]))
+    def last_token_logits(self, hidden: Tensor, lengths: Tensor) -> Tensor:
+        """Final norm and head at each row's last real token: [batch, tokens, d_model] -> [batch, embedding_size]."""
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return self.lm_head(self.transformer["ln_f"](hidden[rows, lengths - 1]))
 
     def decode(self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int) -> Tensor:
         """One decoded token per row through all active blocks: logits [batch, embedding_size].
@@ -175,14 +173,17 @@ class MolmoE(nn.Module):
         positions = Positions(cos, sin, mask, position_ids[:, None], num_keys)
         x = self.transformer["wte"](tokens[:, None])
         prefix_layers = range(self.config.fixed_prefix_layers)
-        x = self._run(x, prefix_layers, self.config.top_k, positions, cache)
-        x = self._run(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)
+        x = self.forward_blocks(x, prefix_layers, self.config.top_k, positions, cache)
+        x = self.forward_blocks(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)
         return self.lm_head(self.transformer["ln_f"](x))[:, 0]
 
     def _adaptive_blocks(self, knobs: DecoderKnobs) -> list[int]:
         return [block for block in knobs.blocks if block >= self.config.fixed_prefix_layers]
 
-    def _run(self, x: Tensor, blocks, top_k: int, positions: Positions, cache: KVCache | None) -> Tensor:
+    def forward_blocks(
+        self, x: Tensor, blocks: Iterable[int], top_k: int, positions: Positions, cache: KVCache | None = None
+    ) -> Tensor:
+        """These blocks, in this order, on hidden states [batch, tokens, d_model]."""
         for block in blocks:
             slots = None if cache is None else (cache.keys[block], cache.values[block])
             x = self.transformer["blocks"][block](x, top_k, positions, slots)

@@ -1,0 +1,43 @@
+# make pareto   create .venv and run the study up to results/plots/pareto.pdf
+# make test     run all tests
+# make lint     check style: ruff, snakefmt, Snakemake's own lint
+# make docs     regenerate what is generated in docs/
+# make clean    remove .venv and everything that the study made
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS := 1
+
+.PHONY: pareto test lint docs clean
+
+pareto: $(VENV)/study.stamp
+	$(BIN)/snakemake --cores all results/plots/pareto.pdf
+
+test: $(VENV)/test.stamp
+	$(BIN)/pytest -q
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check .
+	$(BIN)/snakemake --lint
+
+docs: $(VENV)/study.stamp
+	$(BIN)/python -m adamolmo.reference docs
+
+clean:
+	rm -rf $(VENV) results logs .snakemake
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); sys.exit(not ok and \
+		f"error: $(PYTHON) is Python {sys.version.split()[0]}; AdaMolmo needs 3.11 or newer (make PYTHON=python3.12).")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/study.stamp: pyproject.toml | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --editable .
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml $(VENV)/study.stamp
+	$(BIN)/python -m pip install --editable '.[test]'
+	touch $@

@@ -1,0 +1,101 @@
+"""What a choice earns: the reward, and the profile it is looked up in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adamolmo.controllers.base import KnobGrid
+from adamolmo.errors import AdaMolmoError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from adamolmo.config import RewardSettings
+
+
+def reward(
+    accuracy: Tensor, latency_ms: Tensor, complexity: Tensor, budget_ms: Tensor, weights: RewardSettings
+) -> Tensor:
+    """accuracy - beta*sigmoid(10*(r - 1)) - gamma*max(0, r - 1)^2 + delta*max(0, 1 - r) - epsilon*complexity.
+
+    r is latency / budget. The first penalty is a soft step at the budget, the second grows with the overshoot.
+    All tensors broadcast against each other.
+    """
+    overshoot = latency_ms / budget_ms - 1
+    return (
+        accuracy
+        - weights.beta * torch.sigmoid(10 * overshoot)
+        - weights.gamma * overshoot.clamp(min=0) ** 2
+        + weights.delta * (-overshoot).clamp(min=0)
+        - weights.epsilon * complexity
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What every configuration did on every sample, for training.
+
+    Attributes:
+        samples: (dataset, sample_id) of each row.
+        accuracy, latency_ms: [samples, configurations], in the order of the grid.
+        complexity: operations as a share of the sample's dearest configuration, [samples, configurations].
+        budget_ms: lowest and highest budget to train for, [samples, 2].
+    """
+
+    samples: tuple[tuple[str, str], ...]
+    accuracy: Tensor
+    latency_ms: Tensor
+    complexity: Tensor
+    budget_ms: Tensor
+
+    @classmethod
+    def from_frame(cls, frame: DataFrame, grid: KnobGrid, budgets_ms: Mapping[str, tuple[float, float]]) -> Profile:
+        """From the core_exp rows of some datasets and the range of budgets of each.
+
+        Raises AdaMolmoError when a dataset's configurations are not exactly the grid's, for every one of its samples.
+        """
+        samples, measures, ranges = [], [], []
+        for dataset, rows in frame.groupby("dataset", observed=True):
+            sample_ids, values = _by_sample(dataset, rows, grid)
+            samples += [(dataset, sample_id) for sample_id in sample_ids]
+            measures.append(values)
+            ranges.append(torch.tensor(budgets_ms[dataset]).expand(len(sample_ids), 2))
+        accuracy, latency_ms, flops = torch.cat(measures, dim=1)
+        complexity = flops / flops.amax(dim=1, keepdim=True)
+        return cls(tuple(samples), accuracy, latency_ms, complexity, torch.cat(ranges))
+
+    def reward(self, rows: Tensor, budget_ms: Tensor, weights: RewardSettings) -> Tensor:
+        """Of every configuration on these rows at these budgets, [rows, configurations]."""
+        table = (self.accuracy[rows], self.latency_ms[rows], self.complexity[rows])
+        return reward(*table, budget_ms[:, None], weights)
+
+    def take(self, rows: list[int]) -> Profile:
+        tensors = (self.accuracy, self.latency_ms, self.complexity, self.budget_ms)
+        return Profile(tuple(self.samples[row] for row in rows), *(tensor[rows] for tensor in tensors))
+
+
+def _by_sample(dataset: str, frame: DataFrame, grid: KnobGrid) -> tuple[list[str], Tensor]:
+    """Sample ids, sorted, and (accuracy, latency_ms, flops) as [3, samples, configurations]."""
+    order = {(c.tier, c.top_k, c.num_active_blocks): index for index, c in enumerate(grid.configs)}
+    knobs = zip(frame["tier"].astype(str), frame["top_k"].tolist(), frame["num_active_blocks"].tolist(), strict=True)
+    configs = [order.get(values) for values in knobs]
+    if None in configs or set(configs) != set(order.values()):
+        raise AdaMolmoError(f"profile of {dataset}: its configurations are not the study's grid; expected {grid}.")
+    table = frame[["sample_id", "accuracy", "latency_ms", "flops"]].assign(
+        sample_id=frame["sample_id"].astype(str), config=configs
+    )
+    table = table.sort_values(["sample_id", "config"])
+    counts = table.groupby("sample_id")["config"].agg(["count", "nunique"])
+    uneven = counts[(counts != len(order)).any(axis=1)]
+    if len(uneven):
+        raise AdaMolmoError(
+            f"profile of {dataset}: sample '{uneven.index[0]}' has {uneven.iloc[0]['count']} rows; "
+            f"expected each of the {len(order)} configurations once."
+        )
+    values = torch.tensor(table[["accuracy", "latency_ms", "flops"]].to_numpy(dtype="float64"), dtype=torch.float32)
+    return list(counts.index), values.T.reshape(3, len(counts), len(order))

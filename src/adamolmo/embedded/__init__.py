@@ -1,0 +1,1 @@
+"""How the embedded model is made: vocabulary, sizes, training. The study itself never imports this package."""

@@ -1,0 +1,104 @@
+"""Sizes and schedule of the embedded model.
+
+The architecture is MolmoE-1B's in every part; only the numbers differ. It is written as the `config.json` of a released
+checkpoint, so the study loads it like any other.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.molmoe import MolmoE
+
+ARCHITECTURE = {
+    "model_type": "molmo",
+    "block_type": "moe",
+    "d_model": 64,
+    "n_layers": 16,
+    "n_heads": 4,
+    "n_kv_heads": None,
+    "moe_num_experts": 8,
+    "moe_top_k": 8,
+    "mlp_hidden_size": 128,  # gate and up together: experts of 64
+    "vocab_size": 178,
+    "embedding_size": 184,
+    "additional_vocab_size": 16,
+    "rope_theta": 10000.0,
+    "layer_norm_eps": 1e-5,
+    "max_sequence_length": 512,
+    "weight_tying": False,
+    "vit_layers": [-1, -3],
+    "image_pooling_h": 2,
+    "image_pooling_w": 2,
+    "overlap_margins": [0, 0],
+    "max_crops": 16,
+    "vision_backbone": {
+        "image_default_input_size": [48, 48],
+        "image_patch_size": 8,
+        "image_pos_patch_size": 8,
+        "image_num_pos": 37,
+        "image_emb_dim": 96,
+        "image_num_layers": 4,
+        "image_num_heads": 4,
+        "image_num_key_value_heads": 4,
+        "image_head_dim": 24,
+        "image_mlp_dim": 384,
+        "image_norm_eps": 1e-5,
+    },
+}
+
+# Tier -> (crops at most, images per batch): about the same number of tokens in every batch.
+TIERS = {"low": (1, 24), "medium": (4, 20), "high": (16, 14)}
+TIER_SHARES = {"low": 0.2, "medium": 0.3, "high": 0.5}
+STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Training settings. MolmoE is trained the same way: a vision tower and a language model first, then both together,
+    all blocks and top-8 always; no knob is seen in training."""
+
+    seed: int = 0
+    questions_per_image: int = 8
+    vision_steps: int = 1500
+    vision_images: int = 4
+    text_steps: int = 700
+    text_rows: int = 24
+    text_questions: int = 10
+    joint_steps: int = 2400
+    warmup_steps: int = 60
+    decay_share: float = 0.4
+    muon_learning_rate: float = 0.02
+    adam_learning_rate: float = 3e-3
+    router_learning_rate: float = 3e-4
+    load_balance: float = 0.01
+    router_z: float = 0.001
+
+
+def embedded_config() -> MolmoEConfig:
+    return MolmoEConfig.from_dict(ARCHITECTURE, "the embedded model's architecture")
+
+
+def initialise(model: MolmoE, seed: int) -> None:
+    """Normal weights of variance 1/fan-in, residual outputs scaled down by depth; query and key norms start at 1.5."""
+    torch.manual_seed(seed)
+    residual_scale = 1.5 / math.sqrt(2 * model.config.num_layers)
+    for name, parameter in model.named_parameters():
+        if parameter.ndim < 2:
+            continue
+        fan_in = parameter.shape[-2] if ".experts." in name else parameter.shape[-1]
+        std = fan_in**-0.5
+        if name.endswith(("experts.down", "attn_out.weight")):
+            std *= residual_scale
+        elif name.endswith(("mlp.gate.weight", "lm_head.weight", "positional_embedding", "pad_embed")):
+            std = 0.02
+        elif "wte" in name:
+            std = 0.5
+        nn.init.normal_(parameter, std=std)
+    nn.init.normal_(model.vision_backbone.image_vit.class_embedding, std=0.02)
+    for block in model.transformer["blocks"]:
+        nn.init.constant_(block.attn.q_norm.weight, 1.5)
+        nn.init.constant_(block.attn.k_norm.weight, 1.5)

@@ -1,0 +1,311 @@
+"""Trains the embedded model from scratch, as MolmoE was: first the parts alone, then everything together.
+
+1. vision: tower, pooling and projector predict what each image token shows (one linear layer, thrown away afterwards).
+2. text: the decoder learns the knowledge base from text alone.
+3. joint: everything answers questions about images, in data-parallel worker processes.
+
+Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated, and
+one that was killed continues from its last checkpoint (with fresh optimiser moments).
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from adamolmo.data.procedural import COLOURS, GENERATORS, SHAPES, Question, entity_questions, scene
+from adamolmo.embedded.batches import EMPTY, PackedBatch, crop_labels, pack_images, pack_questions
+from adamolmo.embedded.muon import Muon
+from adamolmo.embedded.recipe import STYLE_OF_DATASET, TIER_SHARES, TIERS, Recipe, embedded_config, initialise
+from adamolmo.model.decoder import Positions
+from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.preprocess import PreprocessConfig, preprocess
+from adamolmo.model.tokenizer import Tokenizer
+
+_DATASET_SHARES = {"text_vqa": 0.45, "okvqa": 0.3, "coco_2014_vqa": 0.25}
+_LOG_EVERY = 20
+_SAVE_EVERY = 200
+
+
+def preprocess_config(model: MolmoE) -> PreprocessConfig:
+    config = model.config
+    return PreprocessConfig(config.vision.image_size, config.vision.patch_size, config.overlap_margins, config.pooling)
+
+
+def train_vision(recipe: Recipe, output: Path) -> None:
+    """Phase 1; writes the vision backbone's weights."""
+    model = _new_model(recipe)
+    _whiten_patches(model, _rng(recipe, "whitening", 0, 0))
+    head = nn.Linear(model.config.d_model, EMPTY + 1 + len(COLOURS))
+    optimisers = _optimisers(model.vision_backbone, recipe) + [torch.optim.AdamW(head.parameters(), lr=1e-3)]
+    log = _Log("vision", recipe.vision_steps)
+    for step in range(recipe.vision_steps):
+        rng = _rng(recipe, "vision", 0, step)
+        crops, labels = _labelled_crops(model, recipe.vision_images, rng)
+        loss, accuracies = _cell_loss(head(model.vision_backbone(*crops)), labels)
+        _update(loss, optimisers, step, recipe.vision_steps, recipe)
+        log.add(step, {"loss": loss.item(), **accuracies})
+    save_file({name: t.contiguous() for name, t in model.vision_backbone.state_dict().items()}, output)
+
+
+def train_text(recipe: Recipe, tokenizer: Tokenizer, output: Path) -> None:
+    """Phase 2; writes the decoder's weights (without the vision backbone)."""
+    model = _new_model(recipe)
+    optimisers = _optimisers(model, recipe)
+    log = _Log("text", recipe.text_steps)
+    with _RouterLogits(model) as router:
+        for step in range(recipe.text_steps):
+            rng = _rng(recipe, "text", 0, step)
+            rows = [_knowledge_row(rng, recipe.text_questions) for _ in range(recipe.text_rows)]
+            batch = pack_questions([tokenizer.eos_id], rows, [STYLE_OF_DATASET["okvqa"]] * len(rows), tokenizer)
+            answer_loss, accuracy = _answer_loss(model, batch)
+            _update(answer_loss + router.loss(recipe), optimisers, step, recipe.text_steps, recipe)
+            log.add(step, {"loss": answer_loss.item(), "accuracy": accuracy.mean().item()})
+    save_file({n: t for n, t in model.state_dict().items() if not n.startswith("vision_backbone.")}, output)
+
+
+def train_joint(recipe: Recipe, tokenizer_dir: Path, vision: Path, text: Path, output: Path, workers: int = 2) -> None:
+    """Phase 3, in `workers` processes of one thread each; writes the whole model's weights (float32).
+
+    `output` with the suffix `.checkpoint.safetensors` is written on the way and is where a killed run continues.
+    """
+    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    os.environ.setdefault("MASTER_PORT", "29511")
+    arguments = (workers, recipe, tokenizer_dir, vision, text, output)
+    torch.multiprocessing.spawn(_joint_worker, arguments, nprocs=workers)
+
+
+def _joint_worker(rank: int, workers: int, recipe: Recipe, tokenizer_dir, vision, text, output: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=workers)
+    tokenizer = Tokenizer.load(tokenizer_dir)
+    model = _new_model(recipe)
+    checkpoint = output.with_suffix(".checkpoint.safetensors")
+    first_step = _load_start(model, vision, text, checkpoint)
+    optimisers = _optimisers(model, recipe)
+    log = _Log("joint", recipe.joint_steps) if rank == 0 else None
+    with _RouterLogits(model) as router:
+        for step in range(first_step, recipe.joint_steps):
+            batch, datasets, tier = _image_batch(model, tokenizer, recipe, _rng(recipe, "joint", rank, step))
+            answer_loss, accuracy = _answer_loss(model, batch)
+            warmup = step - first_step if first_step else step
+            loss = answer_loss + router.loss(recipe)
+            _update(loss, optimisers, step, recipe.joint_steps, recipe, workers, warmup)
+            if log is None:
+                continue
+            log.add(step, {"loss": answer_loss.item()})
+            log.add(step, {f"{d}_{tier}": a for d, a in zip(datasets, accuracy.tolist(), strict=True)})
+            if (step + 1) % _SAVE_EVERY == 0:
+                _save_checkpoint(model, step + 1, checkpoint)
+    if rank == 0:
+        save_file(model.state_dict(), output)
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _load_start(model: MolmoE, vision: Path, text: Path, checkpoint: Path) -> int:
+    """Loads the checkpoint if there is one, else the two parts; returns the step to start at."""
+    if checkpoint.exists():
+        tensors = load_file(checkpoint)
+        first_step = int(tensors.pop("step"))
+    else:
+        first_step = 0
+        tensors = load_file(text) | {f"vision_backbone.{n}": t for n, t in load_file(vision).items()}
+    model.load_state_dict(tensors)
+    return first_step
+
+
+def _save_checkpoint(model: MolmoE, step: int, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
+    save_file({**model.state_dict(), "step": torch.tensor(step)}, temporary)
+    temporary.replace(path)
+
+
+def _new_model(recipe: Recipe) -> MolmoE:
+    model = MolmoE(embedded_config())
+    initialise(model, recipe.seed)
+    return model
+
+
+def _rng(recipe: Recipe, phase: str, rank: int, step: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, sum(phase.encode()), rank, step])
+
+
+def _training_scene(dataset: str, rng: np.random.Generator):
+    return scene(dataset, "training", int(rng.integers(2**40)))
+
+
+@torch.no_grad()
+def _whiten_patches(model: MolmoE, rng) -> None:
+    """Starts the patch embedding as the whitened principal components of patches: small towers learn much faster from
+    decorrelated inputs of unit variance."""
+    (pixels, _), _ = _labelled_crops(model, 12, rng)
+    patches = pixels.flatten(0, 2)
+    eigenvalues, eigenvectors = torch.linalg.eigh(torch.cov(patches.T))
+    weight = model.vision_backbone.image_vit.patch_embedding.weight
+    weight.copy_((eigenvectors / (eigenvalues + 1e-2).sqrt()).T.flip(0)[: len(weight)])
+
+
+def _labelled_crops(model: MolmoE, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """High-resolution crops of crowded scenes with the labels of their tokens. The overview is left out: several parts
+    share each of its tokens."""
+    config = preprocess_config(model)
+    drawn = [_training_scene("crowded", rng) for _ in range(count)]
+    crops = [preprocess(s.image, 1, TIERS["high"][0], config) for s in drawn]
+    labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
+    inputs = torch.stack([c.pixels[1:] for c in crops]), torch.stack([c.masks[1:] for c in crops])
+    return inputs, torch.from_numpy(np.stack(labels))
+
+
+def _cell_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Cross entropy of each token's part and colour; empty cells are most of an image and count little."""
+    part, colour = labels.flatten(0, 2).T
+    part_logits, colour_logits = logits.flatten(0, 2).split([EMPTY + 1, len(COLOURS)], dim=1)
+    shown = part != EMPTY
+    weights = torch.ones(EMPTY + 1)
+    weights[EMPTY] = 0.05
+    loss = F.cross_entropy(part_logits, part, weights) + F.cross_entropy(colour_logits[shown], colour[shown])
+    right = part_logits.argmax(1) == part
+    is_digit = shown & (part >= EMPTY - 10)
+    right_colour = colour_logits[shown].argmax(1) == colour[shown]
+    kinds = {"shape": right[shown & ~is_digit], "digit": right[is_digit], "colour": right_colour}
+    return loss, {name: values.float().mean().item() for name, values in kinds.items() if len(values)}
+
+
+def _knowledge_row(rng, count: int) -> list[Question]:
+    """Questions about random entities, each called by its colour and shape."""
+    row = []
+    for shape, colour in zip(rng.choice(SHAPES, count), rng.choice(list(COLOURS), count), strict=True):
+        asked = entity_questions((str(shape), str(colour)), f"{colour} {shape}")
+        row.append(asked[rng.integers(len(asked))])
+    return row
+
+
+def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, list[str], str]:
+    config = preprocess_config(model)
+    tier = str(rng.choice(list(TIERS), p=list(TIER_SHARES.values())))
+    max_crops, count = TIERS[tier]
+    datasets, drawn = [], []
+    while len(drawn) < count:
+        dataset = str(rng.choice(list(_DATASET_SHARES), p=list(_DATASET_SHARES.values())))
+        candidate = _training_scene(dataset, rng)
+        if candidate.questions:
+            datasets.append(dataset)
+            drawn.append(candidate)
+    crops = [preprocess(s.image, 1, max_crops, config) for s in drawn]
+    questions = [s.questions[: recipe.questions_per_image] for s in drawn]
+    return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets, tier
+
+
+def _answer_loss(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Cross entropy of the answers' tokens, and per row the share of those tokens that are predicted right."""
+    features = None if batch.pixels is None else model.vision_backbone(batch.pixels, batch.masks)
+    x = model.embed(batch.input_ids, features, batch.image_input_idx)
+    cos, sin = model.rotary(batch.position_ids)
+    positions = Positions(cos, sin, batch.mask, slots=None, num_keys=x.shape[1])
+    hidden = model.forward_blocks(x, range(model.config.num_layers), model.config.top_k, positions)
+    asked = batch.targets >= 0
+    logits = model.lm_head(model.transformer["ln_f"](hidden[asked]))
+    targets = batch.targets[asked]
+    row = asked.nonzero()[:, 0]
+    right = (logits.argmax(-1) == targets).float()
+    accuracy = torch.zeros(len(hidden)).index_add(0, row, right) / row.bincount(minlength=len(hidden))
+    return F.cross_entropy(logits, targets), accuracy
+
+
+class _RouterLogits:
+    """Collects every block's router logits of a forward pass, for the balancing losses of OLMoE (arXiv 2409.02060)."""
+
+    def __init__(self, model: MolmoE):
+        self.model, self.logits = model, []
+
+    def __enter__(self) -> "_RouterLogits":
+        gates = [block.mlp.gate for block in self.model.transformer["blocks"]]
+        self.hooks = [gate.register_forward_hook(lambda _m, _i, out: self.logits.append(out)) for gate in gates]
+        return self
+
+    def __exit__(self, *_) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def loss(self, recipe: Recipe) -> Tensor:
+        """Load-balancing and z-loss of the collected logits, which are forgotten."""
+        config, total = self.model.config, 0.0
+        for logits in self.logits:
+            probabilities = logits.softmax(dim=-1)
+            chosen = probabilities.topk(config.top_k, dim=-1).indices
+            load = chosen.flatten().bincount(minlength=config.num_experts) / chosen.numel()
+            balance = config.num_experts * (load * probabilities.mean(dim=0)).sum()
+            z = logits.logsumexp(dim=-1).square().mean()
+            total = total + recipe.load_balance * balance + recipe.router_z * z
+        count = len(self.logits)
+        self.logits.clear()
+        return total / count
+
+
+def _optimisers(module: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices; AdamW for embeddings, head, norms and biases, and slowly for the routers."""
+    muon, adam, router = [], [], []
+    for name, parameter in module.named_parameters():
+        if name.endswith("mlp.gate.weight"):
+            router.append(parameter)
+        elif parameter.ndim >= 2 and not any(part in name for part in ("embed", "lm_head")):
+            muon.append(parameter)
+        else:
+            adam.append(parameter)
+    groups = [{"params": adam, "lr": recipe.adam_learning_rate}, {"params": router, "lr": recipe.router_learning_rate}]
+    adamw = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0)
+    optimisers = [Muon(muon, recipe.muon_learning_rate), adamw]
+    return optimisers
+
+
+def _update(loss, optimisers, step: int, steps: int, recipe: Recipe, workers: int = 1, warmup: int | None = None):
+    """One optimiser step: warm-up, constant, linear decay over the last `decay_share` of the steps."""
+    loss.backward()
+    if workers > 1:
+        _average_gradients(optimisers, workers)
+    rise = min(1.0, ((step if warmup is None else warmup) + 1) / recipe.warmup_steps)
+    factor = rise * min(1.0, (steps - step) / (recipe.decay_share * steps))
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group.setdefault("peak", group["lr"])
+            group["lr"] = group["peak"] * factor
+        optimiser.step()
+        optimiser.zero_grad()
+
+
+def _average_gradients(optimisers, workers: int) -> None:
+    gradients = [p.grad for p in _parameters(optimisers) if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    dist.all_reduce(flat)
+    flat /= workers
+    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(averaged.view_as(gradient))
+
+
+def _parameters(optimisers) -> Iterator[Tensor]:
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            yield from group["params"]
+
+
+class _Log:
+    """Means of the last steps, one line each."""
+
+    def __init__(self, phase: str, steps: int):
+        self.phase, self.steps, self.values = phase, steps, defaultdict(list)
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.values[name].append(value)
+        if (step + 1) % _LOG_EVERY == 0 and "loss" in " ".join(values):
+            means = "  ".join(f"{name} {np.mean(v):.3f}" for name, v in sorted(self.values.items()))
+            print(f"{self.phase} {step + 1}/{self.steps}  {means}", flush=True)
+            self.values.clear()

@@ -1,0 +1,45 @@
+"""From the study's settings to the objects that its jobs work with."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adamolmo.config import KnobSettings, StudyConfig
+from adamolmo.controllers.base import KnobGrid, Study
+from adamolmo.latency import make_clock
+from adamolmo.schema import MANIFEST, read_json
+
+if TYPE_CHECKING:
+    from adamolmo.engine import Engine
+
+
+def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> "Engine":
+    """The prepared model, ready for requests; `scores` rank the blocks. Raises AdaMolmoError for unfitting files."""
+    import torch
+
+    from adamolmo.engine import Engine
+
+    return Engine.load(
+        model_dir,
+        scores,
+        tiers=settings.knobs.crop_ranges,
+        clock=make_clock(settings.latency.clock, settings.model.device),
+        max_new_tokens=settings.max_new_tokens,
+        fixed_prefix_layers=settings.model.fixed_prefix_layers,
+        dtype=getattr(torch, settings.model.dtype),
+        device=settings.model.device,
+    )
+
+
+def knob_grid(knobs: KnobSettings) -> KnobGrid:
+    return KnobGrid(tuple(knobs.tiers), tuple(knobs.top_k), tuple(knobs.num_active_blocks))
+
+
+def describe_study(settings: StudyConfig, model_dir: Path, device: dict) -> Study:
+    """What a trained policy must fit: grid, model, clock and device."""
+    return Study(
+        grid=knob_grid(settings.knobs),
+        model_checksum=read_json(model_dir / "manifest.json", MANIFEST)["checksum"],
+        fixed_prefix_layers=settings.model.fixed_prefix_layers,
+        clock=settings.latency.clock,
+        device=device,
+    )

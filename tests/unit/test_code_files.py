@@ -1,0 +1,63 @@
+"""The source files that a script depends on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adamolmo.code_files import code_files
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
+
+FILES = {
+    "adamolmo/__init__.py": "",
+    "adamolmo/a.py": "import numpy\nfrom adamolmo import b\n",
+    "adamolmo/b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from adamolmo import unused\n",
+    "adamolmo/unused.py": "",
+    "adamolmo/cycle.py": "from adamolmo.a import cycle\nimport adamolmo.cycle\n",
+    "adamolmo/sub/__init__.py": "",
+    "adamolmo/sub/c.py": "from . import d\nfrom ..a import name\n",
+    "adamolmo/sub/d.py": "def late():\n    import adamolmo.cycle\n",
+    "adamolmo/other/__init__.py": "",
+}
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    for name, text in FILES.items():
+        path = tmp_path / "src" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "src"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("import json\n", []),
+        ("from adamolmo.a import thing\n", ["__init__", "a", "b"]),
+        ("import adamolmo.b as x\n", ["__init__", "b"]),
+        ("from adamolmo.sub.c import d\n", ["__init__", "a", "b", "cycle", "sub/__init__", "sub/c", "sub/d"]),
+        ("def f():\n    if True:\n        from adamolmo.sub import d\n", None),
+    ],
+)
+def test_transitive_imports(source, text, expected):
+    script = source.parent / "script.py"
+    script.write_text(text)
+    expected = ["__init__", "a", "b", "cycle", "sub/__init__", "sub/d"] if expected is None else expected
+    assert code_files(script, source) == [script, *(source / "adamolmo" / f"{name}.py" for name in expected)]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_every_module_that_a_script_loads_is_found(script):
+    """What is loaded by importing the script is a subset: imports inside functions come on top."""
+    report = (
+        f"import sys; sys.path.insert(0, {str(script.parent)!r}); import {script.stem}; "
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'adamolmo'), sep='\\n')"
+    )
+    run = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    loaded = {Path(line).resolve() for line in run.stdout.split()}
+    assert loaded
+    assert loaded <= {path.resolve() for path in code_files(script, ROOT / "src")}

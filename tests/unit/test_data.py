@@ -1,0 +1,81 @@
+"""Procedural data: reproducible, disjoint, answerable from the scene alone, inside the vocabulary."""
+
+import io
+from itertools import islice
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adamolmo.data.procedural import GENERATORS, RELATIONS, SHAPES, entity_questions, scene, scenes
+from adamolmo.data.sources import QUESTIONS_PER_IMAGE, SPLITS, draw_samples
+from adamolmo.embedded.vocabulary import STYLES, save_tokenizer
+from adamolmo.errors import AdaMolmoError
+from adamolmo.model.tokenizer import Tokenizer, format_prompt
+
+
+@pytest.mark.parametrize("dataset", GENERATORS)
+def test_scenes_are_a_function_of_their_name(dataset):
+    first, again, other = scene(dataset, "a", 3), scene(dataset, "a", 3), scene(dataset, "b", 3)
+    assert np.array_equal(first.image, again.image)
+    assert first.questions == again.questions
+    assert not np.array_equal(first.image, other.image)
+
+
+def test_splits_share_no_image_and_seeds_differ():
+    drawn = {split: draw_samples("procedural", "okvqa", split, 30, seed=0) for split in SPLITS}
+    images = {split: {s["image"] for s in samples} for split, samples in drawn.items()}
+    assert not images["profile"] & images["evaluation"]
+    assert not images["profile"] & images["importance"]
+    other_seed = {s["image"] for s in draw_samples("procedural", "okvqa", "profile", 30, seed=1)}
+    assert not images["profile"] & other_seed
+
+
+def test_samples_have_the_schema_of_the_real_datasets():
+    samples = draw_samples("procedural", "coco_2014_vqa", "profile", 12, seed=0)
+    assert len({s["sample_id"] for s in samples}) == 12
+    assert max(sum(s["image_id"] == i for s in samples) for i in {s["image_id"] for s in samples}) <= QUESTIONS_PER_IMAGE
+    for sample in samples:
+        assert Image.open(io.BytesIO(sample["image"])).size == (192, 192)
+        assert len(sample["answers"]) == 10 and len(set(sample["answers"])) == 1
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(AdaMolmoError, match="no procedural dataset.*text_vqa"):
+        draw_samples("procedural", "textvqa", "profile", 1, seed=0)
+    with pytest.raises(AdaMolmoError, match="split 'train' is unknown; expected importance"):
+        draw_samples("procedural", "okvqa", "train", 1, seed=0)
+
+
+def test_counts_and_sums_agree_with_what_was_drawn():
+    for drawn in islice(scenes("coco_2014_vqa", "check"), 40):
+        for question in drawn.questions:
+            words = question.text.split()
+            if question.text.startswith("how many") and words[2] in SHAPES:
+                assert question.answer == str(sum(part.label == words[2] for part in drawn.parts))
+    for drawn in islice(scenes("text_vqa", "check"), 40):
+        for question in drawn.questions:
+            colour = question.text.split()[-3]
+            digits = [int(p.label) for p in drawn.parts if p.colour == colour and p.label.isdigit()]
+            if "sum" in question.text:
+                assert question.answer == str(sum(digits))
+            if "what number" in question.text:
+                assert question.answer == "".join(map(str, digits))
+
+
+def test_every_entity_has_every_fact():
+    asked = entity_questions(("star", "red"), "red star")
+    assert len(asked) == len(RELATIONS) * 2
+    assert all(q.answer in RELATIONS[q.text.split()[3]] for q in asked)
+
+
+def test_the_vocabulary_covers_all_questions_and_answers(tmp_path):
+    save_tokenizer(tmp_path)
+    tokenizer = Tokenizer.load(tmp_path)
+    unknown = tokenizer.encode("zzz")
+    for dataset, style in zip(GENERATORS, STYLES, strict=True):
+        for drawn in islice(scenes(dataset, "vocabulary"), 40):
+            for question in drawn.questions:
+                prompt = format_prompt(question.text, style)
+                assert tokenizer.decode(tokenizer.encode(prompt)) == prompt
+                assert not set(unknown) & set(tokenizer.encode(f"{prompt} {question.answer}"))

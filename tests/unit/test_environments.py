@@ -1,0 +1,35 @@
+"""The pinned environments are one: pyproject.toml, envs/study.yaml, and what is installed here."""
+
+import re
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_conda_environment_has_the_same_pins():
+    (pip,) = [
+        d["pip"] for d in yaml.safe_load((ROOT / "envs/study.yaml").read_text())["dependencies"] if isinstance(d, dict)
+    ]
+    assert sorted(pip) == sorted(PROJECT["dependencies"])
+
+
+def test_every_dependency_is_pinned_to_the_installed_version():
+    pins = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+    for pin in pins:
+        name, _, wanted = pin.partition("==")
+        assert version(name).split("+")[0] == wanted, pin
+
+
+def test_every_rule_names_an_environment_that_exists():
+    named = [
+        (path.parent / name).resolve()
+        for path in (ROOT / "rules").glob("*.smk")
+        for name in re.findall(r'conda:\s+"([^"]+)"', path.read_text())
+    ]
+    assert len(named) > 10
+    assert all(path.is_file() for path in named)

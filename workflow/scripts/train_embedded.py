@@ -1,0 +1,33 @@
+"""Trains one phase of the embedded model: vision and text can run side by side, joint needs both."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.embedded.recipe import Recipe
+from adamolmo.embedded.training import train_joint, train_text, train_vision
+from adamolmo.embedded.vocabulary import save_tokenizer
+from adamolmo.model.tokenizer import Tokenizer
+from adamolmo.script import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("phase", choices=["vision", "text", "joint"])
+    parser.add_argument("--directory", type=Path, required=True, help="where the phases' weights are kept")
+    parser.add_argument("--workers", type=int, default=2, help="processes of the joint phase, one thread each")
+    parser.add_argument("--steps", type=int, help="fewer steps than the recipe's, to try it out")
+    args = parser.parse_args()
+    args.directory.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe() if args.steps is None else Recipe().shortened(args.steps)
+    weights = {phase: args.directory / f"{phase}.safetensors" for phase in ("vision", "text", "joint")}
+    save_tokenizer(args.directory)
+    if args.phase == "vision":
+        train_vision(recipe, weights["vision"])
+    elif args.phase == "text":
+        train_text(recipe, Tokenizer.load(args.directory), weights["text"])
+    else:
+        train_joint(recipe, args.directory, weights["vision"], weights["text"], weights["joint"], args.workers)
+
+
+if __name__ == "__main__":
+    run(main)
