@@ -84,6 +84,12 @@ def test_cells_that_cannot_share_a_table_are_refused(paths, changes, message):
     assert str(error.value).count("\n") == 0
 
 
+def test_the_modelled_clock_gives_the_same_on_every_device(paths):
+    for path in paths:
+        _edit(path, clock="modelled", device={"name": path.name})
+    assert len(collect(paths)) == len(paths)
+
+
 def test_no_cell_and_a_truncated_cell_are_refused(paths):
     with pytest.raises(AdaMolmoError, match="no evaluated cell"):
         collect([])
