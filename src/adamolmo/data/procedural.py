@@ -5,7 +5,7 @@ A scene is a noisy 192 x 192 px canvas. The three datasets differ in what is dra
 * text_vqa: one to three coloured signs carry a number of one to three digits, 9 to 46 px high. Asked: the number, its
   first or last digit, the sum of its digits. Small digits can only be read from high-resolution crops.
 * okvqa: objects, each a shape in a colour. Asked: facts that the picture does not show. A fixed random knowledge base
-  gives every (shape, colour) a value for each of `RELATIONS` and two kinds of friend, so questions need one fact
+  gives every (shape, colour) a value for each of `RELATIONS` and a friend, so questions need one fact
   ("what is the food of the star ?") or two ("what is the food of the friend of the star ?").
 * coco_2014_vqa: three to eight objects. Asked: counts, colours, existence, neighbours.
 
@@ -24,16 +24,17 @@ from PIL import Image, ImageDraw, ImageFont
 
 CANVAS_PX = 192
 COLOURS = {
-    "red": (214, 40, 40),
-    "orange": (245, 135, 20),
-    "yellow": (245, 222, 40),
-    "green": (40, 150, 60),
-    "blue": (35, 75, 210),
-    "purple": (135, 50, 170),
+    "red": (235, 50, 45),
+    "orange": (250, 145, 30),
+    "yellow": (245, 230, 50),
+    "green": (50, 200, 80),
+    "blue": (60, 110, 255),
+    "purple": (165, 70, 225),
     "white": (245, 245, 245),
-    "black": (20, 20, 20),
+    "pink": (255, 160, 205),
 }
-SHAPES = ("circle", "square", "triangle", "diamond", "star", "cross", "ring", "heart", "moon", "arrow", "bar", "house")
+_INK = (15, 15, 15)
+SHAPES = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "moon")
 RELATIONS = {
     "food": "rice bread apple cheese soup fish honey bean corn grape nut plum".split(),
     "home": "cave forest river desert island tower barn tent castle lake hill ship".split(),
@@ -43,12 +44,7 @@ RELATIONS = {
     "metal": "iron gold silver copper tin lead zinc brass steel bronze nickel chrome".split(),
     "animal": "cat dog horse cow goat sheep bear wolf fox owl crow seal".split(),
     "sport": "golf tennis chess rowing boxing polo judo skiing diving archery cricket rugby".split(),
-    "tool": "hammer saw drill axe knife rope shovel needle brush ladder wrench pliers".split(),
-    "plant": "rose lily oak pine fern moss cactus tulip ivy daisy maple willow".split(),
-    "music": "jazz rock opera folk blues disco swing waltz tango polka samba march".split(),
-    "gem": "ruby opal jade pearl topaz amber garnet onyx quartz agate beryl coral".split(),
 }
-FRIENDS = ("friend", "rival")
 # The knowledge base is part of the datasets' definition: it never depends on the study's seed.
 _KNOWLEDGE_SEED = 20240924
 _FONT_FILES = ("DejaVuSans-Bold.ttf", "DejaVuSans.ttf", "DejaVuSansMono-Bold.ttf", "DejaVuSerif-Bold.ttf")
@@ -88,25 +84,20 @@ Entity = tuple[str, str]  # (shape, colour)
 
 
 @cache
-def knowledge() -> tuple[dict[tuple[Entity, str], str], dict[tuple[Entity, str], Entity]]:
-    """The fixed random knowledge base: facts (entity, relation) -> word and friends (entity, kind) -> entity."""
+def knowledge() -> tuple[dict[tuple[Entity, str], str], dict[Entity, Entity]]:
+    """The fixed random knowledge base: facts (entity, relation) -> word, and every entity's friend."""
     rng = np.random.default_rng(_KNOWLEDGE_SEED)
     entities = [(shape, colour) for shape in SHAPES for colour in COLOURS]
     facts = {(e, relation): str(rng.choice(words)) for e in entities for relation, words in RELATIONS.items()}
-    friends = {(e, kind): entities[rng.integers(len(entities))] for e in entities for kind in FRIENDS}
-    return facts, friends
+    return facts, {e: entities[rng.integers(len(entities))] for e in entities}
 
 
 def entity_questions(entity: Entity, name: str) -> list[Question]:
-    """Every knowledge question about an entity, which the question calls `name`."""
+    """Every knowledge question about an entity, which the question calls `name`: half need one fact, half need two."""
     facts, friends = knowledge()
-    one_fact = [Question(f"what is the {r} of the {name} ?", facts[entity, r]) for r in RELATIONS]
-    two_facts = [
-        Question(f"what is the {r} of the {kind} of the {name} ?", facts[friends[entity, kind], r])
-        for r in RELATIONS
-        for kind in FRIENDS
+    return [Question(f"what is the {r} of the {name} ?", facts[entity, r]) for r in RELATIONS] + [
+        Question(f"what is the {r} of the friend of the {name} ?", facts[friends[entity], r]) for r in RELATIONS
     ]
-    return one_fact + two_facts
 
 
 def scene(dataset: str, split: str, index: int) -> Scene:
@@ -163,11 +154,10 @@ def _sign_questions(number: str, colour: str) -> list[Question]:
 
 def _draw_number(draw, rng, box, number: str, height: float, colour: str) -> list[Placed]:
     font = _font(str(rng.choice(_FONT_FILES)), round(height / 0.73))
-    ink = "black" if colour in ("white", "yellow", "orange") else "white"
     x, middle = box[0] + height * 0.3, (box[1] + box[3]) / 2
     digits = []
     for digit in number:
-        draw.text((x + height * 0.36, middle), digit, font=font, fill=COLOURS[ink], anchor="mm")
+        draw.text((x + height * 0.36, middle), digit, font=font, fill=_INK, anchor="mm")
         digits.append(Placed((x, middle - height / 2, x + height * 0.72, middle + height / 2), digit, colour))
         x += height * 0.72
     return digits
@@ -284,9 +274,8 @@ def _free_box(rng, taken, width: float, height: float, margin: float = 3) -> tup
 
 
 def _background(rng) -> Image.Image:
-    """A soft gradient between four muted colours, one per corner."""
-    base = rng.uniform(95, 175, size=3)
-    corners = (base + rng.uniform(-25, 25, size=(2, 2, 3))).astype(np.uint8)
+    """A soft gradient between four dark colours, one per corner."""
+    corners = (rng.uniform(25, 60, size=3) + rng.uniform(-20, 20, size=(2, 2, 3))).astype(np.uint8)
     return Image.fromarray(corners).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BILINEAR)
 
 
@@ -347,13 +336,9 @@ _SHAPE_DRAWERS = {
     "heart": _draw_heart,
     "square": _polygon((0.06, 0.06), (0.94, 0.06), (0.94, 0.94), (0.06, 0.94)),
     "triangle": _polygon((0.5, 0.02), (1, 0.95), (0, 0.95)),
-    "diamond": _polygon((0.5, 0), (0.95, 0.5), (0.5, 1), (0.05, 0.5)),
     "star": _polygon(*_star_points()),
     "cross": _polygon(
         *[(0.34, 0), (0.66, 0), (0.66, 0.34), (1, 0.34), (1, 0.66), (0.66, 0.66)],
         *[(0.66, 1), (0.34, 1), (0.34, 0.66), (0, 0.66), (0, 0.34), (0.34, 0.34)],
     ),
-    "arrow": _polygon((0, 0.32), (0.5, 0.32), (0.5, 0.05), (1, 0.5), (0.5, 0.95), (0.5, 0.68), (0, 0.68)),
-    "bar": _polygon((0, 0.34), (1, 0.34), (1, 0.66), (0, 0.66)),
-    "house": _polygon((0.5, 0), (1, 0.45), (0.85, 0.45), (0.85, 1), (0.15, 1), (0.15, 0.45), (0, 0.45)),
 }

@@ -110,11 +110,10 @@ def cell_labels(parts: list[Placed], grid: int) -> np.ndarray:
 
 
 def crop_labels(parts: list[Placed], tiling: tuple[int, int], crop_tokens: int) -> np.ndarray:
-    """Labels of every token of every crop, overview first: [crops, crop_tokens ** 2, 2].
+    """Labels of every token of every high-resolution crop: [crops, crop_tokens ** 2, 2].
 
     For square tilings without overlap margins, as the embedded model has them.
     """
     side = tiling[0]
     grid = cell_labels(parts, side * crop_tokens).reshape(side, crop_tokens, side, crop_tokens, -1)
-    high = grid.transpose(0, 2, 1, 3, 4).reshape(side * side, crop_tokens**2, -1)
-    return np.concatenate([cell_labels(parts, crop_tokens).reshape(1, crop_tokens**2, -1), high])
+    return grid.transpose(0, 2, 1, 3, 4).reshape(side * side, crop_tokens**2, -1)

@@ -23,8 +23,8 @@ ARCHITECTURE = {
     "moe_num_experts": 8,
     "moe_top_k": 8,
     "mlp_hidden_size": 128,  # gate and up together: experts of 64
-    "vocab_size": 234,
-    "embedding_size": 240,
+    "vocab_size": 178,
+    "embedding_size": 184,
     "additional_vocab_size": 16,
     "rope_theta": 10000.0,
     "layer_norm_eps": 1e-5,
@@ -64,6 +64,7 @@ class Recipe:
     seed: int = 0
     questions_per_image: int = 8
     vision_steps: int = 1500
+    vision_images: int = 4
     text_steps: int = 700
     text_rows: int = 24
     text_questions: int = 10

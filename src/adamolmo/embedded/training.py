@@ -30,7 +30,6 @@ from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer
 
 _DATASET_SHARES = {"text_vqa": 0.45, "okvqa": 0.3, "coco_2014_vqa": 0.25}
-_VISION_IMAGES = {"low": 24, "medium": 10, "high": 3}
 _LOG_EVERY = 20
 _SAVE_EVERY = 200
 
@@ -43,16 +42,16 @@ def preprocess_config(model: MolmoE) -> PreprocessConfig:
 def train_vision(recipe: Recipe, output: Path) -> None:
     """Phase 1; writes the vision backbone's weights."""
     model = _new_model(recipe)
+    _whiten_patches(model, _rng(recipe, "whitening", 0, 0))
     head = nn.Linear(model.config.d_model, EMPTY + 1 + len(COLOURS))
     optimisers = _optimisers(model.vision_backbone, recipe) + [torch.optim.AdamW(head.parameters(), lr=1e-3)]
     log = _Log("vision", recipe.vision_steps)
     for step in range(recipe.vision_steps):
         rng = _rng(recipe, "vision", 0, step)
-        tier = str(rng.choice(list(TIERS)))
-        crops, labels = _labelled_crops(model, tier, _VISION_IMAGES[tier], rng)
+        crops, labels = _labelled_crops(model, recipe.vision_images, rng)
         loss, accuracies = _cell_loss(head(model.vision_backbone(*crops)), labels)
         _update(loss, optimisers, step, recipe.vision_steps, recipe)
-        log.add(step, {"loss": loss.item()} | {f"{name}_{tier}": value for name, value in accuracies.items()})
+        log.add(step, {"loss": loss.item(), **accuracies})
     save_file({name: t.contiguous() for name, t in model.vision_backbone.state_dict().items()}, output)
 
 
@@ -143,12 +142,25 @@ def _training_scene(dataset: str, rng: np.random.Generator):
     return scene(dataset, "training", int(rng.integers(2**40)))
 
 
-def _labelled_crops(model: MolmoE, tier: str, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
+@torch.no_grad()
+def _whiten_patches(model: MolmoE, rng) -> None:
+    """Starts the patch embedding as the whitened principal components of patches: small towers learn much faster from
+    decorrelated inputs of unit variance."""
+    (pixels, _), _ = _labelled_crops(model, 12, rng)
+    patches = pixels.flatten(0, 2)
+    eigenvalues, eigenvectors = torch.linalg.eigh(torch.cov(patches.T))
+    weight = model.vision_backbone.image_vit.patch_embedding.weight
+    weight.copy_((eigenvectors / (eigenvalues + 1e-2).sqrt()).T.flip(0)[: len(weight)])
+
+
+def _labelled_crops(model: MolmoE, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """High-resolution crops of crowded scenes with the labels of their tokens. The overview is left out: several parts
+    share each of its tokens."""
     config = preprocess_config(model)
     drawn = [_training_scene("crowded", rng) for _ in range(count)]
-    crops = [preprocess(s.image, 1, TIERS[tier][0], config) for s in drawn]
+    crops = [preprocess(s.image, 1, TIERS["high"][0], config) for s in drawn]
     labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
-    inputs = torch.stack([c.pixels for c in crops]), torch.stack([c.masks for c in crops])
+    inputs = torch.stack([c.pixels[1:] for c in crops]), torch.stack([c.masks[1:] for c in crops])
     return inputs, torch.from_numpy(np.stack(labels))
 
 
