@@ -1,4 +1,4 @@
-"""How every figure looks: paper width, Okabe-Ito colours, one look per controller, files that depend on the data only."""
+"""How every figure looks: paper width, Okabe-Ito colours, one look per controller; equal data give equal files."""
 
 import zlib
 from collections.abc import Iterable
@@ -74,16 +74,13 @@ LOOKS = {  # in the order of every legend
     "single-stage-transformer": Look(GREEN, "8", ":"),
     "hybrid": Look(PURPLE, "X"),
 }
-_OTHER_COLORS, _OTHER_MARKERS = (GREY, BLUE, GREEN, VERMILLION, PURPLE), ("p", "H", "<", ">", "d", "8")
+_OTHER_MARKERS = ("p", "H", "<", ">", "d", "8", "h", "D")
 
 
 def look(controller: str) -> Look:
-    """The same for one name in every figure and study; a name that LOOKS does not know gets one by its checksum."""
-    checksum = zlib.crc32(controller.encode())
-    other = Look(
-        _OTHER_COLORS[checksum % len(_OTHER_COLORS)], _OTHER_MARKERS[checksum // 8 % len(_OTHER_MARKERS)], "-."
-    )
-    return LOOKS.get(controller, other)
+    """The same for one name in every figure and study; names that LOOKS does not know are grey."""
+    marker = _OTHER_MARKERS[zlib.crc32(controller.encode()) % len(_OTHER_MARKERS)]
+    return LOOKS.get(controller, Look(GREY, marker, "-."))
 
 
 def in_order(controllers: Iterable[str]) -> list[str]:

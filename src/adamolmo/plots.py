@@ -29,6 +29,7 @@ _BUDGET_MARKS = {
     "none": {"marker": "x", "color": style.VERMILLION, "linestyle": "", "markersize": 4},
     "all": {"marker": "o", "color": "white", "mec": style.GREY, "linestyle": "", "markersize": 4},
 }
+_ROW_HEIGHT = 0.82  # of a controller's bars, so that rows one unit apart do not touch
 _MAX_COLUMNS = 3  # panels side by side
 
 
@@ -69,29 +70,14 @@ def knob_distribution(summary: pd.DataFrame, profile: pd.DataFrame, path: str | 
     colors = {knob: dict(zip(v, style.shades(_KNOB_COLORS[knob], len(v)), strict=True)) for knob, v in values.items()}
     controllers = [name for name in in_order(summary["controller"]) if not name.startswith("static-")]
     datasets = sorted(summary["dataset"].unique())
-    figure = Figure(figsize=(PAGE_IN, 0.7 + 0.55 * len(controllers)))
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.015, wspace=0.0, hspace=0.0)
-    widths = [1.0, 1.0, 1.0, 0.25] * len(datasets)  # the last of four parts the datasets
-    grid = figure.subplots(len(controllers), len(widths) - 1, sharey=True, squeeze=False, width_ratios=widths[:-1])
-    for column in range(3, len(widths) - 1, 4):
-        for axes in grid[:, column]:
-            axes.remove()
-    for row, controller in enumerate(controllers):
-        for place, dataset in enumerate(datasets):
-            chosen = summary["controller"].eq(controller) & summary["dataset"].eq(dataset)
-            cells = summary[chosen].sort_values("budget_ms")
-            for axes, knob in zip(grid[row, 4 * place :], values, strict=False):
-                _stacked_shares(axes, cells, knob, colors[knob])
-                axes.tick_params(labelbottom=row == len(controllers) - 1)
-        grid[row, 0].set_ylabel(_two_lines(controller), rotation=0, ha="right", va="center")
-    for place, dataset in enumerate(datasets):
-        for axes, knob in zip(grid[0, 4 * place :], values, strict=False):
-            axes.set_title(f" \n{_KNOB_TITLES[knob]}", fontsize=7, pad=2)  # the empty line is the dataset's
-        name = grid[0, 4 * place + 1].annotate(
-            dataset, (0.5, 1), (0, 12), "axes fraction", textcoords="offset points", ha="center", fontsize=8
-        )
-        name.set_in_layout(False)  # it is wider than its column
-        grid[-1, 4 * place + 1].set_xlabel("Budget", labelpad=2)
+    figure = Figure(figsize=(PAGE_IN, 0.8 + 0.42 * len(controllers)))
+    panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
+    for axes, dataset in zip(panels, datasets, strict=True):
+        _stacked_shares(axes, summary[summary["dataset"] == dataset], controllers, colors)
+        axes.set_title(dataset, pad=13)
+        axes.set_xlabel("Budget")
+    panels[0].set_ylabel("Each bar: all requests of one budget")
+    panels[0].set_yticks(_ROW_HEIGHT / 2 + np.arange(len(controllers)), controllers)
     _legend(
         figure,
         [Patch(color=colors[knob][v], label=_knob_value(knob, v)) for knob in values for v in values[knob]],
@@ -292,7 +278,7 @@ def _label_outer(panels: Mapping[str, Axes], x: str, y: str) -> None:
 def _legend(figure: Figure, handles: Sequence, **spacing: float) -> None:
     """A legend below the panels, in as many columns as fit; the figure grows by its height."""
     spacing = {"columnspacing": 1.5, "handlelength": 2.2, "handletextpad": 0.6} | spacing
-    for ncols in range(len(handles), 0, -1):
+    for ncols in range(min(len(handles), 13), 0, -1):
         legend = figure.legend(handles=handles, loc="outside lower center", ncols=ncols, **spacing)
         extent = legend.get_window_extent()
         if extent.width <= 0.98 * figure.bbox.width or ncols == 1:
@@ -332,8 +318,9 @@ def _curve(axes: Axes, x: pd.Series, cells: pd.DataFrame, controller: str, y: st
 
 
 def _white_markers(axes: Axes, cells: pd.DataFrame, controller: str) -> None:
-    looks = _marker(controller) | {"mfc": "white"}
-    axes.plot(cells["latency_p50_ms"], 100 * cells["accuracy"], linestyle="", zorder=2.1, **looks)  # over the curve
+    """Covers the markers of `cells` by ones that only have an edge."""
+    looks = _marker(controller) | {"mfc": "white", "mec": look(controller).color, "mew": 0.8}
+    axes.plot(cells["latency_p50_ms"], 100 * cells["accuracy"], linestyle="", zorder=2.1, **looks)
 
 
 def _bars(cells: pd.DataFrame, column: str) -> np.ndarray:
@@ -399,19 +386,33 @@ def _pareto_handles(summary: pd.DataFrame, tiers: Sequence[str]) -> list[Line2D]
     ]
 
 
-def _stacked_shares(axes: Axes, cells: pd.DataFrame, knob: str, colors: Mapping[object, str]) -> None:
-    counts = pd.DataFrame(0.0, index=range(len(cells)), columns=list(colors))
-    for row, text in enumerate(cells["knob_counts"]):
-        for config, count in json.loads(text).items():
-            counts.loc[row, getattr(KnobConfig.parse(config), knob)] += count
-    shares, bottom = 100 * counts.div(counts.sum(axis=1), axis=0), np.zeros(len(cells))
-    for value, color in colors.items():
-        axes.bar(range(len(cells)), shares[value], bottom=bottom, width=0.85, color=color)
-        bottom += shares[value].to_numpy()
-    axes.set_ylim(0, 100)
-    axes.set_yticks([0, 100], ["0", "100 %"])
-    axes.set_xticks(range(len(cells)), [_budget_name(b) for b in cells["budget"]], rotation=90, fontsize=5.5)
-    axes.tick_params(axis="x", length=0, pad=1)
+def _stacked_shares(
+    axes: Axes, cells: pd.DataFrame, controllers: Sequence[str], colors: Mapping[str, Mapping[object, str]]
+) -> None:
+    """One row per controller, one group of bars per knob, one bar per budget; full height is all requests."""
+    budgets = list(_budgets(cells).index)
+    ticks = []
+    for group, (knob, shades) in enumerate(colors.items()):
+        shares = {value: np.zeros((len(controllers), len(budgets))) for value in shades}
+        for cell in cells[cells["controller"].isin(controllers)].itertuples():
+            at = controllers.index(cell.controller), budgets.index(cell.budget)
+            for config, count in json.loads(cell.knob_counts).items():
+                shares[getattr(KnobConfig.parse(config), knob)][at] += count / cell.num_samples
+        x = group * (len(budgets) + 1) + np.arange(len(budgets))
+        ticks.extend(x)
+        foot = np.repeat(_ROW_HEIGHT + np.arange(len(controllers)), len(budgets))  # downwards
+        for value, color in shades.items():
+            height = _ROW_HEIGHT * shares[value].ravel()
+            axes.bar(np.tile(x, len(controllers)), -height, bottom=foot, width=0.85, color=color)
+            foot = foot - height
+        axes.text(x.mean(), 1.01, _KNOB_TITLES[knob], transform=axes.get_xaxis_transform(), ha="center")
+    every = -(-len(budgets) // 6)  # more names than 6 in a group would touch
+    axes.set_xticks(ticks, [_budget_name(b) if i % every == 0 else "" for i, b in enumerate(budgets)] * len(colors))
+    axes.tick_params(axis="x", rotation=90, labelsize=5.5)
+    axes.tick_params(length=0, pad=2)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.margins(x=0.01)
+    axes.set_ylim(len(controllers) - 1 + _ROW_HEIGHT, 0)
 
 
 def _knob_value(knob: str, value: object) -> str:
@@ -427,15 +428,6 @@ def _budget_ticks(budgets: pd.DataFrame) -> list[str]:
     milliseconds = [f"{ms:.3g}" for ms in budgets["budget_ms"]]
     percent = [_budget_name(b) if b.endswith("pct") else "" for b in budgets.index]
     return [f"{p}\n{ms}" for p, ms in zip(percent, milliseconds, strict=True)] if any(percent) else milliseconds
-
-
-def _two_lines(name: str) -> str:
-    """Breaks a controller's name at the hyphen nearest to its middle."""
-    hyphens = [i for i, letter in enumerate(name) if letter == "-"]
-    if not hyphens:
-        return name
-    at = min(hyphens, key=lambda i: abs(i - len(name) / 2))
-    return f"{name[: at + 1]}\n{name[at + 1 :]}"
 
 
 def _grouped_places(grid: pd.DataFrame) -> np.ndarray:

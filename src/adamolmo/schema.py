@@ -206,7 +206,7 @@ SUMMARY = Table(
         "memory_bytes": Column("int64", "largest of the requests", "positive"),
         "knob_counts": Column("text", "JSON: configuration -> number of requests"),
         "clock": Column("text", "'measured' or 'modelled', the same in all rows"),
-        "device": Column("text", "JSON: the device, the same in all rows"),
+        "device": Column("text", "JSON: the device, of measured rows the same"),
     },
 )
 

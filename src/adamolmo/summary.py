@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.schema import CELL, SUMMARY, read_json
 
-_PLAIN = ("budget_ms", "num_samples", "failed", "feasible")
 _INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<column>_high`
     "accuracy": ("accuracy",),
     "latency_mean_ms": ("latency_ms", "mean"),
@@ -18,44 +18,32 @@ _INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<colum
     "violation_rate": ("violation_rate",),
     "mean_overshoot_pct": ("mean_overshoot_pct",),
 }
-_STAGES = ("vision_ms", "prefill_ms", "controller_ms", "decode_ms")
-_COSTS = ("controller_share_pct", "flops", "memory_bytes")
-_KEY = ["dataset", "controller", "budget"]
-
-COLUMNS = (
-    *_KEY,
-    *_PLAIN,
-    *(column + end for column in _INTERVALS for end in ("", "_low", "_high")),
-    *_STAGES,
-    *_COSTS,
-    "knob_counts",  # JSON {config name: requests}
-    "clock",
-    "device",  # JSON, as `latency.describe_device` gives it
-)
+_STAGES = ("vision_ms", "prefill_ms", "decode_ms")
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """One row per cell of the evaluation, with COLUMNS, sorted by dataset, controller, budget_ms and budget.
+    """One row per evaluated cell, with the columns of `schema.SUMMARY`, by dataset, controller and rising budget.
 
     Raises AdaMolmoError when a file is no evaluated cell, a cell occurs twice, or the cells come from two devices or
     clocks: their latencies cannot stand in one table.
     """
-    paths = [Path(path) for path in paths]
+    paths = list(paths)
     if not paths:
         raise AdaMolmoError("The summary has no evaluated cell to collect; expected at least one JSON file.")
-    rows = [_row(path) for path in paths]
-    for column in ("device", "clock"):
+    rows = [_row(read_json(path, CELL), path) for path in paths]
+    modelled = rows[0]["clock"] == "modelled"  # then latency does not depend on the device
+    for column in ("clock",) if modelled else ("clock", "device"):
         for path, row in zip(paths, rows, strict=True):
             if row[column] != rows[0][column]:
                 raise AdaMolmoError(
-                    f"{path} was evaluated with {column} {row[column]} and {paths[0]} with {rows[0][column]}; "
+                    f"{path}: was evaluated with {column} {row[column]} but {paths[0]} with {rows[0][column]}; "
                     f"expected one {column} in a summary."
                 )
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    if (twice := table.duplicated(_KEY)).any():
-        cell = "/".join(table.loc[twice.idxmax(), _KEY])
-        raise AdaMolmoError(f"The cell {cell} occurs twice among the files of the summary; expected it once.")
-    return table.sort_values([*_KEY[:2], "budget_ms", "budget"], ignore_index=True)
+    table = pd.DataFrame(rows, columns=list(SUMMARY.columns))
+    if (twice := table.duplicated(list(SUMMARY.key))).any():
+        row = int(twice.to_numpy().argmax())
+        raise AdaMolmoError(f"{paths[row]}: the cell {'/'.join(table.loc[row, list(SUMMARY.key)])} occurs twice.")
+    return table.sort_values(["dataset", "controller", "budget_ms", "budget"], ignore_index=True)
 
 
 def static_configs(profile: pd.DataFrame) -> pd.DataFrame:
@@ -93,24 +81,19 @@ def full_latency_ms(configs: pd.DataFrame) -> float:
     return float(configs.sort_values(["top_k", "num_active_blocks", "latency_ms"])["latency_ms"].iloc[-1])
 
 
-def _row(path: Path) -> dict[str, object]:
-    try:
-        cell = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise AdaMolmoError(f"{path} is not a readable JSON file: {error}; expected an evaluated cell.") from error
-    row: dict[str, object] = {key: _at(cell, path, key) for key in (*_KEY, *_PLAIN, *_COSTS, "clock")}
+def _row(cell: dict, path: str | Path) -> dict[str, object]:
+    row = {key: value for key, value in cell.items() if key in SUMMARY.columns and not isinstance(value, dict)}
     for column, keys in _INTERVALS.items():
-        row |= {column + end: _at(cell, path, *keys, part) for end, part in _ENDS.items()}
+        for end, part in {"": "value", "_low": "low", "_high": "high"}.items():
+            row[column + end] = _at(cell, path, *keys, part)
     row |= {stage: _at(cell, path, "stages_ms", stage) for stage in _STAGES}
-    return row | {key: json.dumps(_at(cell, path, key), sort_keys=True) for key in ("knob_counts", "device")}
+    row |= {key: json.dumps(cell[key], sort_keys=True) for key in ("knob_counts", "device")}
+    return row | {"num_failed": len(cell["failed"])}
 
 
-_ENDS = {"": "value", "_low": "low", "_high": "high"}
-
-
-def _at(cell: object, path: Path, *keys: str) -> object:
+def _at(cell: dict, path: str | Path, *keys: str) -> float:
     for depth, key in enumerate(keys):
         if not isinstance(cell, dict) or key not in cell:
-            raise AdaMolmoError(f"{path} has no key '{'.'.join(keys[: depth + 1])}'; expected an evaluated cell.")
+            raise AdaMolmoError(f"{path}: key '{'.'.join(keys[: depth + 1])}' is missing; expected an evaluated cell.")
         cell = cell[key]
     return cell

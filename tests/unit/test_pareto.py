@@ -26,8 +26,10 @@ def test_frontier_is_the_set_of_points_that_no_point_dominates(seed):
     points = list(zip(latency, accuracy, strict=True))
     expected = {(x, y) for x, y in points if not any(a <= x and b >= y and (a, b) != (x, y) for a, b in points)}
     indices = frontier(latency, accuracy)
-    assert {points[i] for i in indices} == expected and len(indices) == len(expected)
-    assert (np.diff(latency[indices]) > 0).all() and (np.diff(accuracy[indices]) > 0).all()
+    assert {points[i] for i in indices} == expected
+    assert len(indices) == len(expected)
+    assert (np.diff(latency[indices]) > 0).all()
+    assert (np.diff(accuracy[indices]) > 0).all()
     assert all(points.index(points[i]) == i for i in indices)  # of equal points the first
 
 

@@ -94,7 +94,8 @@ def test_bootstrap_is_repeatable_and_depends_on_the_seed(monkeypatch):
     assert clustered_bootstrap(values, SINGLE, resamples=500, seed=2) != first
     monkeypatch.setattr("adamolmo.statistics._MAX_WEIGHTS", 400 * 7)  # seven resamples at a time
     blocks = list(cluster_weights(SINGLE, 500, seed=1))
-    assert len(blocks) == 72 and sum(len(block) for block in blocks) == 500
+    assert len(blocks) == 72
+    assert sum(len(block) for block in blocks) == 500
 
 
 def test_paired_bootstrap_finds_a_difference_that_two_separate_intervals_do_not():

@@ -1,0 +1,65 @@
+"""Evaluates one cell: a controller answers the evaluation split of a dataset under a budget."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.budgets import Budget
+from adamolmo.config import StudyConfig
+from adamolmo.controllers import load_controller
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.data.samples import samples_from_table
+from adamolmo.data.scoring import SCORERS
+from adamolmo.latency import claim_device, describe_device
+from adamolmo.schema import CELL, EVALUATION, REFERENCE, SAMPLES, read_json, read_table, write_json, write_table
+from adamolmo.script import run
+from adamolmo.study import describe_study, load_engine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--controller", required=True)
+    parser.add_argument("--budget", type=Budget.parse, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--samples", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
+    parser.add_argument("--summary", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    args = parser.parse_args()
+    settings, dataset, model = args.settings, args.settings.datasets[args.dataset], args.settings.model
+    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
+    with claim_device(model.device):
+        from adamolmo.evaluation import evaluate_cell
+
+        engine = load_engine(settings, args.model, args.scores)
+        context = ControllerContext(
+            study=describe_study(settings, args.model, describe_device(model.device)),
+            results=args.model.parent,
+            dataset=args.dataset,
+            lookup_tolerance=settings.lookup.tolerance,
+            lookup_pooled=settings.lookup.pooled,
+            torch_device=model.device,
+            dtype=model.dtype,
+        )
+        table, summary = evaluate_cell(
+            engine,
+            samples,
+            load_controller(args.controller, context),
+            dataset=args.dataset,
+            style=dataset.style,
+            scorer=SCORERS[dataset.scorer],
+            budget=args.budget,
+            reference=read_json(args.reference, REFERENCE),
+            max_warmup=settings.latency.max_warmup,
+            max_failed_fraction=settings.core_exp.max_failed_fraction,
+            resamples=settings.bootstrap.resamples,
+            seed=settings.seed,
+        )
+    write_table(table, args.table, EVALUATION)
+    write_json(summary, args.summary, CELL)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,41 @@
+"""One finished miniature study for all tests of the workflow."""
+
+from pathlib import Path
+
+import pytest
+from mini_study import ROOT, Study
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Study:
+    """The whole miniature study, run once; tests must not change it."""
+    if not (ROOT / "resources/embedded/model.safetensors").is_file():
+        pytest.skip("resources/embedded has no model.safetensors")
+    study = Study.clone(tmp_path_factory.mktemp("study"))
+    result = study.snakemake()
+    assert result.returncode == 0, result.output
+    return study
+
+
+@pytest.fixture
+def study(finished, tmp_path) -> Study:
+    """A copy of the finished study that a test may change."""
+    return finished.copy(tmp_path / "study")
+
+
+@pytest.fixture
+def clone(tmp_path) -> Study:
+    """The repository before anything has run."""
+    return Study.clone(tmp_path / "clone")
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Writes a configuration file with the given text."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "changed.yaml"
+        path.write_text(text)
+        return path
+
+    return write

@@ -1,0 +1,78 @@
+"""What Snakemake plans after a change: everything that depends on it, and nothing else."""
+
+import os
+
+import pytest
+
+PLOTS_OF_CELLS = {"pareto": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
+AFTER_CELLS = {"summarise": 1, **PLOTS_OF_CELLS, "all": 1}
+
+
+def test_nothing_to_do_when_finished(finished):
+    assert finished.plan() == {}
+
+
+def test_one_cell_again(finished):
+    assert finished.plan("-f", "--", "results/eval/text_vqa/lookup-mean/60pct.json") == {"evaluate": 1}
+
+
+def test_touching_a_source_file_plans_nothing(study):
+    os.utime(study.path("src/adamolmo/lookup.py"))
+    assert study.plan() == {}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("src/adamolmo/lookup.py", {"lookup": 1, "evaluate": 4, **AFTER_CELLS}),
+        ("src/adamolmo/controllers/static.py", None),
+        (
+            "src/adamolmo/controllers/grpo.py",
+            {"train_controller": 1, "training_curves": 1, "evaluate": 4, **AFTER_CELLS},
+        ),
+        (
+            "src/adamolmo/plots.py",
+            {**PLOTS_OF_CELLS, "stage_times": 1, "block_importance": 1, "training_curves": 1, "all": 1},
+        ),
+        ("workflow/scripts/summarise.py", AFTER_CELLS),
+        ("src/adamolmo/reference.py", {}),
+    ],
+)
+def test_editing_a_source_file(study, file, expected):
+    path = study.path(file)
+    path.write_text(path.read_text() + "\n# edited\n")
+    plan = study.plan()
+    if expected is None:  # the profile times static configurations, so all that follows from it
+        assert plan["core_exp"] == 2
+        assert not {"prepare_data", "prepare_model", "importance"} & plan.keys()
+    else:
+        assert plan == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("budgets: [60pct, 75pct, 90pct]", {"evaluate": 6, **AFTER_CELLS}),
+        ("budgets: [90pct, 60pct]", {}),
+        (
+            "controllers: [static-full, static-low-k4-b12, lookup-mean, two-stage-budget]",
+            {"evaluate": 4, **AFTER_CELLS},
+        ),
+        ("samples: {evaluation: 7}", {"prepare_data": 2, "evaluate": 12, **AFTER_CELLS}),
+        (
+            "training: {steps: 21}",
+            {"train_controller": 1, "training_curves": 1, "evaluate": 4, **AFTER_CELLS},
+        ),
+        ("bootstrap: {resamples: 51}", {"evaluate": 12, **AFTER_CELLS}),
+    ],
+)
+def test_changing_the_configuration(finished, config, text, expected):
+    assert finished.plan(configs=(config(text),)) == expected
+
+
+def test_a_new_budget_plans_its_own_cells(finished, config):
+    """The plan names the cells of a new budget, not only their number."""
+    result = finished.snakemake("--dry-run", configs=(config("budgets: [60pct, 75pct, 90pct]"),))
+    evaluated = [line.split(": ", 1)[1] for line in result.output.splitlines() if ": Evaluate " in line]
+    assert len(evaluated) == 6
+    assert all(line.endswith(" at 75pct") for line in evaluated)
