@@ -31,7 +31,7 @@ from adamolmo.model.tokenizer import Tokenizer
 
 _DATASET_SHARES = {"text_vqa": 0.45, "okvqa": 0.3, "coco_2014_vqa": 0.25}
 _LOG_EVERY = 20
-_SAVE_EVERY = 200
+_SAVE_EVERY = 50
 
 
 def preprocess_config(model: MolmoE) -> PreprocessConfig:
