@@ -193,7 +193,7 @@ def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, li
     tier = str(rng.choice(list(TIERS), p=list(TIER_SHARES.values())))
     max_crops, count = TIERS[tier]
     datasets, drawn = [], []
-    while len(drawn) < count:
+    while len(drawn) < max(1, round(count * recipe.joint_share)):
         dataset = str(rng.choice(list(_DATASET_SHARES), p=list(_DATASET_SHARES.values())))
         candidate = _training_scene(dataset, rng)
         if candidate.questions:
@@ -204,19 +204,24 @@ def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, li
     return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets, tier
 
 
-def _answer_loss(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-    """Cross entropy of the answers' tokens, and per row the share of those tokens that are predicted right."""
+def answer_logits(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Logits [answer tokens, embedding_size] and targets [answer tokens] of all answers of a batch, row by row."""
     features = None if batch.pixels is None else model.vision_backbone(batch.pixels, batch.masks)
     x = model.embed(batch.input_ids, features, batch.image_input_idx)
     cos, sin = model.rotary(batch.position_ids)
     positions = Positions(cos, sin, batch.mask, slots=None, num_keys=x.shape[1])
     hidden = model.forward_blocks(x, range(model.config.num_layers), model.config.top_k, positions)
     asked = batch.targets >= 0
-    logits = model.lm_head(model.transformer["ln_f"](hidden[asked]))
-    targets = batch.targets[asked]
-    row = asked.nonzero()[:, 0]
+    return model.lm_head(model.transformer["ln_f"](hidden[asked])), batch.targets[asked]
+
+
+def _answer_loss(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Cross entropy of the answers' tokens, and per row the share of those tokens that are predicted right."""
+    logits, targets = answer_logits(model, batch)
+    row = (batch.targets >= 0).nonzero()[:, 0]
     right = (logits.argmax(-1) == targets).float()
-    accuracy = torch.zeros(len(hidden)).index_add(0, row, right) / row.bincount(minlength=len(hidden))
+    num_rows = len(batch.targets)
+    accuracy = torch.zeros(num_rows).index_add(0, row, right) / row.bincount(minlength=num_rows)
     return F.cross_entropy(logits, targets), accuracy
 
 
