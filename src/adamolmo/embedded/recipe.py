@@ -93,8 +93,10 @@ def initialise(model: MolmoE, seed: int) -> None:
         std = fan_in**-0.5
         if name.endswith(("experts.down", "attn_out.weight")):
             std *= residual_scale
-        elif name.endswith(("mlp.gate.weight", "lm_head.weight", "positional_embedding", "pad_embed")):
+        elif name.endswith(("mlp.gate.weight", "lm_head.weight", "pad_embed")):
             std = 0.02
+        elif name.endswith("positional_embedding"):
+            std = 0.3
         elif "wte" in name:
             std = 0.5
         nn.init.normal_(parameter, std=std)
