@@ -20,7 +20,7 @@ from adamolmo.model.tokenizer import SPECIAL_NAMES, Tokenizer
 
 torch.set_num_threads(1)  # more threads than free cores make such small products many times slower
 
-WORDS = "User: Assistant: tiny: what colour is the number of red blue green one two three ?".split()
+WORDS = "User: Assistant: tiny: what colour is the number of red blue green one two three ?".split()  # noqa: SIM905
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def _walk(
         first = model.last_token_logits(state.hidden, state.lengths).argmax(dim=-1)
         knobs = next(iter(branch.values()))
         tokens = continue_greedily(model, first, state, knobs, cache, engine.max_new_tokens, engine.tokenizer.eos_id)
-        answers.update({key: tokens for key in branch})
+        answers.update(dict.fromkeys(branch, tokens))
         return
     running = {key: knobs for key, knobs in branch.items() if block in knobs.blocks}
     skipping = {key: knobs for key, knobs in branch.items() if block not in knobs.blocks}

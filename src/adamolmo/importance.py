@@ -97,11 +97,11 @@ def _mean_scores(parts: list[dict[str, float]]) -> dict[str, float]:
     return {block: float(np.mean([part[block] for part in parts])) for block in parts[0]}
 
 
-def spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    """Rank correlation, equal values sharing their mean rank; 0 when all values of one side are equal."""
+def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Rank correlation, equal values sharing their mean rank; None when all values of one side are equal."""
     ranks = [_ranks(np.asarray(values, dtype=float)) for values in (a, b)]
     if any(rank.std() == 0 for rank in ranks):
-        return 0.0
+        return None
     return float(np.corrcoef(*ranks)[0, 1])
 
 

@@ -133,7 +133,7 @@ def _cpu_name() -> str:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """Milliseconds of one request. Preprocessing is apart: it runs on the host, before the model, and is not adapted."""
+    """Milliseconds of one request. Preprocessing is apart: it runs on the host, before the model."""
 
     vision_ms: float = 0.0
     prefill_ms: float = 0.0

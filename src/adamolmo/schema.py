@@ -76,7 +76,7 @@ _KNOBS = {
 _COSTS = {
     "num_crops": Column("int32", "crops encoded, the overview included", "positive"),
     "input_tokens": Column("int32", "tokens at prefill", "positive"),
-    "output_tokens": Column("int32", "tokens decoded, the end token included", "not negative"),
+    "output_tokens": Column("int32", "length of the answer in tokens, without the end token", "not negative"),
     "flops": Column("float64", "floating-point operations of the request", "positive"),
     "memory_bytes": Column("int64", "estimated or measured peak memory", "positive"),
 }
@@ -148,7 +148,9 @@ EVALUATION = Table(
         ),
         "controller_ms": Column("float32", "the controller's decisions", "not negative"),
         "decode_ms": Column("float32", "the further tokens", "not negative"),
-        "preprocess_ms": Column("float32", "image decoding and cropping, not part of latency_ms", "not negative"),
+        "preprocess_ms": Column(
+            "float32", "resizing and cropping the decoded image, not part of latency_ms", "not negative"
+        ),
         **_COSTS,
     },
 )
@@ -256,6 +258,7 @@ REFERENCE = Document(
     {
         "config": (str, "the full configuration"),
         "median_latency_ms": (float, "its median latency"),
+        "lowest_median_latency_ms": (float, "the lowest median latency of any configuration"),
         "device": (dict, "the device on which it was measured"),
         "clock": (str, "'measured' or 'modelled'"),
     },

@@ -65,6 +65,8 @@ def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
 def test_batches_hold_every_sample_once_sorted_by_length(tiny_engine, tiny_samples):
     batches = batches_by_length(tiny_engine, tiny_samples, "tiny", "high", batch_size=4)
     order = [index for batch in batches for index in batch]
-    assert sorted(order) == list(range(10)) and [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(order) == list(range(10))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
     lengths = [row.input_ids.shape[1] for row in prepare(tiny_engine, [tiny_samples[i] for i in order], "high")]
-    assert lengths == sorted(lengths) and len(set(lengths)) > 5
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) > 5

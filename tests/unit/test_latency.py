@@ -54,7 +54,9 @@ def test_killed_holder_frees_its_core(tmp_path):
 
 def test_importing_latency_does_not_import_torch():
     script = "import sys, adamolmo.latency; assert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", script], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
 
 
 def test_claim_limits_threads_and_restores_the_cores(tmp_path, monkeypatch):
@@ -65,7 +67,8 @@ def test_claim_limits_threads_and_restores_the_cores(tmp_path, monkeypatch):
     torch.set_num_threads(2)
     try:
         with claim_device("cpu"):
-            assert len(os.sched_getaffinity(0)) == 1 and torch.get_num_threads() == 1
+            assert len(os.sched_getaffinity(0)) == 1
+            assert torch.get_num_threads() == 1
         assert os.sched_getaffinity(0) == before
     finally:
         torch.set_num_threads(threads)
@@ -95,7 +98,8 @@ def test_gpus_are_claimed_by_uuid(tmp_path, monkeypatch, visible, name):
             pass
         return
     with claim_device("cuda") as claimed:
-        assert claimed == name and os.environ["CUDA_VISIBLE_DEVICES"] == name.removeprefix("gpu-")
+        assert claimed == name
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == name.removeprefix("gpu-")
 
 
 def test_measured_stages_sum_to_the_total_and_marks_add_up():
@@ -107,7 +111,9 @@ def test_measured_stages_sum_to_the_total_and_marks_add_up():
     elapsed_ms = (time.perf_counter() - start) * 1e3
     stages = timer.finish()
     assert stages.total_ms == pytest.approx(elapsed_ms, rel=0.01)
-    assert stages.controller_ms >= 30 and stages.vision_ms >= 30 and stages.prefill_ms == 0
+    assert stages.controller_ms >= 30
+    assert stages.vision_ms >= 30
+    assert stages.prefill_ms == 0
     assert stages.total_ms == pytest.approx(stages.vision_ms + stages.controller_ms + stages.decode_ms)
 
 
@@ -127,12 +133,14 @@ def test_modelled_time_is_a_roofline_with_launches():
         return timer.finish().vision_ms
 
     compute, memory = Cost(flops=80e6, bytes=1e6), Cost(flops=1e6, bytes=30e6)
-    assert ms(compute) == pytest.approx(2.0) and ms(memory) == pytest.approx(3.0)
+    assert ms(compute) == pytest.approx(2.0)
+    assert ms(memory) == pytest.approx(3.0)
     assert ms(compute + Cost(launches=100)) == pytest.approx(2.2)
 
 
 def test_unknown_clock_is_refused():
-    assert make_clock("measured", "cpu").name == "measured" and make_clock("modelled", "cpu").name == "modelled"
+    assert make_clock("measured", "cpu").name == "measured"
+    assert make_clock("modelled", "cpu").name == "modelled"
     with pytest.raises(AdaMolmoError, match="latency.clock is 'wall'"):
         make_clock("wall", "cpu")
 
@@ -148,5 +156,7 @@ def test_device_description_names_the_hardware_and_not_the_machine():
     import platform
 
     description = describe_device("cpu")
-    assert description["kind"] == "cpu" and description["name"] and description["cores"] == os.cpu_count()
+    assert description["kind"] == "cpu"
+    assert description["name"]
+    assert description["cores"] == os.cpu_count()
     assert platform.node() not in description.values()

@@ -50,7 +50,8 @@ def measured(engine: Engine) -> Engine:
 
 def test_modelled_profile_is_what_the_engine_says_one_by_one(tiny_engine, tiny_samples, tiny_grid):
     table, metadata = profile(tiny_engine, tiny_samples[::3], tiny_grid)
-    assert len(table) == 4 * len(tiny_grid) and not table.duplicated(["sample_id", *KNOBS]).any()
+    assert len(table) == 4 * len(tiny_grid)
+    assert not table.duplicated(["sample_id", *KNOBS]).any()
     assert (metadata["clock"], metadata["num_samples"], metadata["num_timed"]) == ("modelled", 4, 0)
     assert (metadata["failed"], metadata["drift_pct"], metadata["device"]["kind"]) == ([], None, "cpu")
     samples = {sample.sample_id: sample for sample in tiny_samples}
@@ -78,15 +79,20 @@ def test_modelled_profile_is_deterministic(tiny_engine, tiny_samples, tiny_grid)
 
 def test_measured_profile_times_some_samples_and_estimates_the_others(tiny_engine, tiny_samples, tiny_grid):
     table, metadata = profile(measured(tiny_engine), tiny_samples, tiny_grid[-1::-4])
-    assert metadata["clock"] == "measured" and metadata["num_timed"] == 3
-    assert metadata["answer_agreement"] == 1.0 and metadata["drift_pct"] >= 0 and metadata["estimate_error_pct"] > 0
+    assert metadata["clock"] == "measured"
+    assert metadata["num_timed"] == 3
+    assert metadata["answer_agreement"] == 1.0
+    assert metadata["drift_pct"] >= 0
+    assert metadata["estimate_error_pct"] > 0
     counts = table.groupby("latency_source")["sample_id"].nunique().to_dict()
     assert counts == {"measured": 3, "estimated": 7}
     np.testing.assert_allclose(table["latency_ms"], table[STAGES].sum(axis=1), rtol=1e-6)
     assert (table[["latency_ms", "vision_ms", "prefill_ms"]] > 0).all(axis=None)
     from_runs = table["latency_source"] == "measured"
-    assert (table.loc[from_runs, "latency_iqr_ms"] > 0).all() and (table.loc[~from_runs, "latency_iqr_ms"] == 0).all()
-    assert (table["memory_bytes"] % 4 == 0).all() and table["memory_bytes"].dtype == np.int64
+    assert (table.loc[from_runs, "latency_iqr_ms"] > 0).all()
+    assert (table.loc[~from_runs, "latency_iqr_ms"] == 0).all()
+    assert (table["memory_bytes"] % 4 == 0).all()
+    assert table["memory_bytes"].dtype == np.int64
     # Estimates are those of the same work: medians of both kinds agree for the dearest configuration.
     full = table[(table["tier"] == "high") & (table["top_k"] == 4) & (table["num_active_blocks"] == 7)]
     medians = full.groupby("latency_source")["latency_ms"].median()
@@ -118,7 +124,8 @@ def test_unreadable_image_is_recorded_and_counted(tiny_engine, tiny_samples, tin
     table, metadata = profile(tiny_engine, [*tiny_samples, torn], tiny_grid[:1])
     assert [failed["sample_id"] for failed in metadata["failed"]] == ["torn"]
     assert "image cannot be read" in metadata["failed"][0]["reason"]
-    assert "torn" not in set(table["sample_id"]) and metadata["num_samples"] == 10
+    assert "torn" not in set(table["sample_id"])
+    assert metadata["num_samples"] == 10
     with pytest.raises(AdaMolmoError, match="1 of 11 samples are unreadable"):
         profile(tiny_engine, [*tiny_samples, torn], tiny_grid[:1], max_failed_fraction=0.01)
 
@@ -166,7 +173,8 @@ def test_merge_keeps_the_worst_of_the_quality_measures():
         [part(drift_pct=4.0, answer_agreement=0.99), part(estimate_error_pct=7.0, failed=[{"sample_id": "x"}])]
     )
     assert (merged["drift_pct"], merged["estimate_error_pct"], merged["answer_agreement"]) == (4.0, 7.0, 0.99)
-    assert merged["num_timed"] == 4 and merged["failed"] == [{"sample_id": "x"}]
+    assert merged["num_timed"] == 4
+    assert merged["failed"] == [{"sample_id": "x"}]
 
 
 def test_merge_refuses_two_devices_and_too_many_failures():
@@ -191,7 +199,8 @@ def test_reference_is_the_median_of_the_full_configuration(tiny_engine, tiny_sam
 
 def test_chosen_samples_depend_on_the_seed_only(tiny_samples):
     first, again, other = (choose_samples(tiny_samples, 4, seed) for seed in (0, 0, 1))
-    assert first == again != other and len(first) == 4
+    assert first == again != other
+    assert len(first) == 4
     assert choose_samples(tiny_samples, "all", 0) == choose_samples(tiny_samples, 99, 0) == tiny_samples
 
 
@@ -200,5 +209,3 @@ def test_drift_compares_medians_of_parts():
     assert drift([10.0] * 10 + [11.0] * 10) == pytest.approx(10.0)
     assert drift([10.0, 10.0, 10.0, 99.0, 10.0] * 4) == 0
     assert drift([10.0]) == 0
-
-
