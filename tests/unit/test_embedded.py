@@ -1,4 +1,4 @@
-"""Training of the embedded model: packing, the optimiser, and every phase for a few steps through the real functions."""
+"""Training of the embedded model: packing, the optimiser, and a few steps of every phase."""
 
 import numpy as np
 import pytest

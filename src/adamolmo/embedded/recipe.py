@@ -81,7 +81,13 @@ class Recipe:
     def shortened(self, steps: int) -> "Recipe":
         """The same recipe with so many steps in every phase and small batches, to try it out."""
         return replace(
-            self, vision_steps=steps, text_steps=steps, joint_steps=steps, vision_images=1, text_rows=2, joint_share=0.15
+            self,
+            vision_steps=steps,
+            text_steps=steps,
+            joint_steps=steps,
+            vision_images=1,
+            text_rows=2,
+            joint_share=0.15,
         )
 
 

@@ -4,8 +4,8 @@
 2. text: the decoder learns the knowledge base from text alone.
 3. joint: everything answers questions about images, in data-parallel worker processes.
 
-Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated, and
-one that was killed continues from its last checkpoint (with fresh optimiser moments).
+Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated,
+and one that was killed continues from its last checkpoint (with fresh optimiser moments).
 """
 
 import os
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import COLOURS, GENERATORS, SHAPES, Question, entity_questions, scene
+from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
 from adamolmo.embedded.batches import EMPTY, PackedBatch, crop_labels, pack_images, pack_questions
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import STYLE_OF_DATASET, TIER_SHARES, TIERS, Recipe, embedded_config, initialise
