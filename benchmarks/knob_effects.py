@@ -13,7 +13,7 @@ from pathlib import Path
 
 from adamolmo.config import StudyConfig
 from adamolmo.knobs import KnobConfig
-from adamolmo.latency import claim_device, describe_device, make_clock
+from adamolmo.latency import claim_device, describe_device
 from adamolmo.script import run
 
 CONFIGS = [
@@ -47,17 +47,10 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     from adamolmo.data.samples import Sample
     from adamolmo.data.scoring import SCORERS
     from adamolmo.data.sources import draw_samples
-    from adamolmo.engine import Engine
     from adamolmo.profiling import Timing, accuracy_pass, latency_pass
+    from adamolmo.study import load_engine
 
-    engine = Engine.load(
-        args.model,
-        args.importance,
-        tiers=study.knobs.crop_ranges,
-        clock=make_clock("measured", study.model.device),
-        max_new_tokens=study.max_new_tokens,
-        fixed_prefix_layers=study.model.fixed_prefix_layers,
-    )
+    engine = load_engine(study, args.model, args.importance)
     timing = Timing(args.timed, repeats=3, max_warmup=30, drift_limit_pct=5.0)
     scored, timed = [], []
     for name, dataset in study.datasets.items():
