@@ -8,7 +8,7 @@ Every batch is a function of (seed, phase, worker, step), the schedule of the nu
 and one that was killed continues from its last checkpoint (with fresh optimiser moments).
 """
 
-import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -76,15 +76,16 @@ def train_joint(recipe: Recipe, tokenizer_dir: Path, vision: Path, text: Path, o
 
     `output` with the suffix `.checkpoint.safetensors` is written on the way and is where a killed run continues.
     """
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29511")
-    arguments = (workers, recipe, tokenizer_dir, vision, text, output)
-    torch.multiprocessing.spawn(_joint_worker, arguments, nprocs=workers)
+    with tempfile.TemporaryDirectory() as meeting_place:
+        arguments = (workers, recipe, tokenizer_dir, vision, text, output, f"file://{meeting_place}/workers")
+        torch.multiprocessing.spawn(_joint_worker, arguments, nprocs=workers)
 
 
-def _joint_worker(rank: int, workers: int, recipe: Recipe, tokenizer_dir, vision, text, output: Path) -> None:
+def _joint_worker(
+    rank: int, workers: int, recipe: Recipe, tokenizer_dir, vision, text, output: Path, meet: str
+) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=workers)
+    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=workers)
     tokenizer = Tokenizer.load(tokenizer_dir)
     model = _new_model(recipe)
     checkpoint = output.with_suffix(".checkpoint.safetensors")
