@@ -57,9 +57,17 @@ STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "
 
 
 @dataclass(frozen=True)
+class LearningRate:
+    """Of the hidden matrices (Muon) and of everything else (AdamW); routers learn at a tenth of the latter."""
+
+    muon: float
+    adam: float
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """Training settings. MolmoE is trained the same way: a vision tower and a language model first, then both together,
-    all blocks and top-8 always; no knob is seen in training."""
+    """Training settings. As with MolmoE, a vision tower and a language model come first, then both are joined; all
+    blocks and the full top_k always run, no knob is seen in training."""
 
     seed: int = 0
     questions_per_image: int = 8
@@ -72,9 +80,9 @@ class Recipe:
     joint_share: float = 1.0  # of the images per batch that TIERS names
     warmup_steps: int = 60
     decay_share: float = 0.4
-    muon_learning_rate: float = 0.02
-    adam_learning_rate: float = 3e-3
-    router_learning_rate: float = 3e-4
+    vision_rate: LearningRate = LearningRate(muon=0.007, adam=1e-3)
+    text_rate: LearningRate = LearningRate(muon=0.02, adam=3e-3)
+    joint_rate: LearningRate = LearningRate(muon=0.015, adam=2e-3)
     load_balance: float = 0.01
     router_z: float = 0.001
 

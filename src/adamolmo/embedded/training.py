@@ -2,7 +2,7 @@
 
 1. vision: tower, pooling and projector predict what each image token shows (one linear layer, thrown away afterwards).
 2. text: the decoder learns the knowledge base from text alone.
-3. joint: everything answers questions about images, in data-parallel worker processes.
+3. joint: the decoder learns to answer questions about images with the tower as it is, in data-parallel processes.
 
 Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated,
 and one that was killed continues from its last checkpoint (with fresh optimiser moments).
@@ -23,7 +23,15 @@ from torch import Tensor, nn
 from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
 from adamolmo.embedded.batches import EMPTY, PackedBatch, crop_labels, pack_images, pack_questions
 from adamolmo.embedded.muon import Muon
-from adamolmo.embedded.recipe import STYLE_OF_DATASET, TIER_SHARES, TIERS, Recipe, embedded_config, initialise
+from adamolmo.embedded.recipe import (
+    STYLE_OF_DATASET,
+    TIER_SHARES,
+    TIERS,
+    LearningRate,
+    Recipe,
+    embedded_config,
+    initialise,
+)
 from adamolmo.model.decoder import Positions
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import PreprocessConfig, preprocess
@@ -44,7 +52,9 @@ def train_vision(recipe: Recipe, output: Path) -> None:
     model = _new_model(recipe)
     _whiten_patches(model, _rng(recipe, "whitening", 0, 0))
     head = nn.Linear(model.config.d_model, EMPTY + 1 + len(COLOURS))
-    optimisers = _optimisers(model.vision_backbone, recipe) + [torch.optim.AdamW(head.parameters(), lr=1e-3)]
+    optimisers = _optimisers(model.vision_backbone, recipe.vision_rate) + [
+        torch.optim.AdamW(head.parameters(), lr=1e-3)
+    ]
     log = _Log("vision", recipe.vision_steps)
     for step in range(recipe.vision_steps):
         rng = _rng(recipe, "vision", 0, step)
@@ -58,7 +68,7 @@ def train_vision(recipe: Recipe, output: Path) -> None:
 def train_text(recipe: Recipe, tokenizer: Tokenizer, output: Path) -> None:
     """Phase 2; writes the decoder's weights (without the vision backbone)."""
     model = _new_model(recipe)
-    optimisers = _optimisers(model, recipe)
+    optimisers = _optimisers(model, recipe.text_rate)
     log = _Log("text", recipe.text_steps)
     with _RouterLogits(model) as router:
         for step in range(recipe.text_steps):
@@ -90,7 +100,8 @@ def _joint_worker(
     model = _new_model(recipe)
     checkpoint = output.with_suffix(".checkpoint.safetensors")
     first_step = _load_start(model, vision, text, checkpoint)
-    optimisers = _optimisers(model, recipe)
+    model.vision_backbone.requires_grad_(False)
+    optimisers = _optimisers(model, recipe.joint_rate)
     log = _Log("joint", recipe.joint_steps) if rank == 0 else None
     with _RouterLogits(model) as router:
         for step in range(first_step, recipe.joint_steps):
@@ -256,19 +267,21 @@ class _RouterLogits:
         return total / count
 
 
-def _optimisers(module: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimisers(module: nn.Module, rate: LearningRate) -> list[torch.optim.Optimizer]:
     """Muon for the hidden matrices; AdamW for embeddings, head, norms and biases, and slowly for the routers."""
     muon, adam, router = [], [], []
     for name, parameter in module.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.endswith("mlp.gate.weight"):
             router.append(parameter)
         elif parameter.ndim >= 2 and not any(part in name for part in ("embed", "lm_head")):
             muon.append(parameter)
         else:
             adam.append(parameter)
-    groups = [{"params": adam, "lr": recipe.adam_learning_rate}, {"params": router, "lr": recipe.router_learning_rate}]
+    groups = [{"params": adam, "lr": rate.adam}, {"params": router, "lr": rate.adam / 10}]
     adamw = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0)
-    optimisers = [Muon(muon, recipe.muon_learning_rate), adamw]
+    optimisers = [Muon(muon, rate.muon), adamw]
     return optimisers
 
 
