@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, binom
+from scipy.special import bdtr, betaincinv  # scipy.stats takes every job half a second longer to import
 
 from adamolmo.errors import AdaMolmoError
 
@@ -120,8 +120,8 @@ def clopper_pearson(misses: int, n: int, confidence: float = CONFIDENCE) -> Inte
     if not 0 <= misses <= n or n == 0:
         raise AdaMolmoError(f"{misses} misses of {n} trials is not a rate; expected 0 <= misses <= trials, trials > 0.")
     tail = (1 - confidence) / 2
-    low = beta.ppf(tail, misses, n - misses + 1) if misses else 0.0
-    high = beta.ppf(1 - tail, misses + 1, n - misses) if misses < n else 1.0
+    low = betaincinv(misses, n - misses + 1, tail) if misses else 0.0
+    high = betaincinv(misses + 1, n - misses, 1 - tail) if misses < n else 1.0
     return Interval(misses / n, float(low), float(high))
 
 
@@ -130,20 +130,18 @@ def misses_allowed(n: int, share: float = 0.95, confidence: float = 0.99) -> int
 
     None when `n` is too small to show it even without a miss. With the defaults: 'p95 <= budget with 99 %'.
     """
-    allowed = int(binom.ppf(1 - confidence, n, 1 - share))  # the first count whose cdf reaches 1 - confidence
-    while allowed >= 0 and binom.cdf(allowed, n, 1 - share) > 1 - confidence:
-        allowed -= 1
-    return allowed if allowed >= 0 else None
+    shown = bdtr(np.arange(n + 1), n, 1 - share) <= 1 - confidence
+    return int(shown.sum()) - 1 if shown.any() else None
 
 
 def samples_needed(misses: int, share: float = 0.95, confidence: float = 0.99) -> int:
     """The fewest requests with which `misses` misses still show that a share of `share` meets the budget."""
     low, high = misses, misses + 1
-    while binom.cdf(misses, high, 1 - share) > 1 - confidence:
+    while bdtr(misses, high, 1 - share) > 1 - confidence:
         low, high = high, 2 * high
     while high - low > 1:  # too few at `low`, enough at `high`
         middle = (low + high) // 2
-        low, high = (middle, high) if binom.cdf(misses, middle, 1 - share) > 1 - confidence else (low, middle)
+        low, high = (middle, high) if bdtr(misses, middle, 1 - share) > 1 - confidence else (low, middle)
     return high
 
 

@@ -52,7 +52,7 @@ ARCHITECTURE = {
 
 # Tier -> (crops at most, images per batch): about the same number of tokens in every batch.
 TIERS = {"low": (1, 16), "medium": (4, 13), "high": (16, 9)}
-TIER_SHARES = {"low": 0.25, "medium": 0.3, "high": 0.45}
+TIER_SHARES = {"low": 0.3, "medium": 0.35, "high": 0.35}
 STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
 
 

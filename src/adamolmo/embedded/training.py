@@ -62,6 +62,7 @@ def train_vision(recipe: Recipe, output: Path) -> None:
         loss, accuracies = _cell_loss(head(model.vision_backbone(*crops)), labels)
         _update(loss, optimisers, step, recipe.vision_steps, recipe)
         log.add(step, {"loss": loss.item(), **accuracies})
+    _whiten_features(model, _rng(recipe, "whitening", 0, 1))
     save_file({name: t.contiguous() for name, t in model.vision_backbone.state_dict().items()}, output)
 
 
@@ -163,6 +164,26 @@ def _whiten_patches(model: MolmoE, rng) -> None:
     eigenvalues, eigenvectors = torch.linalg.eigh(torch.cov(patches.T))
     weight = model.vision_backbone.image_vit.patch_embedding.weight
     weight.copy_((eigenvectors / (eigenvalues + 1e-2).sqrt()).T.flip(0)[: len(weight)])
+
+
+@torch.no_grad()
+def _whiten_features(model: MolmoE, rng) -> None:
+    """Folds a linear map into the projector that gives image features about unit variance in every direction.
+
+    As they are learned, one constant direction makes up most of their length, which the decoder's norms would pass on.
+    """
+    backbone, config = model.vision_backbone, preprocess_config(model)
+    features = []
+    for max_crops, _ in TIERS.values():
+        for dataset in STYLE_OF_DATASET:
+            crops = [preprocess(_training_scene(dataset, rng).image, 1, max_crops, config) for _ in range(8)]
+            inputs = torch.stack([c.pixels for c in crops]), torch.stack([c.masks for c in crops])
+            features.append(backbone(*inputs).flatten(0, 2))
+    second_moment = torch.stack([f.T @ f / len(f) for f in features]).mean(dim=0)
+    eigenvalues, eigenvectors = torch.linalg.eigh(second_moment)
+    whitening = (eigenvectors / (eigenvalues + 1).sqrt()) @ eigenvectors.T
+    weight = backbone.image_projector.w2.weight
+    weight.copy_(whitening @ weight)
 
 
 def _labelled_crops(model: MolmoE, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
