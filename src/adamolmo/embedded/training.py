@@ -106,7 +106,9 @@ def _joint_worker(
     log = _Log("joint", recipe.joint_steps) if rank == 0 else None
     with _RouterLogits(model) as router:
         for step in range(first_step, recipe.joint_steps):
-            batch, datasets, tier = _image_batch(model, tokenizer, recipe, _rng(recipe, "joint", rank, step))
+            # One tier for all workers: they wait for each other after every step.
+            tier = str(_rng(recipe, "tier", 0, step).choice(list(TIERS), p=list(TIER_SHARES.values())))
+            batch, datasets = _image_batch(model, tokenizer, recipe, tier, _rng(recipe, "joint", rank, step))
             answer_loss, accuracy = _answer_loss(model, batch)
             warmup = step - first_step if first_step else step
             loss = answer_loss + router.loss(recipe)
@@ -221,9 +223,8 @@ def _knowledge_row(rng, count: int) -> list[Question]:
     return row
 
 
-def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, list[str], str]:
+def _image_batch(model, tokenizer, recipe: Recipe, tier: str, rng) -> tuple[PackedBatch, list[str]]:
     config = preprocess_config(model)
-    tier = str(rng.choice(list(TIERS), p=list(TIER_SHARES.values())))
     max_crops, count = TIERS[tier]
     datasets, drawn = [], []
     while len(drawn) < max(1, round(count * recipe.joint_share)):
@@ -234,7 +235,7 @@ def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, li
             drawn.append(candidate)
     crops = [preprocess(s.image, 1, max_crops, config) for s in drawn]
     questions = [s.questions[: recipe.questions_per_image] for s in drawn]
-    return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets, tier
+    return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets
 
 
 def answer_logits(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
