@@ -71,7 +71,7 @@ def knob_distribution(summary: pd.DataFrame, profile: pd.DataFrame, path: str | 
     colors = {knob: dict(zip(v, style.shades(_KNOB_COLORS[knob], len(v)), strict=True)) for knob, v in values.items()}
     controllers = [name for name in in_order(summary["controller"]) if not name.startswith("static-")]
     datasets = sorted(summary["dataset"].unique())
-    figure = Figure(figsize=(PAGE_IN, 0.8 + 0.42 * len(controllers)))
+    figure = Figure(figsize=(PAGE_IN, 0.8 + 0.42 * max(1, len(controllers))))
     panels = figure.subplots(1, len(datasets), sharey=True, squeeze=False)[0]
     for axes, dataset in zip(panels, datasets, strict=True):
         _stacked_shares(axes, summary[summary["dataset"] == dataset], controllers, colors)
