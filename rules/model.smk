@@ -18,3 +18,42 @@ rule prepare_model:
     shell:
         "python {input.code[0]} --checkpoint {params.checkpoint} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
+
+
+# The embedded model is trained apart from the study, which uses the checkpoint in resources/:
+# snakemake --cores 2 results/embedded/checkpoint/model.safetensors
+rule train_embedded_part:
+    input:
+        code=code("train_embedded.py"),
+    output:
+        "results/embedded/{phase}.safetensors",
+    log:
+        "logs/train_embedded/{phase}.log",
+    wildcard_constraints:
+        phase="vision|text",
+    conda:
+        "../envs/study.yaml"
+    message:
+        "Train the embedded model's {wildcards.phase} part"
+    shell:
+        "python {input.code[0]} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
+
+
+rule train_embedded:
+    input:
+        code=code("train_embedded.py"),
+        vision="results/embedded/vision.safetensors",
+        text="results/embedded/text.safetensors",
+    output:
+        "results/embedded/checkpoint/model.safetensors",
+        "results/embedded/checkpoint/config.json",
+        "results/embedded/checkpoint/tokenizer.json",
+    log:
+        "logs/train_embedded/joint.log",
+    conda:
+        "../envs/study.yaml"
+    threads: 2
+    message:
+        "Train the whole embedded model"
+    shell:
+        "python {input.code[0]} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"

@@ -67,7 +67,7 @@ class BlockRanking:
         if not 0 <= num_removed <= len(self.removal_order):
             lowest = self.num_blocks - len(self.removal_order)
             raise AdaMolmoError(
-                f"num_active_blocks is {num_active_blocks}; this model can run with {lowest} to {self.num_blocks} blocks."
+                f"num_active_blocks is {num_active_blocks}; this model takes {lowest} to {self.num_blocks}."
             )
         removed = set(self.removal_order[:num_removed])
         return tuple(block for block in range(self.num_blocks) if block not in removed)

@@ -15,7 +15,7 @@ COLUMN_IN = 3.4  # one of them
 # Okabe and Ito (2008): told apart by readers with any common colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
-GREY, LIGHT = "#7A7A7A", "#D9D9D9"
+GREY, LIGHT, EDGE, ALARM = "#7A7A7A", "#D9D9D9", "#333333", "#F3DDD3"
 
 styled = matplotlib.style.context(  # decorates a figure function; "default" shuts out the user's matplotlibrc
     [

@@ -29,6 +29,7 @@ _BUDGET_MARKS = {
     "none": {"marker": "x", "color": style.VERMILLION, "linestyle": "", "markersize": 4},
     "all": {"marker": "o", "color": "white", "mec": style.GREY, "linestyle": "", "markersize": 4},
 }
+_P95_LINE = {"color": style.GREY, "linewidth": 0.7, "linestyle": (0, (4, 2))}
 _ROW_HEIGHT = 0.82  # of a controller's bars, so that rows one unit apart do not touch
 _MAX_COLUMNS = 3  # panels side by side
 
@@ -99,8 +100,8 @@ def violations(summary: pd.DataFrame, path: str | Path) -> Figure:
         budgets = _budgets(cells)
         for place, infeasible in enumerate(~budgets["feasible"]):
             if infeasible:
-                axes.axvspan(place - 0.5, place + 0.5, color="#F3DDD3", linewidth=0)
-        axes.axhline(5, color=style.GREY, linewidth=0.7, linestyle=(0, (4, 2)))
+                axes.axvspan(place - 0.5, place + 0.5, color=style.ALARM, linewidth=0)
+        axes.axhline(5, **_P95_LINE)
         for controller in in_order(cells["controller"]):
             one = cells[cells["controller"] == controller].sort_values("budget_ms")
             x = one["budget"].map(budgets.index.get_loc) + dodge[controller]
@@ -113,8 +114,8 @@ def violations(summary: pd.DataFrame, path: str | Path) -> Figure:
     percent = summary["budget"].str.endswith("pct").any()
     _label_outer(panels, "Budget (% of the full config; ms)" if percent else "Budget (ms)", "Requests over budget (%)")
     extra = [
-        Line2D([], [], color=style.GREY, linewidth=0.7, linestyle=(0, (4, 2)), label="5 %: the p95 meets the budget"),
-        Patch(color="#F3DDD3", label="budget that no static config meets"),
+        Line2D([], [], label="5 %: the p95 meets the budget", **_P95_LINE),
+        Patch(color=style.ALARM, label="budget that no static config meets"),
     ]
     _legend(figure, [_handle(name) for name in controllers] + extra)
     return style.save(figure, path)
@@ -133,9 +134,9 @@ def overhead(summary: pd.DataFrame, path: str | Path) -> Figure:
         for place, controller in enumerate(controllers):
             cells = summary.loc[summary["controller"] == controller, column]
             axes.barh(
-                place, cells.mean(), height=0.62, color=look(controller).color, edgecolor="#333333", linewidth=0.4
+                place, cells.mean(), height=0.62, color=look(controller).color, edgecolor=style.EDGE, linewidth=0.4
             )
-            axes.plot(cells, place + _spread(len(cells), 0.2), "o", color="white", mec="#333333", mew=0.5, ms=2.2)
+            axes.plot(cells, place + _spread(len(cells), 0.2), **_circle("o"))
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
         axes.grid(axis="x")
@@ -144,18 +145,8 @@ def overhead(summary: pd.DataFrame, path: str | Path) -> Figure:
     _legend(
         figure,
         [
-            Patch(facecolor=style.LIGHT, edgecolor="#333333", linewidth=0.4, label="mean over all cells"),
-            Line2D(
-                [],
-                [],
-                linestyle="",
-                marker="o",
-                color="white",
-                mec="#333333",
-                mew=0.5,
-                ms=3,
-                label="one dataset and budget",
-            ),
+            Patch(facecolor=style.LIGHT, edgecolor=style.EDGE, linewidth=0.4, label="mean over all cells"),
+            Line2D([], [], label="one dataset and budget", **_circle("o")),
         ],
     )
     return style.save(figure, path)
@@ -232,26 +223,21 @@ def importance(scores: Mapping[str, object], path: str | Path) -> Figure:
     figure = Figure(figsize=(style.COLUMN_IN, 2.0))
     axes = figure.subplots()
     colors = dict(zip(order, style.shades(style.BLUE, len(order)), strict=True))
-    axes.bar(blocks, [drops[b] for b in blocks], color=[colors[b] for b in blocks], edgecolor="#333333", linewidth=0.4)
-    top = max(drops.values())
+    axes.bar(blocks, [drops[b] for b in blocks], color=[colors[b] for b in blocks], edgecolor=style.EDGE, linewidth=0.4)
     marks = dict(zip(scores["datasets"], ("o", "s", "^", "D", "v", "P"), strict=False))
     for dataset, marker in marks.items():
         each = scores["datasets"][dataset]["scores"]
         y = [100 * each[str(block)] for block in blocks]
-        axes.plot(blocks, y, marker, color="white", mec="#333333", mew=0.5, ms=2.6)
-        top = max(top, *y)
-    low = min(axes.get_ylim()[0], 0)
-    axes.set_ylim(low, top * 1.22)
+        axes.plot(blocks, y, **_circle(marker))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.12 * (high - low))
     for place, block in enumerate(order, start=1):
-        axes.text(block, top * 1.1, place, ha="center", va="bottom", fontsize=6)
+        axes.text(block, high + 0.02 * (high - low), place, ha="center", va="bottom", fontsize=6)
     axes.set_xticks(blocks)
     axes.set_xlabel("Skipped block (above the bars: place in the order of removal)")
     axes.set_ylabel("Accuracy lost (points)")
     axes.axhline(0, color="black", linewidth=0.6)
-    circles = [
-        Line2D([], [], linestyle="", marker=m, color="white", mec="#333333", mew=0.5, ms=3.5, label=dataset)
-        for dataset, m in marks.items()
-    ]
+    circles = [Line2D([], [], label=dataset, **_circle(marker)) for dataset, marker in marks.items()]
     _legend(figure, [Patch(facecolor=style.BLUE, label="all"), *circles], handlelength=1.0, columnspacing=1.0)
     return style.save(figure, path)
 
@@ -295,9 +281,14 @@ def _handle(controller: str) -> Line2D:
 def _marker(controller: str) -> dict[str, object]:
     """A filled marker with a dark edge; an x has no face, so its edge has the colour."""
     shape = look(controller)
-    edge = shape.color if shape.marker == "x" else "#333333"
+    edge = shape.color if shape.marker == "x" else style.EDGE
     size = 7.0 if shape.marker == "*" else 4.0
     return {"marker": shape.marker, "mfc": shape.color, "mec": edge, "mew": 0.4, "markersize": size}
+
+
+def _circle(marker: str) -> dict[str, object]:
+    """A small white marker, alone."""
+    return {"marker": marker, "linestyle": "", "color": "white", "mec": style.EDGE, "mew": 0.5, "markersize": 2.6}
 
 
 def _curve(axes: Axes, x: pd.Series, cells: pd.DataFrame, controller: str, y: str, x_bars: np.ndarray | None = None):
@@ -379,7 +370,7 @@ def _pareto_handles(summary: pd.DataFrame, tiers: Sequence[str]) -> list[Line2D]
         *(_handle(controller) for controller in in_order(summary["controller"])),
         *cloud,
         Line2D([], [], color=style.GREY, linewidth=0.9, drawstyle="steps-post", label="their frontier"),
-        Line2D([], [], linestyle="", marker="o", mfc="white", mec="#333333", mew=0.6, label="white: over its budget"),
+        Line2D([], [], label="white: over its budget", **_circle("o") | {"markersize": 4}),
         Line2D([], [], linestyle="", marker="|", color=style.GREY, markersize=7, mew=0.6, label="budget"),
         Line2D([], [], label="met by no static config", **_BUDGET_MARKS["none"]),
         Line2D([], [], label="met by every one", **_BUDGET_MARKS["all"]),

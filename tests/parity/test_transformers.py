@@ -45,7 +45,10 @@ def olmoe_twin(model: MolmoE):
         )
     ).eval()
     own = unstack_experts(dict(model.state_dict()))
-    state = {"model.embed_tokens.weight": own["model.transformer.wte.embedding"], "lm_head.weight": own["lm_head.weight"]}
+    state = {
+        "model.embed_tokens.weight": own["model.transformer.wte.embedding"],
+        "lm_head.weight": own["lm_head.weight"],
+    }
     state["model.norm.weight"] = own["model.transformer.ln_f.weight"]
     for layer in range(config.num_layers):
         source, target = f"model.transformer.blocks.{layer}.", f"model.layers.{layer}."

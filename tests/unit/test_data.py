@@ -34,7 +34,9 @@ def test_splits_share_no_image_and_seeds_differ():
 def test_samples_have_the_schema_of_the_real_datasets():
     samples = draw_samples("procedural", "coco_2014_vqa", "profile", 12, seed=0)
     assert len({s["sample_id"] for s in samples}) == 12
-    assert max(sum(s["image_id"] == i for s in samples) for i in {s["image_id"] for s in samples}) <= QUESTIONS_PER_IMAGE
+    assert (
+        max(sum(s["image_id"] == i for s in samples) for i in {s["image_id"] for s in samples}) <= QUESTIONS_PER_IMAGE
+    )
     for sample in samples:
         assert Image.open(io.BytesIO(sample["image"])).size == (192, 192)
         assert len(sample["answers"]) == 10 and len(set(sample["answers"])) == 1

@@ -95,6 +95,21 @@ def test_nothing_overlaps_with_all_controllers_and_eight_budgets_in_milliseconds
     _check_layout(plots.overhead(cells, tmp_path / "overhead"))
 
 
+def test_the_smallest_study_is_drawn_too(profile, tmp_path):
+    cells = collect(study_data.write_cells(tmp_path, ["static-full"], ["60pct"]))
+    cells = cells[cells["dataset"] == "okvqa"].assign(controller_ms=0.0, controller_share_pct=0.0)
+    rows = profile.query("dataset == 'okvqa' and top_k == 8 and num_active_blocks == 16 and tier == 'high'")
+    flat = {"scores": {"3": 0.0, "4": 0.0}, "removal_order": [4, 3], "datasets": {}}
+    plots.pareto(cells, rows, tmp_path / "pareto")
+    plots.knob_distribution(cells, rows, tmp_path / "knobs")
+    plots.violations(cells, tmp_path / "violations")
+    plots.overhead(cells, tmp_path / "overhead")
+    plots.training_curves({"two-stage-budget": study_data.training_log(1)}, tmp_path / "training")
+    plots.stage_times(rows, tmp_path / "stages")
+    plots.importance(flat, tmp_path / "importance")
+    assert len(list(tmp_path.glob("*.pdf"))) == len(list(tmp_path.glob("*.png"))) == len(FIGURES)
+
+
 def test_pareto_shows_each_controllers_accuracy_and_latency_with_their_intervals(figures, summary):
     for axes in figures["pareto"].axes:
         cells = summary[summary["dataset"] == axes.get_title()]

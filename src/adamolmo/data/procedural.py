@@ -107,7 +107,10 @@ def entity_questions(entity: Entity, name: str) -> list[Question]:
 
 
 def scene(dataset: str, split: str, index: int) -> Scene:
-    """The `index`-th scene of a split of a dataset (or of "crowded"); the same on every machine with the same versions of NumPy and Pillow."""
+    """The `index`-th scene of a split of a dataset (or of "crowded").
+
+    It is the same on every machine that has the same versions of NumPy and Pillow.
+    """
     digest = hashlib.sha256(f"{dataset}/{split}/{index}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
     result = (GENERATORS | {"crowded": crowded_scene})[dataset](rng)
@@ -272,12 +275,14 @@ def _free_box(rng, taken: list[Placed], width: float, height: float, step: int):
         return None
     for _ in range(60):
         left, top = step * int(rng.integers(columns + 1)), step * int(rng.integers(rows + 1))
-        right, bottom = left + width, top + height
-        if all(
-            left >= box[2] or right <= box[0] or top >= box[3] or bottom <= box[1] for box in (p.box for p in taken)
-        ):
-            return (left, top, right, bottom)
+        box = (left, top, left + width, top + height)
+        if not any(_overlap(box, other.box) for other in taken):
+            return box
     return None
+
+
+def _overlap(a, b) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _background(rng) -> Image.Image:

@@ -1,7 +1,6 @@
-"""Where samples come from: a seeded subset of a dataset's split, with the image bytes, so that later jobs need nothing
-else.
+"""Where samples come from: a seeded subset of a dataset's split, images included, so that later jobs need nothing else.
 
-A sample is a dict with the columns of `schema.SAMPLES`: sample_id, image_id, image (an encoded file), question, answers.
+A sample is a dict with the columns of `schema.SAMPLES`: sample_id, image_id, image (a PNG file), question, answers.
 """
 
 import io
@@ -20,7 +19,9 @@ _NUM_ANSWERS = 10
 def procedural_samples(dataset: str, split: str, seed: int) -> Iterator[dict]:
     """An endless stream of samples, `QUESTIONS_PER_IMAGE` per image; other splits and seeds draw other images."""
     if dataset not in GENERATORS:
-        raise AdaMolmoError(f"datasets.{dataset}: no procedural dataset of that name; expected {', '.join(GENERATORS)}.")
+        raise AdaMolmoError(
+            f"datasets.{dataset}: no procedural dataset has that name; expected {', '.join(GENERATORS)}."
+        )
     for index, scene in enumerate(scenes(dataset, f"{split}-{seed}")):
         buffer = io.BytesIO()
         scene.image.save(buffer, format="PNG")

@@ -62,9 +62,7 @@ def pack_questions(
     prefix: list[int], questions: list[list[Question]], styles: list[str], tokenizer: Tokenizer
 ) -> PackedBatch:
     """Rows that start with the same prefix tokens."""
-    rows = [
-        [_tokens(q, style, tokenizer) for q in asked] for asked, style in zip(questions, styles, strict=True)
-    ]
+    rows = [[_tokens(q, style, tokenizer) for q in asked] for asked, style in zip(questions, styles, strict=True)]
     length = len(prefix) + max(sum(len(prompt) + len(answer) for prompt, answer in row) for row in rows)
     ids, targets = np.full((len(rows), length), -1), np.full((len(rows), length), -100)
     positions, segments = np.zeros((len(rows), length), int), np.zeros((len(rows), length), int)

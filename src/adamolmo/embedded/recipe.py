@@ -5,7 +5,7 @@ checkpoint, so the study loads it like any other.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -51,8 +51,8 @@ ARCHITECTURE = {
 }
 
 # Tier -> (crops at most, images per batch): about the same number of tokens in every batch.
-TIERS = {"low": (1, 24), "medium": (4, 20), "high": (16, 14)}
-TIER_SHARES = {"low": 0.2, "medium": 0.3, "high": 0.5}
+TIERS = {"low": (1, 16), "medium": (4, 13), "high": (16, 9)}
+TIER_SHARES = {"low": 0.25, "medium": 0.3, "high": 0.45}
 STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
 
 
@@ -69,6 +69,7 @@ class Recipe:
     text_rows: int = 24
     text_questions: int = 10
     joint_steps: int = 2400
+    joint_share: float = 1.0  # of the images per batch that TIERS names
     warmup_steps: int = 60
     decay_share: float = 0.4
     muon_learning_rate: float = 0.02
@@ -76,6 +77,18 @@ class Recipe:
     router_learning_rate: float = 3e-4
     load_balance: float = 0.01
     router_z: float = 0.001
+
+    def shortened(self, steps: int) -> "Recipe":
+        """The same recipe with so many steps in every phase and small batches, to try it out."""
+        return replace(
+            self,
+            vision_steps=steps,
+            text_steps=steps,
+            joint_steps=steps,
+            vision_images=1,
+            text_rows=2,
+            joint_share=0.15,
+        )
 
 
 def embedded_config() -> MolmoEConfig:

@@ -4,11 +4,11 @@
 2. text: the decoder learns the knowledge base from text alone.
 3. joint: everything answers questions about images, in data-parallel worker processes.
 
-Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated, and
-one that was killed continues from its last checkpoint (with fresh optimiser moments).
+Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated,
+and one that was killed continues from its last checkpoint (with fresh optimiser moments).
 """
 
-import os
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import COLOURS, GENERATORS, SHAPES, Question, entity_questions, scene
+from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
 from adamolmo.embedded.batches import EMPTY, PackedBatch, crop_labels, pack_images, pack_questions
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import STYLE_OF_DATASET, TIER_SHARES, TIERS, Recipe, embedded_config, initialise
@@ -31,7 +31,7 @@ from adamolmo.model.tokenizer import Tokenizer
 
 _DATASET_SHARES = {"text_vqa": 0.45, "okvqa": 0.3, "coco_2014_vqa": 0.25}
 _LOG_EVERY = 20
-_SAVE_EVERY = 200
+_SAVE_EVERY = 50
 
 
 def preprocess_config(model: MolmoE) -> PreprocessConfig:
@@ -76,15 +76,16 @@ def train_joint(recipe: Recipe, tokenizer_dir: Path, vision: Path, text: Path, o
 
     `output` with the suffix `.checkpoint.safetensors` is written on the way and is where a killed run continues.
     """
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29511")
-    arguments = (workers, recipe, tokenizer_dir, vision, text, output)
-    torch.multiprocessing.spawn(_joint_worker, arguments, nprocs=workers)
+    with tempfile.TemporaryDirectory() as meeting_place:
+        arguments = (workers, recipe, tokenizer_dir, vision, text, output, f"file://{meeting_place}/workers")
+        torch.multiprocessing.spawn(_joint_worker, arguments, nprocs=workers)
 
 
-def _joint_worker(rank: int, workers: int, recipe: Recipe, tokenizer_dir, vision, text, output: Path) -> None:
+def _joint_worker(
+    rank: int, workers: int, recipe: Recipe, tokenizer_dir, vision, text, output: Path, meet: str
+) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=workers)
+    dist.init_process_group("gloo", init_method=meet, rank=rank, world_size=workers)
     tokenizer = Tokenizer.load(tokenizer_dir)
     model = _new_model(recipe)
     checkpoint = output.with_suffix(".checkpoint.safetensors")
@@ -193,7 +194,7 @@ def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, li
     tier = str(rng.choice(list(TIERS), p=list(TIER_SHARES.values())))
     max_crops, count = TIERS[tier]
     datasets, drawn = [], []
-    while len(drawn) < count:
+    while len(drawn) < max(1, round(count * recipe.joint_share)):
         dataset = str(rng.choice(list(_DATASET_SHARES), p=list(_DATASET_SHARES.values())))
         candidate = _training_scene(dataset, rng)
         if candidate.questions:
@@ -204,19 +205,24 @@ def _image_batch(model, tokenizer, recipe: Recipe, rng) -> tuple[PackedBatch, li
     return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets, tier
 
 
-def _answer_loss(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
-    """Cross entropy of the answers' tokens, and per row the share of those tokens that are predicted right."""
+def answer_logits(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Logits [answer tokens, embedding_size] and targets [answer tokens] of all answers of a batch, row by row."""
     features = None if batch.pixels is None else model.vision_backbone(batch.pixels, batch.masks)
     x = model.embed(batch.input_ids, features, batch.image_input_idx)
     cos, sin = model.rotary(batch.position_ids)
     positions = Positions(cos, sin, batch.mask, slots=None, num_keys=x.shape[1])
     hidden = model.forward_blocks(x, range(model.config.num_layers), model.config.top_k, positions)
     asked = batch.targets >= 0
-    logits = model.lm_head(model.transformer["ln_f"](hidden[asked]))
-    targets = batch.targets[asked]
-    row = asked.nonzero()[:, 0]
+    return model.lm_head(model.transformer["ln_f"](hidden[asked])), batch.targets[asked]
+
+
+def _answer_loss(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    """Cross entropy of the answers' tokens, and per row the share of those tokens that are predicted right."""
+    logits, targets = answer_logits(model, batch)
+    row = (batch.targets >= 0).nonzero()[:, 0]
     right = (logits.argmax(-1) == targets).float()
-    accuracy = torch.zeros(len(hidden)).index_add(0, row, right) / row.bincount(minlength=len(hidden))
+    num_rows = len(batch.targets)
+    accuracy = torch.zeros(num_rows).index_add(0, row, right) / row.bincount(minlength=num_rows)
     return F.cross_entropy(logits, targets), accuracy
 
 

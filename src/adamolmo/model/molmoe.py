@@ -93,7 +93,7 @@ class MolmoE(nn.Module):
             attention_mask: 1 for real tokens, [batch, tokens]; None means all are real. With a cache, padding must be
                 on the right.
             pixels, masks: image crops as `VisionBackbone` takes them; None for text alone.
-            image_input_idx: token that each pooled feature is added to, [batch, crops, tokens_per_crop]; negative: none.
+            image_input_idx: token that each feature is added to, [batch, crops, tokens_per_crop]; negative: none.
             knobs: None means the full model.
             cache: filled when given.
         """
@@ -133,7 +133,9 @@ class MolmoE(nn.Module):
             if attention_mask is not None:
                 attention_mask = torch.cat([attention_mask, torch.ones_like(attention_mask[:, :1])], dim=1)
         positions, lengths = self._prompt_positions(prompt, attention_mask)
-        hidden = self.forward_blocks(prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache)
+        hidden = self.forward_blocks(
+            prompt, range(self.config.fixed_prefix_layers), self.config.top_k, positions, cache
+        )
         if budget_token is None:
             return PrefixState(hidden, positions, lengths)
         mask = None if positions.mask is None else positions.mask[:, :, :-1, :-1]
@@ -159,7 +161,9 @@ class MolmoE(nn.Module):
         rows = torch.arange(len(hidden), device=hidden.device)
         return self.lm_head(self.transformer["ln_f"](hidden[rows, lengths - 1]))
 
-    def decode(self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int) -> Tensor:
+    def decode(
+        self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int
+    ) -> Tensor:
         """One decoded token per row through all active blocks: logits [batch, embedding_size].
 
         Args:
@@ -197,9 +201,10 @@ class MolmoE(nn.Module):
             return Positions(*self.rotary(ids), mask=None, slots=None, num_keys=tokens), lengths
         seen = attention_mask.cumsum(dim=1)
         ids = (seen - 1).clamp(min=0)
-        mask = attention_mask.bool()[:, None, None, :] & torch.ones(
-            tokens, tokens, dtype=torch.bool, device=x.device
-        ).tril()
+        mask = (
+            attention_mask.bool()[:, None, None, :]
+            & torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).tril()
+        )
         # A padding query would see no key at all and give NaN: let it see itself; nobody reads its output.
         mask = mask | torch.eye(tokens, dtype=torch.bool, device=x.device)
         return Positions(*self.rotary(ids), mask=mask, slots=None, num_keys=tokens), seen[:, -1]

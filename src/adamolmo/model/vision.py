@@ -11,7 +11,7 @@ from adamolmo.model.config import MolmoEConfig, VisionConfig
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention with biases on all four projections. Queries [N, Q, in], keys and values [N, S, in] -> [N, Q, width]."""
+    """Attention with biases on all projections. Queries [N, Q, in], keys and values [N, S, in] -> [N, Q, width]."""
 
     def __init__(self, in_dim: int, num_heads: int, head_dim: int):
         super().__init__()

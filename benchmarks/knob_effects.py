@@ -1,0 +1,86 @@
+"""What every knob costs and saves: accuracy and latency of the configurations along each axis of the grid.
+
+Prints the Markdown table of the embedded model's card. Accuracy over `--questions` held-out questions per dataset (95 %
+interval clustered by image); latency at batch 1 on one claimed core, configurations interleaved, median over `--timed`
+questions per dataset. Its last line is JSON.
+
+    python benchmarks/knob_effects.py --model results/model --importance results/importance/scores.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from adamolmo.config import StudyConfig
+from adamolmo.knobs import KnobConfig
+from adamolmo.latency import claim_device, describe_device
+from adamolmo.script import run
+
+CONFIGS = [
+    *(KnobConfig("high", 8, blocks) for blocks in (16, 15, 14, 13, 12)),
+    *(KnobConfig("high", top_k, 16) for top_k in (7, 6, 5, 4)),
+    KnobConfig("medium", 8, 16),
+    KnobConfig("low", 8, 16),
+    KnobConfig("low", 4, 12),
+]
+KNOBS = ["tier", "top_k", "num_active_blocks"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument("--model", type=Path, default=Path("results/model"))
+    parser.add_argument("--importance", type=Path, default=Path("results/importance/scores.json"))
+    parser.add_argument("--questions", type=int, default=700, help="per dataset")
+    parser.add_argument("--timed", type=int, default=10, help="timed questions per dataset")
+    parser.add_argument("--seed", type=int, default=100, help="of the questions; not the study's own")
+    args = parser.parse_args()
+    study = StudyConfig.load(args.config)
+    with claim_device(study.model.device):
+        report(*measure(study, args), args.questions)
+
+
+def measure(study: StudyConfig, args: argparse.Namespace):
+    """Scored rows and timed rows of every configuration on every dataset."""
+    import pandas as pd
+
+    from adamolmo.data.samples import Sample
+    from adamolmo.data.scoring import SCORERS
+    from adamolmo.data.sources import draw_samples
+    from adamolmo.profiling import Timing, accuracy_pass, latency_pass
+    from adamolmo.study import load_engine
+
+    engine = load_engine(study, args.model, args.importance)
+    timing = Timing(args.timed, repeats=3, max_warmup=30, drift_limit_pct=5.0)
+    scored, timed = [], []
+    for name, dataset in study.datasets.items():
+        drawn = draw_samples(dataset.source, name, "evaluation", args.questions, args.seed)
+        samples = [Sample(**{**sample, "answers": tuple(sample["answers"])}) for sample in drawn]
+        passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
+        scored.append(passed.assign(dataset=name))
+        rows, _ = latency_pass(engine, samples[: args.timed], dataset.style, CONFIGS, study.knobs.full, timing, seed=0)
+        timed.append(rows.assign(dataset=name))
+    return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)
+
+
+def report(scored, timed, questions: int) -> None:
+    from adamolmo.statistics import clustered_bootstrap
+
+    datasets = list(dict.fromkeys(scored["dataset"]))
+    print(f"| configuration | {' | '.join(datasets)} | all (95 % interval) | latency, ms |")
+    print("|---|" + "---|" * (len(datasets) + 2))
+    scored, timed = scored.set_index(KNOBS).sort_index(), timed.set_index(KNOBS).sort_index()
+    records = []
+    for config in CONFIGS:
+        rows, times = (table.loc[(config.tier, config.top_k, config.num_active_blocks)] for table in (scored, timed))
+        by_dataset = rows.groupby("dataset")["accuracy"].mean().to_dict()
+        pooled = clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
+        latency_ms = float(times[["vision_ms", "prefill_ms", "decode_ms"]].sum(axis=1).median())
+        records.append({"config": str(config), "latency_ms": latency_ms, "accuracy": pooled.value, **by_dataset})
+        cells = " | ".join(f"{by_dataset[name]:.3f}" for name in datasets)
+        print(f"| {config} | {cells} | {pooled.value:.3f} ({pooled.low:.3f}-{pooled.high:.3f}) | {latency_ms:.1f} |")
+    print(json.dumps({"device": describe_device("cpu"), "questions_per_dataset": questions, "rows": records}))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,99 @@
+"""Training of the embedded model: packing, the optimiser, and a few steps of every phase."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adamolmo.data.procedural import Question, crowded_scene, scene
+from adamolmo.embedded.batches import EMPTY, PART_LABELS, cell_labels, crop_labels, pack_images
+from adamolmo.embedded.muon import Muon, orthogonalise
+from adamolmo.embedded.recipe import ARCHITECTURE, Recipe, embedded_config, initialise
+from adamolmo.embedded.training import answer_logits, preprocess_config, train_joint, train_text, train_vision
+from adamolmo.embedded.vocabulary import build_tokenizer, save_tokenizer
+from adamolmo.model.inputs import build_inputs
+from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.preprocess import preprocess
+from adamolmo.model.tokenizer import Tokenizer, format_prompt
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tokenizer")
+    save_tokenizer(directory)
+    return Tokenizer.load(directory)
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = MolmoE(embedded_config()).eval().requires_grad_(False)
+    initialise(model, seed=0)
+    return model
+
+
+def test_the_vocabulary_fits_the_architecture():
+    assert build_tokenizer().get_vocab_size() == ARCHITECTURE["vocab_size"] <= ARCHITECTURE["embedding_size"]
+
+
+def test_packed_questions_are_answered_as_if_asked_alone(model, tokenizer):
+    config = preprocess_config(model)
+    crops = preprocess(scene("text_vqa", "training", 0).image, 1, 4, config)
+    asked = [Question("what number is on the red sign ?", "12"), Question("is there a red star ?", "no")]
+    batch = pack_images([crops], [asked], ["vqa2"], tokenizer, config)
+    packed, targets = answer_logits(model, batch)
+    alone = []
+    for question in asked:
+        prompt = tokenizer.encode(format_prompt(question.text, "vqa2"))
+        answer = tokenizer.encode(f" {question.answer}")
+        inputs = build_inputs(prompt + answer, crops, config, tokenizer.specials)
+        logits = model(inputs.input_ids, None, inputs.pixels, inputs.masks, inputs.image_input_idx)
+        alone.append(logits[0, -len(answer) - 1 :])
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=1e-4, atol=1e-4)
+    expected = [token for q in asked for token in [*tokenizer.encode(f" {q.answer}"), tokenizer.eos_id]]
+    assert targets.tolist() == expected
+
+
+def test_cell_labels_name_what_is_there():
+    drawn = crowded_scene(np.random.default_rng(5))
+    labels = cell_labels(drawn.parts, grid=12)
+    square = next(p for p in drawn.parts if p.label not in ("sign", *"0123456789") and p.box[2] - p.box[0] >= 32)
+    row, column = int((square.box[1] + square.box[3]) / 2 // 16), int((square.box[0] + square.box[2]) / 2 // 16)
+    assert PART_LABELS[labels[row, column, 0]] == square.label
+    assert (cell_labels([], grid=3)[..., 0] == EMPTY).all()
+    by_crop = crop_labels(drawn.parts, (4, 4), 3)
+    assert np.array_equal(by_crop[5], labels[3:6, 3:6].reshape(9, 2))
+
+
+def test_orthogonalised_updates_have_singular_values_near_one():
+    torch.manual_seed(0)
+    for shape in ((6, 10), (4, 12, 5)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+        assert values.min() > 0.5
+        assert values.max() < 1.4
+
+
+def test_muon_descends_on_stacked_matrices():
+    torch.manual_seed(0)
+    weights, wanted = torch.nn.Parameter(torch.randn(3, 4, 6)), torch.randn(3, 4, 6)
+    optimiser = Muon([weights], learning_rate=0.02)
+    for _ in range(300):
+        ((weights - wanted) ** 2).sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert (weights - wanted).abs().mean() < 0.05 < (torch.randn(3, 4, 6) - wanted).abs().mean()
+
+
+def test_every_phase_runs_and_a_killed_joint_phase_continues(tmp_path, tokenizer):
+    save_tokenizer(tmp_path)
+    recipe = Recipe().shortened(2)
+    vision, text, joint = (tmp_path / f"{phase}.safetensors" for phase in ("vision", "text", "joint"))
+    train_vision(recipe, vision)
+    train_text(recipe, tokenizer, text)
+    train_joint(recipe, tmp_path, vision, text, joint, workers=1)
+    model = MolmoE(embedded_config())
+    model.load_state_dict(load_file(joint))
+    started = {**load_file(text), **{f"vision_backbone.{n}": t for n, t in load_file(vision).items()}}
+    assert all(not torch.equal(started[n], t) for n, t in model.state_dict().items() if n.endswith("attn_out.weight"))
+    again = tmp_path / "again.safetensors"
+    train_joint(recipe, tmp_path, vision, text, again, workers=1)
+    assert all(torch.equal(t, load_file(again)[n]) for n, t in load_file(joint).items())
