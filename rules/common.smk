@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 # Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` tracks.
@@ -56,6 +57,7 @@ wildcard_constraints:
     r"[^/]+/[^/]+/[^/]+",
 
 
+@cache
 def code(script, *modules):
     """The script (first) and every file of the library that it imports; `modules` are loaded by name."""
     source = Path(HERE, "src")

@@ -5,6 +5,7 @@ Snakemake compares these files by checksum, so editing one reruns exactly the jo
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "adamolmo"
@@ -27,8 +28,10 @@ def code_files(script: str | Path, source: str | Path) -> list[Path]:
     return [script, *sorted(path for path in found if path != script)]
 
 
-def _imported(path: Path, source: Path) -> Iterator[str]:
+@cache  # one Snakemake run asks for the same files many times
+def _imported(path: Path, source: Path) -> tuple[str, ...]:
     """Dotted names that the file imports from the package; `from a import b` gives `a.b`, whatever `b` is."""
+    imported = []
     for node in _walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -37,7 +40,8 @@ def _imported(path: Path, source: Path) -> Iterator[str]:
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
-        yield from (name for name in names if name.split(".")[0] == PACKAGE)
+        imported += [name for name in names if name.split(".")[0] == PACKAGE]
+    return tuple(imported)
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
