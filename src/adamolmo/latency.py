@@ -4,6 +4,7 @@ Importing this module does not import torch, so that a device can be claimed and
 """
 
 import fcntl
+import gc
 import os
 import platform
 import subprocess
@@ -20,6 +21,7 @@ from typing import Protocol
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.cost import Cost
+from adamolmo.progress import note
 
 _SECONDS_BETWEEN_TRIES = 0.2
 _WARM_UP_WINDOW = 5
@@ -62,6 +64,7 @@ def claim_device(device: str) -> Iterator[str]:
 def _first_free(candidates: list[str]) -> tuple[str, int]:
     """Name and open lock file of the first candidate that nobody holds."""
     directory = Path(tempfile.gettempdir())
+    waits = False
     while True:
         for name in candidates:
             # Read-only suffices for a lock, so that several users can share the files. They are never deleted: a lock
@@ -72,6 +75,9 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
                 return name, file
             except BlockingIOError:
                 os.close(file)
+        if not waits:
+            note(f"waiting until one of {', '.join(candidates)} is free")
+            waits = True
         time.sleep(_SECONDS_BETWEEN_TRIES)
 
 
@@ -257,6 +263,9 @@ def _sum_stages(intervals) -> StageTimes:
 def warm_up(run: Callable[[], float], max_runs: int, drift_limit_pct: float = 1.0) -> int:
     """Runs until latency stands still: the medians of two successive windows differ by less than the limit.
 
+    Everything loaded so far is then exempted from garbage collection, whose search would otherwise interrupt some
+    request for longer than the request itself takes.
+
     Args:
         run: one run; returns its latency in ms.
         max_runs: gives up then, because a busy machine may never stand still.
@@ -265,13 +274,19 @@ def warm_up(run: Callable[[], float], max_runs: int, drift_limit_pct: float = 1.
         The number of runs made.
     """
     latencies_ms: deque[float] = deque(maxlen=2 * _WARM_UP_WINDOW)
-    for done in range(1, max_runs + 1):
+    runs = 0
+    while runs < max_runs and not _stands_still(latencies_ms, drift_limit_pct):
         latencies_ms.append(run())
-        if len(latencies_ms) == latencies_ms.maxlen:
-            before, after = (
-                median(list(latencies_ms)[:_WARM_UP_WINDOW]),
-                median(list(latencies_ms)[_WARM_UP_WINDOW:]),
-            )
-            if abs(after - before) < drift_limit_pct / 100 * before:
-                return done
-    return max_runs
+        runs += 1
+    gc.collect()
+    gc.freeze()
+    return runs
+
+
+def _stands_still(latencies_ms: deque[float], drift_limit_pct: float) -> bool:
+    if len(latencies_ms) < 2 * _WARM_UP_WINDOW:
+        return False
+    before, after = (
+        median(list(latencies_ms)[part]) for part in (slice(_WARM_UP_WINDOW), slice(_WARM_UP_WINDOW, None))
+    )
+    return abs(after - before) < drift_limit_pct / 100 * before
