@@ -38,8 +38,9 @@ def _both_ways(directory, num_layers: int, inputs, budget_token) -> tuple:
     state = model.run_prefix(prompt, mask, budget_token=budget_token)
     cache = model.new_cache(*prompt.shape[:2])
     entries = prompt_entries(model.run_prefix(prompt, mask, cache), cache, num_layers)
-    stored = FixedPrefix.load(directory, num_layers)(budget_token, *stack_prompts(entries, torch.float32, "cpu"))
-    return state, stored
+    prefix = FixedPrefix.load(directory, num_layers)
+    tokens = torch.stack([budget_token.flip(-1), budget_token], dim=1)  # a second token must not matter
+    return state, prefix(tokens, *stack_prompts(entries, torch.float32, "cpu"))[:, 1]
 
 
 def _prefix_lengths(directory) -> range:

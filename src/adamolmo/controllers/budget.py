@@ -14,7 +14,7 @@ LONGEST_PERIOD, SHORTEST_PERIOD = 8.0, 0.08
 
 
 class BudgetCode(nn.Module):
-    """Relative budgets (budget / `scale_ms` of the policy) [rows] -> sinusoids [rows, 256]. Nothing is learned."""
+    """Relative budgets (budget / `scale_ms` of the policy) [...] -> sinusoids [..., 256]. Nothing is learned."""
 
     def __init__(self):
         super().__init__()
@@ -23,12 +23,12 @@ class BudgetCode(nn.Module):
         self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
 
     def forward(self, relative_budget: Tensor) -> Tensor:
-        angles = relative_budget[:, None] * self.frequencies
+        angles = relative_budget[..., None] * self.frequencies
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
 class BudgetEncoder(nn.Module):
-    """Budget code [rows, 256] -> the extra token's embedding [rows, d_model]."""
+    """Budget code [..., 256] -> the extra token's embedding [..., d_model]."""
 
     def __init__(self, d_model: int):
         super().__init__()

@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class FixedPrefix(nn.Module):
-    """The blocks of the fixed prefix alone, for one more token behind a stored prompt."""
+    """The blocks of the fixed prefix alone, for budget tokens behind stored prompts."""
 
     def __init__(self, config: MolmoEConfig):
         super().__init__()
@@ -56,23 +55,28 @@ class FixedPrefix(nn.Module):
         prefix.rotary = Rotary(config).to(device)
         return prefix.eval().requires_grad_(False)
 
-    def forward(self, token: Tensor, entries: Tensor, lengths: Tensor) -> Tensor:
-        """The token's state after the prefix, [rows, d_model].
+    def forward(self, tokens: Tensor, entries: Tensor, lengths: Tensor) -> Tensor:
+        """The tokens' states after the prefix, [rows, tokens, d_model].
+
+        Each token stands at the position behind the prompt and does not see the others, as if it were the only one.
 
         Args:
-            token: one embedding per row, [rows, d_model].
-            entries: the prompts' keys and values, [rows, slots, layers, 2, d_model]; at least one slot per row is free.
-            lengths: tokens of each prompt, which is also the position of the new token, [rows].
+            tokens: embeddings, [rows, tokens, d_model].
+            entries: the prompts' keys and values, [layers, 2, rows, slots, d_model].
+            lengths: tokens of each prompt, [rows].
         """
-        slots = entries.shape[1]
-        mask = (torch.arange(slots, device=token.device) <= lengths[:, None])[:, None, None, :]
-        positions = Positions(*self.rotary(lengths[:, None]), mask, lengths[:, None], slots)
-        x = token[:, None]
-        for layer, block in enumerate(self.blocks):
-            # Copies, because the block writes the token's own key and value into them.
-            cache = tuple(self._heads(entries[:, :, layer, part]).contiguous() for part in (0, 1))
-            x = block(x, self.config.top_k, positions, cache)
-        return x[:, 0]
+        rows, count = tokens.shape[:2]
+        slots = entries.shape[3]
+        own = (slots + torch.arange(count, device=tokens.device)).expand(rows, -1)
+        in_prompt = torch.arange(slots, device=tokens.device) < lengths[:, None]
+        mask = torch.cat([in_prompt[:, None].expand(-1, count, -1), own[:, :, None] == own[:, None, :]], dim=-1)
+        cos_sin = self.rotary(lengths[:, None].expand(-1, count))
+        positions = Positions(*cos_sin, mask[:, None], own, slots + count)
+        for block, layer in zip(self.blocks, entries, strict=True):
+            # Copies with room for the tokens' own keys and values, which the block writes into them.
+            cache = tuple(self._heads(nn.functional.pad(part, (0, 0, 0, count))) for part in layer)
+            tokens = block(tokens, self.config.top_k, positions, cache)
+        return tokens
 
     def _heads(self, x: Tensor) -> Tensor:
         """[rows, slots, d_model] -> [rows, heads, slots, head_dim]."""
@@ -80,15 +84,15 @@ class FixedPrefix(nn.Module):
 
 
 def prompt_entries(prefix: PrefixState, cache: KVCache, num_layers: int) -> list[Tensor]:
-    """Keys and values that `run_prefix` left in the cache, of each row's real tokens: [tokens, layers, 2, d_model].
+    """Keys and values that `run_prefix` left in the cache, of each row's real tokens: [layers, 2, tokens, d_model].
 
     Args:
         num_layers: blocks of the fixed prefix.
     """
     pairs = zip(cache.keys[:num_layers], cache.values[:num_layers], strict=True)
     layers = torch.stack([torch.stack(pair) for pair in pairs])  # [layers, 2, rows, heads, slots, head_dim]
-    rows = layers.permute(2, 4, 0, 1, 3, 5).flatten(4)
-    return [row[:length] for row, length in zip(rows, prefix.lengths.tolist(), strict=True)]
+    rows = layers.permute(2, 0, 1, 4, 3, 5).flatten(4)
+    return [row[:, :, :length] for row, length in zip(rows, prefix.lengths.tolist(), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -96,12 +100,14 @@ class FeaturesInfo:
     """What a features file belongs to.
 
     Attributes:
+        d_model: width of the model.
         sample_ids, tiers: the prompts, all tiers of a sample one after the other.
     """
 
     dataset: str
     model_checksum: str
     fixed_prefix_layers: int
+    d_model: int
     sample_ids: tuple[str, ...]
     tiers: tuple[str, ...]
 
@@ -110,7 +116,7 @@ def save_features(path: Path, info: FeaturesInfo, entries: Sequence[Tensor]) -> 
     """Writes one safetensors file, which appears complete or not at all.
 
     Args:
-        entries: of every prompt in the order of `info`, [tokens, layers, 2, d_model] in the dtype to store.
+        entries: of every prompt in the order of `info`, [layers, 2, tokens, d_model] in the dtype to store.
 
     Raises:
         AdaMolmoError: an entry is not finite in that dtype.
@@ -122,13 +128,14 @@ def save_features(path: Path, info: FeaturesInfo, entries: Sequence[Tensor]) -> 
                 f"{path}: sample '{info.sample_ids[sample]}' at tier '{info.tiers[tier]}' has keys or values outside "
                 f"the range of {prompt.dtype}; expected finite numbers."
             )
-    offsets = torch.tensor([0, *accumulate(len(prompt) for prompt in entries)])
+    lengths = torch.tensor([prompt.shape[2] for prompt in entries])
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
     # One metadata key: safetensors writes several in random order, and equal input must give equal bytes.
     metadata = {"adamolmo": json.dumps(asdict(info), sort_keys=True)}
-    save_file({"entries": torch.cat(list(entries)), "offsets": offsets}, temporary, metadata=metadata)
+    tensors = {"entries": torch.cat([prompt.flatten() for prompt in entries]), "lengths": lengths}
+    save_file(tensors, temporary, metadata=metadata)
     os.replace(temporary, path)
 
 
@@ -157,7 +164,8 @@ def make_features(
         inputs = [engine.prepare(samples[row].open_image(), samples[row].question, style, tier) for row in rows]
         for row, prompt in zip(rows, prompt_entries(*run_shared(engine, inputs), num_layers), strict=True):
             entries[row, tier] = prompt.to("cpu", dtype)
-    info = FeaturesInfo(dataset, checksum, num_layers, tuple(sample.sample_id for sample in samples), tiers)
+    sample_ids = tuple(sample.sample_id for sample in samples)
+    info = FeaturesInfo(dataset, checksum, num_layers, engine.model.config.d_model, sample_ids, tiers)
     save_features(path, info, [entries[row, tier] for row in range(len(samples)) for tier in tiers])
 
 
@@ -169,21 +177,24 @@ class Features:
         try:
             with safe_open(path, framework="pt") as file:
                 info = json.loads(file.metadata()["adamolmo"])
-                self._entries, self._offsets = file.get_tensor("entries"), file.get_tensor("offsets").tolist()
+                entries, lengths = file.get_tensor("entries"), file.get_tensor("lengths")
             self.info = FeaturesInfo(**info | {key: tuple(info[key]) for key in ("sample_ids", "tiers")})
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            per_token = self.info.fixed_prefix_layers * 2 * self.info.d_model
+            self._prompts = entries.split([length * per_token for length in lengths.tolist()])
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise AdaMolmoError(f"{path}: cannot be read as a features file ({error!r}).") from error
 
     def prompt(self, sample: int, tier: int) -> Tensor:
-        """Entries of one prompt, by the indices of sample and tier in `info`: [tokens, layers, 2, d_model]."""
-        position = sample * len(self.info.tiers) + tier
-        return self._entries[self._offsets[position] : self._offsets[position + 1]]
+        """Entries of one prompt, by the indices of sample and tier in `info`: [layers, 2, tokens, d_model]."""
+        prompt = self._prompts[sample * len(self.info.tiers) + tier]
+        return prompt.view(self.info.fixed_prefix_layers, 2, -1, self.info.d_model)
 
 
 def stack_prompts(prompts: Sequence[Tensor], dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
-    """`entries` (with one free slot) and `lengths`, as `FixedPrefix` takes them."""
-    lengths = torch.tensor([len(prompt) for prompt in prompts])
-    entries = torch.zeros(len(prompts), int(lengths.max()) + 1, *prompts[0].shape[1:], dtype=dtype)
-    for row, prompt in zip(entries, prompts, strict=True):
-        row[: len(prompt)] = prompt
-    return entries.to(device), lengths.to(device)
+    """`entries` and `lengths`, as `FixedPrefix` takes them."""
+    lengths = [prompt.shape[2] for prompt in prompts]
+    layers, _, _, width = prompts[0].shape
+    entries = torch.zeros(layers, 2, len(prompts), max(lengths), width, dtype=dtype)
+    for row, (prompt, length) in enumerate(zip(prompts, lengths, strict=True)):
+        entries[:, :, row, :length] = prompt
+    return entries.to(device), torch.tensor(lengths, device=device)

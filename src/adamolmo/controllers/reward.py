@@ -70,9 +70,9 @@ class Profile:
         return cls(tuple(samples), accuracy, latency_ms, complexity, torch.cat(ranges))
 
     def reward(self, rows: Tensor, budget_ms: Tensor, weights: RewardSettings) -> Tensor:
-        """Of every configuration on these rows at these budgets, [rows, configurations]."""
-        table = (self.accuracy[rows], self.latency_ms[rows], self.complexity[rows])
-        return reward(*table, budget_ms[:, None], weights)
+        """Rows [samples] at budgets [samples, budgets] -> [samples, budgets, configurations]."""
+        table = (values[rows, None] for values in (self.accuracy, self.latency_ms, self.complexity))
+        return reward(*table, budget_ms[..., None], weights)
 
     def take(self, rows: list[int]) -> Profile:
         tensors = (self.accuracy, self.latency_ms, self.complexity, self.budget_ms)

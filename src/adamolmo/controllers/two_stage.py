@@ -31,7 +31,7 @@ SCHEDULER_HIDDEN = 128
 
 
 class TierPolicy(nn.Module):
-    """Stage 1: budget code [rows, 256] -> logits of the tiers [rows, tiers]; about 10 k parameters."""
+    """Stage 1: budget code [..., 256] -> logits of the tiers [..., tiers]; about 10 k parameters."""
 
     def __init__(self, grid: KnobGrid):
         super().__init__()
@@ -56,7 +56,7 @@ class Scheduler(nn.Module):
         self.num_active_blocks = undecided(SCHEDULER_HIDDEN, len(grid.num_active_blocks))
 
     def forward(self, state: Tensor, tier: Tensor) -> tuple[Tensor, Tensor]:
-        """[rows, d_model] and tier indices [rows] -> [rows, top_k values], [rows, block counts]."""
+        """[..., d_model] and the tier's index, [...] or one for all -> [..., top_k values], [..., block counts]."""
         hidden = nn.functional.gelu(self.of_state(self.norm(state)) + self.of_tier(tier))
         return self.top_k(hidden), self.num_active_blocks(hidden)
 
@@ -70,7 +70,7 @@ def undecided(width: int, choices: int) -> nn.Linear:
 
 
 class TwoStagePolicy(nn.Module):
-    """All that is trained. Budgets are relative (budget / scale_ms), [rows]."""
+    """All that is trained. Budgets are relative: budget / scale_ms."""
 
     def __init__(self, d_model: int, grid: KnobGrid):
         super().__init__()
@@ -79,23 +79,23 @@ class TwoStagePolicy(nn.Module):
         self.encoder = BudgetEncoder(d_model)
         self.scheduler = Scheduler(d_model, grid)
 
-    def log_probs(self, prefix: FixedPrefix, prompts: list[list[Tensor]], budget: Tensor) -> Tensor:
-        """Log-probabilities of all configurations, [rows, configurations] in the order of the grid.
+    def log_probs(self, prefix: FixedPrefix, prompts: list[Tensor], budget: Tensor) -> Tensor:
+        """Log-probabilities of all configurations in the order of the grid, [samples, budgets, configurations].
 
         Args:
-            prompts: stored entries of every row's prompt at every tier, by tier and row.
+            prompts: stored entries of all samples' prompts at the first tier, then at the second, and so on.
+            budget: relative budgets to decide for, [samples, budgets].
         """
+        weight = prefix.blocks[0].attn.att_proj.weight
         code = self.code(budget)
-        token = self.encoder(code)
-        of_tier = self.tier(code).log_softmax(dim=-1)
-        parts = []
-        for tier, of_rows in enumerate(prompts):
-            weight = prefix.blocks[0].attn.att_proj.weight
-            state = prefix(token.to(weight.dtype), *stack_prompts(of_rows, weight.dtype, weight.device)).float()
-            heads = self.scheduler(state, torch.full((len(budget),), tier, device=budget.device))
-            top_k, blocks = (logits.log_softmax(dim=-1) for logits in heads)
-            parts.append(of_tier[:, tier, None, None] + top_k[:, :, None] + blocks[:, None, :])
-        return torch.stack(parts, dim=1).flatten(1)
+        of_tier = self.tier(code).log_softmax(dim=-1).movedim(-1, 0)  # [tiers, samples, budgets]
+        tokens = self.encoder(code).to(weight.dtype).expand(len(of_tier), -1, -1, -1)
+        states = prefix(tokens.flatten(0, 1), *stack_prompts(prompts, weight.dtype, weight.device)).float()
+        tiers = torch.arange(len(of_tier), device=states.device)[:, None, None]
+        heads = self.scheduler(states.view(tokens.shape), tiers)
+        top_k, blocks = (logits.log_softmax(dim=-1) for logits in heads)
+        of_config = of_tier[..., None, None] + top_k[..., :, None] + blocks[..., None, :]
+        return of_config.movedim(0, 2).flatten(2)
 
 
 class TwoStageController(Controller):
@@ -172,10 +172,8 @@ def train(
 
     def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
         wanted = [(profile.samples[row][0], positions[profile.samples[row]]) for row in rows.tolist()]
-        prompts = [
-            [features[dataset].prompt(sample, tier) for dataset, sample in wanted]
-            for tier in range(len(study.grid.tiers))
-        ]
+        tiers = range(len(study.grid.tiers))
+        prompts = [features[dataset].prompt(sample, tier) for tier in tiers for dataset, sample in wanted]
         return policy.log_probs(prefix, prompts, budget_ms.to(device) / scale_ms).cpu()
 
     log = grpo.train(log_probs, policy.parameters(), profile, settings, seed, name)
