@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
-from adamolmo.embedded.batches import EMPTY, PackedBatch, crop_labels, pack_images, pack_questions
+from adamolmo.embedded.batches import EMPTY, PART_LABELS, PackedBatch, crop_labels, pack_images, pack_questions
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import (
     STYLE_OF_DATASET,
@@ -101,6 +101,8 @@ def _joint_worker(
     model = _new_model(recipe)
     checkpoint = output.with_suffix(".checkpoint.safetensors")
     first_step = _load_start(model, vision, text, checkpoint)
+    if first_step == 0:
+        _align_features(model, tokenizer, _rng(recipe, "alignment", 0, 0))
     model.vision_backbone.requires_grad_(False)
     optimisers = _optimisers(model, recipe.joint_rate)
     log = _Log("joint", recipe.joint_steps) if rank == 0 else None
@@ -186,6 +188,34 @@ def _whiten_features(model: MolmoE, rng) -> None:
     whitening = (eigenvectors / (eigenvalues + 1).sqrt()) @ eigenvectors.T
     weight = backbone.image_projector.w2.weight
     weight.copy_(whitening @ weight)
+
+
+@torch.no_grad()
+def _align_features(model: MolmoE, tokenizer: Tokenizer, rng) -> None:
+    """Folds a linear map into the projector that adds to every image feature the embeddings of the words for what it
+    shows, found by ridge regression: the decoder, which knows the words, can look for them in the image at once."""
+    (pixels, masks), labels = _labelled_crops(model, 60, rng)
+    features, (part, colour) = model.vision_backbone(pixels, masks).flatten(0, 2), labels.flatten(0, 2).T
+    words = _word_embeddings(model, tokenizer, PART_LABELS), _word_embeddings(model, tokenizer, tuple(COLOURS))
+    shown = part != EMPTY
+    targets = torch.zeros_like(features)
+    targets[shown] = words[0][part[shown]] + words[1][colour[shown]]
+    weights = torch.where(shown, 1.0, 0.1)[:, None]
+    moment = (features * weights).T @ features + len(features) * 1e-4 * torch.eye(features.shape[1])
+    to_words = torch.linalg.solve(moment, (features * weights).T @ targets).T
+    error = (features @ to_words.T - targets)[shown].square().sum() / targets[shown].square().sum()
+    print(f"alignment: {100 * (1 - error):.0f} % of the words' variance is in the features", flush=True)
+    weight = model.vision_backbone.image_projector.w2.weight
+    weight.copy_((to_words + 0.5 * torch.eye(len(to_words))) @ weight)
+
+
+def _word_embeddings(model: MolmoE, tokenizer: Tokenizer, words: tuple[str, ...]) -> Tensor:
+    """Mean embedding of a word with and without the blank before it (one token each), [words, d_model]."""
+    table = model.transformer["wte"].embedding
+    ids = [
+        [tokenizer.encode(text)[-1] for text in (f" {word}", word if word.isdigit() else f" {word}")] for word in words
+    ]
+    return table[torch.tensor(ids)].mean(dim=1)
 
 
 def _labelled_crops(model: MolmoE, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
