@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamolmo.data.procedural import CANVAS_PX, COLOURS, SHAPES, Placed, Question
+from adamolmo.data.procedural import CANVAS_PX, COLOURS, SHAPES, Placed, Question, Scene
 from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
@@ -86,6 +86,20 @@ def pack_questions(
 def _tokens(question: Question, style: str, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     prompt = tokenizer.encode(format_prompt(question.text, style))
     return prompt, [*tokenizer.encode(f" {question.answer}"), tokenizer.eos_id]
+
+
+def answerable(scene: Scene, smallest_px: float) -> list[Question]:
+    """The questions that mention nothing smaller than `smallest_px` on the canvas: what a tier cannot show is not
+    worth learning from."""
+    too_small = [part for part in scene.parts if min(_sides(part)) < smallest_px]
+    hidden = {part.label for part in too_small} | {part.colour for part in too_small}
+    return [question for question in scene.questions if not hidden & set(question.text.split())]
+
+
+def _sides(part: Placed) -> tuple[float, float]:
+    left, top, right, bottom = part.box
+    # Digits are narrower than they are high; their height is what makes them legible.
+    return (bottom - top,) * 2 if part.label.isdigit() else (right - left, bottom - top)
 
 
 def cell_labels(parts: list[Placed], grid: int) -> np.ndarray:

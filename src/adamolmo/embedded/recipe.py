@@ -77,6 +77,7 @@ class Recipe:
     text_rows: int = 24
     text_questions: int = 10
     joint_steps: int = 2400
+    low_tier_steps: int = 150
     joint_share: float = 1.0  # of the images per batch that TIERS names
     warmup_steps: int = 60
     decay_share: float = 0.4

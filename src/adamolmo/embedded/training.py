@@ -20,8 +20,16 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
-from adamolmo.embedded.batches import EMPTY, PART_LABELS, PackedBatch, crop_labels, pack_images, pack_questions
+from adamolmo.data.procedural import CANVAS_PX, COLOURS, SHAPES, Question, entity_questions, scene
+from adamolmo.embedded.batches import (
+    EMPTY,
+    PART_LABELS,
+    PackedBatch,
+    answerable,
+    crop_labels,
+    pack_images,
+    pack_questions,
+)
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import (
     STYLE_OF_DATASET,
@@ -109,7 +117,7 @@ def _joint_worker(
     with _RouterLogits(model) as router:
         for step in range(first_step, recipe.joint_steps):
             # One tier for all workers: they wait for each other after every step.
-            tier = str(_rng(recipe, "tier", 0, step).choice(list(TIERS), p=list(TIER_SHARES.values())))
+            tier = _tier_of_step(recipe, step)
             batch, datasets = _image_batch(model, tokenizer, recipe, tier, _rng(recipe, "joint", rank, step))
             answer_loss, accuracy = _answer_loss(model, batch)
             warmup = step - first_step if first_step else step
@@ -253,18 +261,26 @@ def _knowledge_row(rng, count: int) -> list[Question]:
     return row
 
 
+def _tier_of_step(recipe: Recipe, step: int) -> str:
+    """The first steps see the fewest image tokens: there the decoder finds out soonest that the image matters."""
+    if step < recipe.low_tier_steps:
+        return "low"
+    return str(_rng(recipe, "tier", 0, step).choice(list(TIERS), p=list(TIER_SHARES.values())))
+
+
 def _image_batch(model, tokenizer, recipe: Recipe, tier: str, rng) -> tuple[PackedBatch, list[str]]:
     config = preprocess_config(model)
     max_crops, count = TIERS[tier]
-    datasets, drawn = [], []
+    datasets, drawn, questions = [], [], []
     while len(drawn) < max(1, round(count * recipe.joint_share)):
         dataset = str(rng.choice(list(_DATASET_SHARES), p=list(_DATASET_SHARES.values())))
         candidate = _training_scene(dataset, rng)
-        if candidate.questions:
+        asked = answerable(candidate, smallest_px=8 * CANVAS_PX / (max_crops**0.5 * config.crop_size[0]))
+        if asked:
             datasets.append(dataset)
             drawn.append(candidate)
+            questions.append(asked[: recipe.questions_per_image])
     crops = [preprocess(s.image, 1, max_crops, config) for s in drawn]
-    questions = [s.questions[: recipe.questions_per_image] for s in drawn]
     return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets
 
 
