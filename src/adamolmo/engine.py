@@ -120,6 +120,13 @@ class Engine:
             raise AdaMolmoError(f"tier is '{tier}'; expected one of {', '.join(self.tiers)}.")
         return self.tiers[tier]
 
+    def decoder_knobs(self, config: KnobConfig) -> DecoderKnobs:
+        """Raises AdaMolmoError for a top_k or a number of blocks that this model cannot run with."""
+        num_experts = self.model.config.num_experts
+        if not 1 <= config.top_k <= num_experts:
+            raise AdaMolmoError(f"top_k is {config.top_k}; this model has {num_experts} experts, expected 1 to that.")
+        return self.ranking.decoder_knobs(config)
+
     def question_ids(self, question: str, style: str | None) -> list[int]:
         return self.tokenizer.encode(format_prompt(question, style))
 
@@ -156,7 +163,7 @@ class Engine:
             image: PIL image, or uint8 [height, width, 3].
             style: the prompt's style, for example "text_vqa"; None for none.
 
-        Raises AdaMolmoError when the controller chooses a tier or a number of blocks that does not exist.
+        Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist.
         """
         model, costs = self.model, self.costs
         if self.device.type == "cuda":
@@ -185,7 +192,7 @@ class Engine:
 
         top_k, num_active_blocks = controller.predict_stage2(budget_ms, tier, prefix.budget_state)
         config = KnobConfig(tier, top_k, num_active_blocks)
-        knobs = self.ranking.decoder_knobs(config)
+        knobs = self.decoder_knobs(config)
         timer.mark("controller", decision)
 
         first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)

@@ -119,7 +119,7 @@ def accuracy_pass(
     modelled = _modelled_costs(engine)
     rows = []
     for tier in dict.fromkeys(config.tier for config in configs):
-        settings = {config: engine.ranking.decoder_knobs(config) for config in configs if config.tier == tier}
+        settings = {config: engine.decoder_knobs(config) for config in configs if config.tier == tier}
         batches = batches_by_length(engine, samples, style, tier, batch_size)
         for batch in progress(batches, f"accuracy, tier {tier}, batches", len(batches)):
             chosen = [samples[index] for index in batch]
@@ -147,7 +147,7 @@ def _modelled_costs(engine: Engine) -> Callable[..., Mapping]:
 
     @cache
     def costs(config: KnobConfig, num_crops: int, input_tokens: int, output_tokens: int) -> dict:
-        knobs = engine.ranking.decoder_knobs(config)
+        knobs = engine.decoder_knobs(config)
         decode_steps = engine.decode_steps(output_tokens)
         stages = engine.costs.request(num_crops, input_tokens, decode_steps, knobs)
         return {

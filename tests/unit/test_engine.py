@@ -136,6 +136,11 @@ def test_unknown_tier_is_refused(tiny_engine, tiny_samples):
         ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("huge", 4, 7)))
 
 
+def test_more_experts_than_the_model_has_are_refused(tiny_engine, tiny_samples):
+    with pytest.raises(AdaMolmoError, match="top_k is 9; this model has 8 experts"):
+        ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("low", 9, 7)))
+
+
 @pytest.fixture
 def model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
     vision, config = tiny_config.vision, tiny_config

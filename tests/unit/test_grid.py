@@ -16,7 +16,7 @@ def prepare(engine, samples, tier):
 def test_batched_answers_equal_the_engine_for_every_config(tiny_engine, tiny_samples, tiny_grid, tier):
     """The last samples come first: a long row beside short ones, crops of several tilings."""
     samples = tiny_samples[::-1]
-    settings = {c: tiny_engine.ranking.decoder_knobs(c) for c in tiny_grid if c.tier == tier}
+    settings = {c: tiny_engine.decoder_knobs(c) for c in tiny_grid if c.tier == tier}
     grid = answer_grid(tiny_engine, prepare(tiny_engine, samples, tier), settings)
     assert grid.keys() == settings.keys()
     for config, answers in grid.items():
@@ -43,7 +43,7 @@ def test_settings_that_do_not_nest_are_answered_too(tiny_engine, tiny_samples):
 
 
 def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
-    settings = {c: tiny_engine.ranking.decoder_knobs(c) for c in tiny_grid if c.tier == "low"}
+    settings = {c: tiny_engine.decoder_knobs(c) for c in tiny_grid if c.tier == "low"}
     runs, blocks = Counter(), tiny_engine.model.transformer["blocks"]
     handles = [
         block.register_forward_pre_hook(

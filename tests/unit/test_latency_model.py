@@ -55,10 +55,9 @@ def test_held_out_error_is_that_of_the_noise():
 
 
 def test_held_out_samples_are_not_seen_by_the_fit():
-    """One sample is ten times slower: its own rows must count as badly estimated."""
-    table = timed_table()
-    table.loc[table["sample_id"] == "s5", STAGES] *= 10
-    assert held_out_error_pct(table) > 100 * 0.8 / 12
+    """A line through both of two samples would be exact; from one of them the other cannot be foretold."""
+    two = timed_table().query("sample_id in ['s0', 's11']")
+    assert held_out_error_pct(two) > 20
 
 
 def test_more_work_never_takes_less_time():
