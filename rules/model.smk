@@ -11,12 +11,11 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
-        checkpoint=CHECKPOINT,
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"
     shell:
-        "python {input.code[0]} --checkpoint {params.checkpoint} --settings {params.settings:q}"
+        "python {input.code[0]} --checkpoint $(dirname {input.config}) --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
 
 

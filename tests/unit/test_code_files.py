@@ -1,5 +1,6 @@
 """The source files that a script depends on."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -50,14 +51,24 @@ def test_transitive_imports(source, text, expected):
     assert code_files(script, source) == [script, *(source / "adamolmo" / f"{name}.py" for name in expected)]
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_every_module_that_a_script_loads_is_found(script):
-    """What is loaded by importing the script is a subset: imports inside functions come on top."""
-    report = (
-        f"import sys; sys.path.insert(0, {str(script.parent)!r}); import {script.stem}; "
-        "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] == 'adamolmo'), sep='\\n')"
-    )
-    run = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
-    loaded = {Path(line).resolve() for line in run.stdout.split()}
-    assert loaded
-    assert loaded <= {path.resolve() for path in code_files(script, ROOT / "src")}
+LOAD_EACH_SCRIPT = """
+import importlib.util, json, sys
+loaded = {}
+for script in sys.argv[1:]:
+    for name in [name for name in sys.modules if name.split(".")[0] == "adamolmo"]:
+        del sys.modules[name]
+    spec = importlib.util.spec_from_file_location("script", script)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    loaded[script] = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "adamolmo"]
+print(json.dumps(loaded))
+"""
+
+
+def test_every_module_that_a_script_loads_is_found():
+    """What is loaded by importing a script is a subset: imports inside functions come on top."""
+    command = [sys.executable, "-c", LOAD_EACH_SCRIPT, *map(str, SCRIPTS)]
+    loaded = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert len(loaded) > 10
+    for script, files in loaded.items():
+        assert files, script
+        assert {Path(file).resolve() for file in files} <= {p.resolve() for p in code_files(script, ROOT / "src")}
