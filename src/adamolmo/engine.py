@@ -14,7 +14,6 @@ from PIL import Image
 
 from adamolmo.controllers.base import Controller, Stage1Inputs
 from adamolmo.errors import AdaMolmoError
-from adamolmo.importance import load_ranking
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
 from adamolmo.latency import Clock, StageTimes
 from adamolmo.model.checkpoint import load_model
@@ -23,6 +22,7 @@ from adamolmo.model.inputs import ModelInputs, build_inputs
 from adamolmo.model.molmoe import MolmoE, continue_greedily
 from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, select_tiling
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
+from adamolmo.ranking import load_ranking
 
 # What the modelled clock books for one decision: a table is read, or two small networks run.
 _TABLE_DECISION = Cost(launches=1)

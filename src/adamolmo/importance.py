@@ -3,17 +3,14 @@
 The scores are made at the full tier and top_k; all ablations of a batch share vision and the prefix.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adamolmo.data.samples import Sample, readable
-from adamolmo.errors import AdaMolmoError
 from adamolmo.grid import answer_grid, batches_by_length
-from adamolmo.knobs import BlockRanking, DecoderKnobs
+from adamolmo.knobs import DecoderKnobs
 from adamolmo.progress import progress
 
 if TYPE_CHECKING:
@@ -109,24 +106,3 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     below = (values[:, None] > values).sum(axis=1)
     equal = (values[:, None] == values).sum(axis=1)
     return below + (equal - 1) / 2
-
-
-def load_ranking(path: Path, model_checksum: str, num_blocks: int) -> BlockRanking:
-    """Which blocks stay active at each count, from the file that holds the result of `merge`.
-
-    Raises AdaMolmoError when the file is unusable or its scores were made with another model.
-    """
-    try:
-        content = json.loads(Path(path).read_text())
-        found = content["model_checksum"], content["num_blocks"]
-        removal_order = tuple(int(block) for block in content["removal_order"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as importance scores ({error}).") from error
-    if found != (model_checksum, num_blocks):
-        raise AdaMolmoError(
-            f"{path}: the importance scores belong to another model (checksum {found[0]}, {found[1]} blocks); "
-            f"expected checksum {model_checksum} and {num_blocks} blocks."
-        )
-    if len(set(removal_order)) != len(removal_order) or not set(removal_order) <= set(range(num_blocks)):
-        raise AdaMolmoError(f"{path}: removal_order is {list(removal_order)}; expected distinct blocks of the model.")
-    return BlockRanking(num_blocks, removal_order)

@@ -6,8 +6,9 @@ import torch
 
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
-from adamolmo.importance import load_ranking, merge, score_blocks, spearman
+from adamolmo.importance import merge, score_blocks, spearman
 from adamolmo.knobs import DecoderKnobs
+from adamolmo.ranking import load_ranking
 
 
 def exact(prediction, answers):
