@@ -61,6 +61,20 @@ def test_output_tokens_vary(tiny_engine, tiny_samples, tiny_grid):
     assert sum(count for length, count in lengths.items() if length < 4)
 
 
+def test_decode_steps_are_the_passes_that_ran(tiny_engine, tiny_samples, monkeypatch):
+    """Both kinds of answer occur: ended by the end token, which takes a pass of its own, and cut off at the limit."""
+    passes, decode = [], tiny_engine.model.decode
+    monkeypatch.setattr(tiny_engine.model, "decode", lambda *args: passes.append(1) or decode(*args))
+    lengths = set()
+    for sample in tiny_samples:
+        passes.clear()
+        response = ask(tiny_engine, sample, Fixed(KnobConfig("low", 2, 5)))
+        assert tiny_engine.decode_steps(response.output_tokens) == len(passes)
+        lengths.add(response.output_tokens)
+    assert 4 in lengths
+    assert len(lengths) > 1
+
+
 def test_prompt_length_is_that_of_the_inputs(tiny_engine, tiny_samples):
     for sample in tiny_samples:
         for tier in ("low", "high"):
