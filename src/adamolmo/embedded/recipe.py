@@ -71,16 +71,16 @@ class Recipe:
 
     seed: int = 0
     questions_per_image: int = 8
-    vision_steps: int = 1500
+    vision_steps: int = 1000
     vision_images: int = 4
-    text_steps: int = 700
+    text_steps: int = 300
     text_rows: int = 24
     text_questions: int = 10
-    joint_steps: int = 2400
+    joint_steps: int = 600
     low_tier_steps: int = 150
     joint_share: float = 1.0  # of the images per batch that TIERS names
-    warmup_steps: int = 60
-    decay_share: float = 0.4
+    warmup_steps: int = 30
+    decay_share: float = 0.34
     vision_rate: LearningRate = LearningRate(muon=0.007, adam=1e-3)
     text_rate: LearningRate = LearningRate(muon=0.02, adam=3e-3)
     joint_rate: LearningRate = LearningRate(muon=0.015, adam=2e-3)
