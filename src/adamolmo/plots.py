@@ -76,8 +76,7 @@ def knob_distribution(summary: pd.DataFrame, profile: pd.DataFrame, path: str | 
     for axes, dataset in zip(panels, datasets, strict=True):
         _stacked_shares(axes, summary[summary["dataset"] == dataset], controllers, colors)
         axes.set_title(dataset, pad=13)
-        axes.set_xlabel("Budget")
-    panels[0].set_ylabel("Each bar: all requests of one budget")
+        axes.set_xlabel("Budget (each bar: all requests)")
     panels[0].set_yticks(_ROW_HEIGHT / 2 + np.arange(len(controllers)), controllers)
     _legend(
         figure,
@@ -230,11 +229,12 @@ def importance(scores: Mapping[str, object], path: str | Path) -> Figure:
         y = [100 * each[str(block)] for block in blocks]
         axes.plot(blocks, y, **_circle(marker))
     low, high = axes.get_ylim()
+    high = max(high, 1.0)
     axes.set_ylim(low, high + 0.12 * (high - low))
     for place, block in enumerate(order, start=1):
         axes.text(block, high + 0.02 * (high - low), place, ha="center", va="bottom", fontsize=6)
     axes.set_xticks(blocks)
-    axes.set_xlabel("Skipped block (above the bars: place in the order of removal)")
+    axes.set_xlabel("Skipped block (numbers above: order of removal)")
     axes.set_ylabel("Accuracy lost (points)")
     axes.axhline(0, color="black", linewidth=0.6)
     circles = [Line2D([], [], label=dataset, **_circle(marker)) for dataset, marker in marks.items()]
@@ -389,14 +389,15 @@ def _stacked_shares(
             at = controllers.index(cell.controller), budgets.index(cell.budget)
             for config, count in json.loads(cell.knob_counts).items():
                 shares[getattr(KnobConfig.parse(config), knob)][at] += count / cell.num_samples
-        x = group * (len(budgets) + 1) + np.arange(len(budgets))
+        x = group * (len(budgets) + 0.6) + np.arange(len(budgets))
         ticks.extend(x)
         foot = np.repeat(_ROW_HEIGHT + np.arange(len(controllers)), len(budgets))  # downwards
         for value, color in shades.items():
             height = _ROW_HEIGHT * shares[value].ravel()
             axes.bar(np.tile(x, len(controllers)), -height, bottom=foot, width=0.85, color=color)
             foot = foot - height
-        axes.text(x.mean(), 1.01, _KNOB_TITLES[knob], transform=axes.get_xaxis_transform(), ha="center")
+        above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
+        axes.annotate(_KNOB_TITLES[knob], (x.mean(), 1), (0, 3), **above)
     every = -(-len(budgets) // 6)  # more names than 6 in a group would touch
     axes.set_xticks(ticks, [_budget_name(b) if i % every == 0 else "" for i, b in enumerate(budgets)] * len(colors))
     axes.tick_params(axis="x", rotation=90, labelsize=5.5)
