@@ -15,7 +15,7 @@ sys.path.insert(0, SOURCE)
 
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
-from adamolmo.controllers import find_controller
+from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 
 try:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adamolmo.controllers import CONTROLLERS, find_controller, load_controller
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
+from adamolmo.controllers.registry import CONTROLLERS, find_controller, load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 from adamolmo.lookup import Entry, LookupTable, save_tables

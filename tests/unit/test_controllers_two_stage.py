@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from adamolmo.config import RewardSettings, TrainingSettings
-from adamolmo.controllers import load_controller
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
 from adamolmo.controllers.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.policy import PolicyCard, save_policy
+from adamolmo.controllers.registry import load_controller
 from adamolmo.controllers.two_stage import TwoStagePolicy, train
 from adamolmo.errors import AdaMolmoError
 

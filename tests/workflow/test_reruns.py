@@ -31,6 +31,10 @@ def test_touching_a_source_file_plans_nothing(study):
             {"train_controller": 1, "training_curves": 1, "evaluate": 4, **AFTER_CELLS},
         ),
         (
+            "src/adamolmo/controllers/registry.py",
+            {"train_controller": 1, "training_curves": 1, "evaluate": 12, **AFTER_CELLS},
+        ),
+        (
             "src/adamolmo/plots.py",
             {**PLOTS_OF_CELLS, "stage_times": 1, "block_importance": 1, "training_curves": 1, "all": 1},
         ),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers import load_controller
 from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.registry import load_controller
 from adamolmo.data.samples import samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device, describe_device

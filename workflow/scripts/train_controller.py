@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers import find_controller
+from adamolmo.controllers.registry import find_controller
 from adamolmo.latency import claim_device
 from adamolmo.profiles import read_profiles
 from adamolmo.schema import REFERENCE, TRAINING, read_json, write_table

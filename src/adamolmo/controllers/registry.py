@@ -1,0 +1,67 @@
+"""Controllers by name. A new one is a module with `load` (and, if it is trained, `train`) and an entry below."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobConfig
+
+if TYPE_CHECKING:
+    from adamolmo.controllers.base import Controller, ControllerContext
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Attributes:
+    module: has `load(name, context) -> Controller`.
+    inputs: files below the results directory that `load` reads.
+    trained: whether the inputs are a policy made by the module's `train`.
+    """
+
+    module: str
+    inputs: tuple[str, ...] = ()
+    trained: bool = False
+
+
+def _table(aggregation: str) -> Registration:
+    return Registration("adamolmo.controllers.lookup", (f"lookup/{aggregation}.json",))
+
+
+def _policy(name: str, module: str) -> Registration:
+    files = tuple(f"controllers/{name}/policy.{suffix}" for suffix in ("safetensors", "json"))
+    return Registration(f"adamolmo.controllers.{module}", files, trained=True)
+
+
+_STATIC = Registration("adamolmo.controllers.static")
+
+CONTROLLERS = {
+    "static-full": _STATIC,
+    "lookup-mean": _table("mean"),
+    "lookup-median": _table("median"),
+    "lookup-max_accuracy": _table("max_accuracy"),
+    "tier-only": _table("mean"),
+    "topk-only": _table("mean"),
+    "blocks-only": _table("mean"),
+    "two-stage-budget": _policy("two-stage-budget", "two_stage"),
+}
+
+
+def find_controller(name: str) -> Registration:
+    """How to load `name`, one of CONTROLLERS or `static-<config>`. Raises AdaMolmoError for any other name."""
+    if name in CONTROLLERS:
+        return CONTROLLERS[name]
+    if name.startswith("static-"):
+        KnobConfig.parse(name.removeprefix("static-"))
+        return _STATIC
+    close = get_close_matches(name, CONTROLLERS, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"expected one of {', '.join(CONTROLLERS)}, static-<config>."
+    raise AdaMolmoError(f"controller '{name}' is unknown; {hint}")
+
+
+def load_controller(name: str, context: ControllerContext) -> Controller:
+    """The controller, ready for requests. Raises AdaMolmoError if `name` is unknown or its files do not fit."""
+    return import_module(find_controller(name).module).load(name, context)
