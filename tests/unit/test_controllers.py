@@ -132,7 +132,7 @@ def test_a_table_chooses_in_microseconds(context):
 def test_tables_and_static_configurations_need_no_torch():
     code = (
         "import sys, adamolmo.controllers.lookup, adamolmo.controllers.static; "
-        "from adamolmo.controllers import find_controller; find_controller('two-stage-budget'); "
+        "from adamolmo.controllers.registry import find_controller; find_controller('two-stage-budget'); "
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
