@@ -82,12 +82,7 @@ class Engine:
         self.max_new_tokens = max_new_tokens
         config, weight = model.config, model.lm_head.weight
         self.device, self.dtype = weight.device, weight.dtype
-        self.preprocess_config = PreprocessConfig(
-            crop_size=config.vision.image_size,
-            patch_size=config.vision.patch_size,
-            overlap_margins=config.overlap_margins,
-            pooling=config.pooling,
-        )
+        self.preprocess_config = PreprocessConfig.of_model(config)
         self.costs = CostModel(config, weight.element_size())
 
     @classmethod

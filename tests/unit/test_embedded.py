@@ -9,11 +9,11 @@ from adamolmo.data.procedural import Question, crowded_scene, scene
 from adamolmo.embedded.batches import EMPTY, PART_LABELS, cell_labels, crop_labels, pack_images
 from adamolmo.embedded.muon import Muon, orthogonalise
 from adamolmo.embedded.recipe import ARCHITECTURE, Recipe, embedded_config, initialise
-from adamolmo.embedded.training import answer_logits, preprocess_config, train_joint, train_text, train_vision
+from adamolmo.embedded.training import answer_logits, train_joint, train_text, train_vision
 from adamolmo.embedded.vocabulary import build_tokenizer, save_tokenizer
 from adamolmo.model.inputs import build_inputs
 from adamolmo.model.molmoe import MolmoE
-from adamolmo.model.preprocess import preprocess
+from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
 
@@ -36,7 +36,7 @@ def test_the_vocabulary_fits_the_architecture():
 
 
 def test_packed_questions_are_answered_as_if_asked_alone(model, tokenizer):
-    config = preprocess_config(model)
+    config = PreprocessConfig.of_model(model.config)
     crops = preprocess(scene("text_vqa", "training", 0).image, 1, 4, config)
     asked = [Question("what number is on the red sign ?", "12"), Question("is there a red star ?", "no")]
     batch = pack_images([crops], [asked], ["vqa2"], tokenizer, config)

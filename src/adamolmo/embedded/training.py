@@ -50,11 +50,6 @@ _LOG_EVERY = 20
 _SAVE_EVERY = 50
 
 
-def preprocess_config(model: MolmoE) -> PreprocessConfig:
-    config = model.config
-    return PreprocessConfig(config.vision.image_size, config.vision.patch_size, config.overlap_margins, config.pooling)
-
-
 def train_vision(recipe: Recipe, output: Path) -> None:
     """Phase 1; writes the vision backbone's weights."""
     model = _new_model(recipe)
@@ -184,7 +179,7 @@ def _whiten_features(model: MolmoE, rng) -> None:
 
     As they are learned, one constant direction makes up most of their length, which the decoder's norms would pass on.
     """
-    backbone, config = model.vision_backbone, preprocess_config(model)
+    backbone, config = model.vision_backbone, PreprocessConfig.of_model(model.config)
     features = []
     for max_crops, _ in TIERS.values():
         for dataset in STYLE_OF_DATASET:
@@ -229,7 +224,7 @@ def _word_embeddings(model: MolmoE, tokenizer: Tokenizer, words: tuple[str, ...]
 def _labelled_crops(model: MolmoE, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """High-resolution crops of crowded scenes with the labels of their tokens. The overview is left out: several parts
     share each of its tokens."""
-    config = preprocess_config(model)
+    config = PreprocessConfig.of_model(model.config)
     drawn = [_training_scene("crowded", rng) for _ in range(count)]
     crops = [preprocess(s.image, 1, TIERS["high"][0], config) for s in drawn]
     labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
@@ -269,7 +264,7 @@ def _tier_of_step(recipe: Recipe, step: int) -> str:
 
 
 def _image_batch(model, tokenizer, recipe: Recipe, tier: str, rng) -> tuple[PackedBatch, list[str]]:
-    config = preprocess_config(model)
+    config = PreprocessConfig.of_model(model.config)
     max_crops, count = TIERS[tier]
     datasets, drawn, questions = [], [], []
     while len(drawn) < max(1, round(count * recipe.joint_share)):

@@ -145,11 +145,8 @@ class MolmoE(nn.Module):
 
     def run_adaptive(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         """The active blocks behind the prefix, final norm and head: logits [batch, tokens, embedding_size]."""
-        return self.lm_head(self.run_adaptive_hidden(prefix, knobs, cache))
-
-    def run_adaptive_hidden(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
-        return self.transformer["ln_f"](hidden)
+        return self.lm_head(self.transformer["ln_f"](hidden))
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         """Logits of the token after each row's last real one, [batch, embedding_size]; the head runs only there."""

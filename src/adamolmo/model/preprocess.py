@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageOps
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.tokenizer import SpecialTokens
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -35,6 +36,11 @@ class PreprocessConfig:
     pooling: tuple[int, int] = (2, 2)
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
+
+    @classmethod
+    def of_model(cls, config: MolmoEConfig) -> "PreprocessConfig":
+        """What a model's own configuration says; CLIP's normalisation."""
+        return cls(config.vision.image_size, config.vision.patch_size, config.overlap_margins, config.pooling)
 
     def __post_init__(self) -> None:
         if any(side % self.patch_size for side in self.crop_size):
