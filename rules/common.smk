@@ -17,6 +17,7 @@ from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
 
 try:
     STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
@@ -38,8 +39,6 @@ PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times",
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
-# A relative path is meant from this repository.
-CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 GPUS = 1 if STUDY.model.device == "cuda" else 0
 
 
@@ -65,11 +64,6 @@ def code(script, *modules):
     for module in modules:
         files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
     return list(dict.fromkeys(map(str, files)))
-
-
-def checkpoint(pattern):
-    """Files of the configured checkpoint; if there is none, the name that Snakemake then reports as missing."""
-    return [str(path) for path in sorted(Path(CHECKPOINT).glob(pattern))] or [os.path.join(CHECKPOINT, pattern)]
 
 
 def settings(*keys):

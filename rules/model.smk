@@ -1,9 +1,25 @@
+# A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
+CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
+CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
+
+
+def checkpoint_files(wildcards):
+    """Files of the configured directory; if it has none, the name that Snakemake then reports as missing."""
+    if CHECKPOINT_ON_HUB:
+        return []
+    found = [str(path) for pattern in CHECKPOINT_FILES for path in sorted(Path(CHECKPOINT).glob(pattern))]
+    return found or [os.path.join(CHECKPOINT, "config.json")]
+
+
+# It may need the network, so it runs where Snakemake itself does.
+localrules:
+    prepare_model,
+
+
 rule prepare_model:
     input:
         code=code("prepare_model.py"),
-        config=checkpoint("config.json"),
-        tokenizer=checkpoint("tokenizer.json"),
-        weights=checkpoint("*.safetensors"),
+        checkpoint=checkpoint_files,
     output:
         **MODEL,
     log:
@@ -11,11 +27,12 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
+        checkpoint=STUDY.model.checkpoint if CHECKPOINT_ON_HUB else CHECKPOINT,
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"
     shell:
-        "python {input.code[0]} --checkpoint $(dirname {input.config}) --settings {params.settings:q}"
+        "python {input.code[0]} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
 
 
