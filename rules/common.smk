@@ -39,6 +39,9 @@ PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times",
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
+# A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
+CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
+CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
 GPUS = 1 if STUDY.model.device == "cuda" else 0
 
 
@@ -64,6 +67,23 @@ def code(script, *modules):
     for module in modules:
         files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
     return list(dict.fromkeys(map(str, files)))
+
+
+def checkpoint_files(wildcards):
+    """Files of the configured directory; if it has none, the name that Snakemake then reports as missing."""
+    if CHECKPOINT_ON_HUB:
+        return []
+    found = [str(path) for pattern in CHECKPOINT_FILES for path in sorted(Path(CHECKPOINT).glob(pattern))]
+    return found or [os.path.join(CHECKPOINT, "config.json")]
+
+
+def dataset_files(wildcards):
+    """Parquet files on this machine that a dataset is read from: a change of them makes the samples anew."""
+    dataset = STUDY.datasets[wildcards.dataset]
+    if dataset.source != "parquet":
+        return []
+    path = Path(dataset.path)
+    return [str(path)] if path.suffix == ".parquet" else sorted(map(str, path.rglob("*.parquet")))
 
 
 def settings(*keys):

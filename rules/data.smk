@@ -1,14 +1,4 @@
-def dataset_files(wildcards):
-    """Parquet files on this machine that a dataset is read from: a change of them makes the samples anew."""
-    dataset = STUDY.datasets[wildcards.dataset]
-    if dataset.source != "parquet":
-        return []
-    return (
-        [dataset.path] if dataset.path.endswith(".parquet") else sorted(map(str, Path(dataset.path).rglob("*.parquet")))
-    )
-
-
-# Of the jobs for every sample, the only one that may need the network, so it runs where Snakemake itself does.
+# It may need the network, so it runs where Snakemake itself does.
 localrules:
     prepare_data,
 

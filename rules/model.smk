@@ -1,16 +1,3 @@
-# A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
-CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
-CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
-
-
-def checkpoint_files(wildcards):
-    """Files of the configured directory; if it has none, the name that Snakemake then reports as missing."""
-    if CHECKPOINT_ON_HUB:
-        return []
-    found = [str(path) for pattern in CHECKPOINT_FILES for path in sorted(Path(CHECKPOINT).glob(pattern))]
-    return found or [os.path.join(CHECKPOINT, "config.json")]
-
-
 # It may need the network, so it runs where Snakemake itself does.
 localrules:
     prepare_model,

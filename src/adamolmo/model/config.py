@@ -134,7 +134,7 @@ def read_config(path: Path) -> dict:
     """
     try:
         text = Path(path).read_text()
-        return yaml.safe_load(text)["model"] if Path(path).suffix == ".yaml" else json.loads(text)
+        return dict(yaml.safe_load(text)["model"] if Path(path).suffix == ".yaml" else json.loads(text))
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise AdaMolmoError(f"{path}: cannot be read as the model's configuration ({error!r}).") from error
 
