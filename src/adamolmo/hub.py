@@ -46,22 +46,21 @@ class Repository:
     def open(cls, name: str, kind: Kind) -> "Repository":
         """Raises AdaMolmoError: the Hub cannot be reached and the cache has nothing, or there is no such repository."""
         from huggingface_hub import HfApi, snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+        from huggingface_hub.errors import LocalEntryNotFoundError
 
         with _one_sentence(name, kind):
+            revision = HfApi().resolve_revision(name, repo_type=kind)  # without a network, the cached one
             try:
-                info = HfApi().repo_info(name, repo_type=kind)
-                return cls(name, kind, info.sha, tuple(sorted(entry.rfilename for entry in info.siblings)))
-            except RepositoryNotFoundError:
-                raise
+                files = HfApi().list_repo_files(name, repo_type=kind, revision=revision.resolved)
             except Exception as unreachable:  # of the network, the Hub or its client: whatever it is, try the cache
                 try:
-                    cached = snapshot_download(name, repo_type=kind, local_files_only=True, allow_patterns=[])
+                    cached = snapshot_download(
+                        name, repo_type=kind, revision=revision, local_files_only=True, allow_patterns=[]
+                    )
                 except LocalEntryNotFoundError:
                     raise unreachable from None
-        folder = Path(cached)
-        files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-        return cls(name, kind, folder.name, tuple(files))
+                files = [str(path.relative_to(cached)) for path in Path(cached).rglob("*") if path.is_file()]
+        return cls(name, kind, revision.resolved, tuple(sorted(files)))
 
     def fetch(self, file: str) -> Path:
         """The file on this machine. Raises AdaMolmoError when it is neither in the cache nor to be had."""
@@ -112,7 +111,8 @@ def _one_sentence(name: str, kind: Kind, file: str | None = None) -> Iterator[No
         raise AdaMolmoError(f"'{name}' is not a repository of the Hugging Face Hub; expected owner/name.") from error
     except Exception as error:
         wanted = f"{file} of {what}" if file else what
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        cause = error.__cause__ or error
+        reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:120]
         raise AdaMolmoError(
             f"{wanted} cannot be had from the Hugging Face Hub ({reason}) and is not in the cache {HF_HUB_CACHE}; "
             "run prepare_data and prepare_model where the Hub can be reached, or copy that cache here."

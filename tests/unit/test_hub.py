@@ -15,10 +15,12 @@ class _Hub(BaseHTTPRequestHandler):
     """Knows one dataset, refuses access to a gated one, has no other."""
 
     def do_GET(self):
-        if self.path.startswith("/api/datasets/lab/known"):
+        if self.path.startswith("/api/datasets/lab/known/tree"):
             names = ["data/train-00000-of-00001.parquet", "README.md"]
-            body = {"id": "lab/known", "sha": hub_cache.COMMIT, "siblings": [{"rfilename": name} for name in names]}
-            return self._answer(200, json.dumps(body).encode())
+            tree = [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in names]
+            return self._answer(200, json.dumps(tree).encode())
+        if self.path.startswith("/api/datasets/lab/known"):
+            return self._answer(200, json.dumps({"id": "lab/known", "sha": hub_cache.COMMIT}).encode())
         gated = "gated" in self.path
         return self._answer(403 if gated else 404, b"{}", "GatedRepo" if gated else "RepoNotFound")
 
@@ -61,10 +63,11 @@ def test_names():
     assert not is_repository_name("nowhere")
 
 
-def test_a_repository_is_opened_at_its_commit(hub):
+def test_a_repository_is_opened_at_its_commit(hub, tmp_path):
     repository = Repository.open("lab/known", "dataset")
     assert repository.commit == hub_cache.COMMIT
     assert repository.files == ("README.md", "data/train-00000-of-00001.parquet")
+    assert (tmp_path / "datasets--lab--known/refs/main").read_text() == hub_cache.COMMIT  # for a run without network
 
 
 def test_a_wrong_repository(hub):
