@@ -4,17 +4,19 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from adamolmo.model.config import MolmoEConfig
-from adamolmo.model.layouts import unstack_experts
-from adamolmo.model.molmoe import MolmoE
+
+if TYPE_CHECKING:
+    import torch
+
+    from adamolmo.model.molmoe import MolmoE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -128,8 +130,12 @@ def released_config(config: MolmoEConfig) -> dict:
     }
 
 
-def write_released_checkpoint(folder: Path, model: MolmoE, shards: int, dtype: torch.dtype) -> None:
+def write_released_checkpoint(folder: Path, model: "MolmoE", shards: int, dtype: "torch.dtype") -> None:
     """config.json and the weights in the released names, in several files with an index."""
+    from safetensors.torch import save_file
+
+    from adamolmo.model.layouts import unstack_experts
+
     (folder / "config.json").write_text(json.dumps(released_config(model.config)))
     tensors = {name: t.to(dtype) for name, t in unstack_experts(dict(model.state_dict())).items()}
     files = [f"model-{shard + 1:05d}-of-{shards:05d}.safetensors" for shard in range(shards)]

@@ -102,8 +102,7 @@ def test_prepared_model_is_mapped(tmp_path, released, tiny_model, dtype):
         for line in Path("/proc/self/maps").read_text().splitlines()
         if line.endswith(str(tmp_path / "model" / WEIGHTS))
     ]
-    assert len(mapped) == 1
-    assert all(tensor.data_ptr() in mapped[0] for tensor in model.state_dict().values())
+    assert all(any(tensor.data_ptr() in part for part in mapped) for tensor in model.state_dict().values())
 
 
 def test_the_prepared_file_is_ordinary_safetensors(tmp_path, released, tiny_model):

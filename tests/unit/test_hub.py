@@ -75,7 +75,7 @@ def test_a_wrong_repository(hub):
     assert "is gated: accept its terms" in error_of("lab/gated")
 
 
-def test_an_unreachable_hub(hub, tmp_path):
+def test_an_unreachable_hub(hub, tmp_path, monkeypatch):
     hub.shutdown()
     hub.server_close()
     sentence = error_of("lab/known")
@@ -85,6 +85,7 @@ def test_an_unreachable_hub(hub, tmp_path):
     repository = Repository.open("lab/known", "dataset")  # the cache has it
     assert repository.files == ("a.parquet",)
     assert repository.fetch("a.parquet").read_bytes() == b"x"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(AdaMolmoError, match="b.parquet of dataset repository 'lab/known' cannot be had"):
         repository.fetch("b.parquet")
 
