@@ -54,7 +54,7 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     timing = Timing(args.timed, repeats=3, max_warmup=30, drift_limit_pct=5.0)
     scored, timed = [], []
     for name, dataset in study.datasets.items():
-        drawn = draw_samples(dataset.source, name, "evaluation", args.questions, args.seed)
+        drawn = draw_samples(dataset, name, "evaluation", args.questions, args.seed)
         samples = [Sample(**{**sample, "answers": tuple(sample["answers"])}) for sample in drawn]
         passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
         scored.append(passed.assign(dataset=name))

@@ -17,6 +17,7 @@ from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
 
 # Snakemake lists the files of the command line before the Snakefile's own, which they override.
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
@@ -39,8 +40,9 @@ PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times",
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
-# A relative path is meant from this repository.
+# A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
 CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
+CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
 GPUS = 1 if STUDY.model.device == "cuda" else 0
 
 
@@ -64,9 +66,21 @@ def code(script, *modules):
     return list(dict.fromkeys(map(str, files)))
 
 
-def checkpoint(pattern):
-    """Files of the configured checkpoint; if there is none, the name that Snakemake then reports as missing."""
-    return [str(path) for path in sorted(Path(CHECKPOINT).glob(pattern))] or [os.path.join(CHECKPOINT, pattern)]
+def checkpoint_files(wildcards):
+    """Files of the configured directory; if it has none, the name that Snakemake then reports as missing."""
+    if CHECKPOINT_ON_HUB:
+        return []
+    found = [str(path) for pattern in CHECKPOINT_FILES for path in sorted(Path(CHECKPOINT).glob(pattern))]
+    return found or [os.path.join(CHECKPOINT, "config.json")]
+
+
+def dataset_files(wildcards):
+    """Parquet files on this machine that a dataset is read from: a change of them makes the samples anew."""
+    dataset = STUDY.datasets[wildcards.dataset]
+    if dataset.source != "parquet":
+        return []
+    path = Path(dataset.path)
+    return [str(path)] if path.suffix == ".parquet" else sorted(map(str, path.rglob("*.parquet")))
 
 
 def settings(*keys):

@@ -1,6 +1,12 @@
+# It may need the network, so it runs where Snakemake itself does.
+localrules:
+    prepare_data,
+
+
 rule prepare_data:
     input:
         code=code("prepare_data.py"),
+        files=dataset_files,
     output:
         "results/data/{dataset}/{split}.parquet",
     log:

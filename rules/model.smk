@@ -1,9 +1,12 @@
+# It may need the network, so it runs where Snakemake itself does.
+localrules:
+    prepare_model,
+
+
 rule prepare_model:
     input:
         code=code("prepare_model.py"),
-        config=checkpoint("config.json"),
-        tokenizer=checkpoint("tokenizer.json"),
-        weights=checkpoint("*.safetensors"),
+        checkpoint=checkpoint_files,
     output:
         **MODEL,
     log:
@@ -11,11 +14,12 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
+        checkpoint=STUDY.model.checkpoint if CHECKPOINT_ON_HUB else CHECKPOINT,
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"
     shell:
-        "python {input.code[0]} --checkpoint $(dirname {input.config}) --settings {params.settings:q}"
+        "python {input.code[0]} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
 
 

@@ -1,7 +1,7 @@
 """The study's configuration: one typed model per section of `config.yaml`, every key described.
 
-`docs/configuration.md` and its JSON schema are generated from these models. There are no defaults in code: every value
-stands in `config.yaml`, and further files only override it.
+`docs/configuration.md` and its JSON schema are generated from these models. Every value stands in `config.yaml`, and
+further files only override it. The only defaults in code are those of a dataset's entry, which users add themselves.
 """
 
 import json
@@ -76,7 +76,10 @@ class Section(BaseModel):
 class ModelSettings(Section):
     """The model under study."""
 
-    checkpoint: str = Field(description="directory of the checkpoint: config.json, tokenizer.json, safetensors weights")
+    checkpoint: str = Field(
+        description="a directory with config.json, tokenizer.json and safetensors weights (released or native olmo "
+        "format), or a repository of the Hugging Face Hub with these files, owner/name"
+    )
     fixed_prefix_layers: Count = Field(
         description="blocks that always run, with the model's own top_k; the two-stage controllers decide after them"
     )
@@ -129,12 +132,58 @@ class KnobSettings(Section):
         return [KnobConfig(t, k, b) for t in self.tiers for k in self.top_k for b in self.num_active_blocks]
 
 
+class SplitSettings(Section):
+    """Which split of the dataset each study split is drawn from. Where two name the same one, it is shared out by image
+    (importance : profile : evaluation as 1 : 6 : 3)."""
+
+    importance: str | None = Field(None, description="the dataset's split for `importance`; null for all its files")
+    profile: str | None = Field(None, description="the dataset's split for `profile`; null for all its files")
+    evaluation: str | None = Field(None, description="the dataset's split for `evaluation`; null for all its files")
+
+
+class ColumnSettings(Section):
+    """Names of a dataset's columns; `a.b` is field b of column a, and of all entries if a is a list. A question that is
+    such a field gives one sample per entry."""
+
+    question: str = Field("question", description="column of the question")
+    image: str = Field("image", description="column of the image file's bytes, plain or as the Hub's image type")
+    answers: str = Field("answers", description="column of the answer or answers; with options, the right one's number")
+    options: str | None = Field(None, description="column of the options of a multiple-choice question")
+    context: str | None = Field(None, description="column of a text put before the question")
+    question_id: str | None = Field(None, description="column of the question's id; null takes file and row")
+    image_id: str | None = Field(None, description="column of the image's id; null takes a hash of the image")
+
+
 class DatasetSettings(Section):
     """One visual question answering dataset."""
 
-    source: Literal["procedural"] = Field(description="where the samples come from; 'procedural' draws them by seed")
+    source: Literal["procedural", "hub", "parquet"] = Field(
+        description="where the samples come from: 'procedural' draws them by seed, 'hub' is a dataset of the Hugging "
+        "Face Hub, 'parquet' is files on this machine"
+    )
+    path: str | None = Field(
+        None,
+        description="hub: the repository, owner/name; parquet: a file, or a folder of files, seen from where Snakemake "
+        "runs",
+    )
+    config: str | None = Field(None, description="the dataset's configuration, a folder of its Parquet files")
+    splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")
+    columns: ColumnSettings = Field(ColumnSettings(), description="the dataset's columns")
     style: Name | None = Field(description="style prefix of the prompt (' User: {style}: ...'); null for none")
-    scorer: Literal["vqa"] = Field(description="how an answer is scored; 'vqa' is the VQA soft accuracy")
+    scorer: Literal["vqa", "anls", "multiple_choice", "count"] = Field(
+        description="how an answer is scored: VQA soft accuracy, normalised edit distance, the right option, or the "
+        "right number"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "DatasetSettings":
+        if self.source != "procedural" and self.path is None:
+            raise ValueError(f"source '{self.source}' needs the key 'path'")
+        if self.source == "procedural" and (self.path or self.config):
+            raise ValueError(
+                "source 'procedural' has no 'path' or 'config'; set them to null, or expected another source"
+            )
+        return self
 
 
 class SampleSettings(Section):

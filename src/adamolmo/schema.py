@@ -88,7 +88,7 @@ SAMPLES = Table(
     ("sample_id",),
     {
         **_IDS,
-        "image": Column("bytes", "the image file (PNG)"),
+        "image": Column("bytes", "the image file (PNG, JPEG, ...)"),
         "question": Column("text", "the question, without prompt"),
         "answers": Column("texts", "reference answers, at least one"),
     },

@@ -29,7 +29,7 @@ def test_special_tokens(prompts, tokenizer):
 def test_prompts(prompts, tokenizer):
     one_crop = num_image_tokens((1, 1), PreprocessConfig())  # these counts are for the released model's crops
     for row in prompts["rows"]:
-        prompt = format_prompt(row["question"], row["style"], row.get("options"))
+        prompt = format_prompt(row["question"], row["style"], row.get("options", ()))
         assert prompt == row["prompt"]
         ids = tokenizer.encode(prompt)
         assert ids == row["token_ids"], prompt

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from adamolmo.knobs import DecoderKnobs
-from adamolmo.model.checkpoint import unstack_experts
 from adamolmo.model.config import MolmoEConfig, VisionConfig
+from adamolmo.model.layouts import unstack_experts
 from adamolmo.model.molmoe import MolmoE, generate
 
 pytest.importorskip("transformers", reason="transformers is not installed (extra 'test')")

@@ -43,6 +43,20 @@ def test_the_shipped_configuration():
     assert study.knobs.crop_ranges["low"] == CropRange(1, 1)
 
 
+def test_the_study_on_molmoe():
+    study = StudyConfig.load(CONFIG, CONFIG.parent / "config" / "molmoe-1b.yaml")
+    assert len(study.knobs.grid()) == 75
+    assert study.knobs.crop_ranges["high"] == CropRange(1, 12)
+    assert {dataset.source for dataset in study.datasets.values()} == {"hub"}
+    more = StudyConfig.load(
+        CONFIG, *(CONFIG.parent / "config" / name for name in ("molmoe-1b.yaml", "more-datasets.yaml"))
+    )
+    assert len(more.datasets) == 7
+    part = StudyConfig.from_subset(more.subset("seed", "datasets.tally_qa"))
+    assert part.datasets["tally_qa"].columns.question == "qa.question"
+    assert part.datasets["tally_qa"].splits.profile == "test"
+
+
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
@@ -59,7 +73,11 @@ def test_the_shipped_configuration():
         ("latency.clock", "wall", "key 'latency.clock' is \"wall\"; expected 'measured' or 'modelled'."),
         ("budgets", ["60s"], "key 'budgets[0]': '60s' is not a budget"),
         ("budgets", ["60pct", "50.0pct"], "key 'budgets[1]': '50.0pct' is not a budget"),
-        ("budgets", [60], "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms'."),
+        (
+            "budgets",
+            [60],
+            "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms'.",
+        ),
         ("budgets", ["60pct", "60pct"], "key 'budgets': the list names '60pct' twice"),
         ("controllers", [], "key 'controllers': the list is empty"),
         ("knobs.top_k", [8, 4], "key 'knobs.top_k': [8, 4] is not a list of different numbers in ascending order"),
@@ -67,6 +85,10 @@ def test_the_shipped_configuration():
         ("knobs.tiers.high.min_crops", 17, "min_crops 17 is above max_crops 16"),
         ("knobs.num_active_blocks", [2, 16], "knobs.num_active_blocks has 2, below model.fixed_prefix_layers 3"),
         ("importance.tier", "hihg", "importance.tier is 'hihg'; expected one of knobs.tiers: low, medium, high."),
+        ("datasets.okvqa.source", "hub", "source 'hub' needs the key 'path'"),
+        ("datasets.okvqa.path", "lab/okvqa", "source 'procedural' has no 'path' or 'config'"),
+        ("datasets.okvqa.columns", {"anwsers": "a"}, "'datasets.okvqa.columns.anwsers' is unknown; did you mean 'answ"),
+        ("datasets.okvqa.scorer", "bleu", "expected 'vqa', 'anls', 'multiple_choice' or 'count'."),
         ("datasets.OK", {}, "'OK' is not a name; expected lower-case letters, digits and underscores"),
         ("datasets", 3, "key 'datasets' is 3; expected a valid dictionary."),
     ],

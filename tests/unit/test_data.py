@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from adamolmo.config import DatasetSettings
 from adamolmo.data.procedural import GENERATORS, RELATIONS, SHAPES, entity_questions, scene, scenes
 from adamolmo.data.sources import QUESTIONS_PER_IMAGE, SPLITS, draw_samples
 from adamolmo.embedded.vocabulary import STYLES, save_tokenizer
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
+
+PROCEDURAL = DatasetSettings(source="procedural", style=None, scorer="vqa")
 
 
 @pytest.mark.parametrize("dataset", GENERATORS)
@@ -23,16 +26,16 @@ def test_scenes_are_a_function_of_their_name(dataset):
 
 
 def test_splits_share_no_image_and_seeds_differ():
-    drawn = {split: draw_samples("procedural", "okvqa", split, 30, seed=0) for split in SPLITS}
+    drawn = {split: draw_samples(PROCEDURAL, "okvqa", split, 30, seed=0) for split in SPLITS}
     images = {split: {s["image"] for s in samples} for split, samples in drawn.items()}
     assert not images["profile"] & images["evaluation"]
     assert not images["profile"] & images["importance"]
-    other_seed = {s["image"] for s in draw_samples("procedural", "okvqa", "profile", 30, seed=1)}
+    other_seed = {s["image"] for s in draw_samples(PROCEDURAL, "okvqa", "profile", 30, seed=1)}
     assert not images["profile"] & other_seed
 
 
 def test_samples_have_the_schema_of_the_real_datasets():
-    samples = draw_samples("procedural", "coco_2014_vqa", "profile", 12, seed=0)
+    samples = draw_samples(PROCEDURAL, "coco_2014_vqa", "profile", 12, seed=0)
     assert len({s["sample_id"] for s in samples}) == 12
     assert (
         max(sum(s["image_id"] == i for s in samples) for i in {s["image_id"] for s in samples}) <= QUESTIONS_PER_IMAGE
@@ -44,9 +47,9 @@ def test_samples_have_the_schema_of_the_real_datasets():
 
 def test_unknown_names_are_refused():
     with pytest.raises(AdaMolmoError, match="no procedural dataset.*text_vqa"):
-        draw_samples("procedural", "textvqa", "profile", 1, seed=0)
+        draw_samples(PROCEDURAL, "textvqa", "profile", 1, seed=0)
     with pytest.raises(AdaMolmoError, match="split 'train' is unknown; expected importance"):
-        draw_samples("procedural", "okvqa", "train", 1, seed=0)
+        draw_samples(PROCEDURAL, "okvqa", "train", 1, seed=0)
 
 
 def test_counts_and_sums_agree_with_what_was_drawn():

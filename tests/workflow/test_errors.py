@@ -25,7 +25,7 @@ def only_error(result) -> str:
         ("controllers: [lookup-meen]", "controller 'lookup-meen' is unknown; did you mean 'lookup-mean'?"),
         ("controllers: [static-high-k9]", "'high-k9' is not a knob configuration; expected the form 'high-k8-b16'."),
         ("importance: {tier: medium}", "importance.tier is 'medium'; expected one of knobs.tiers: low, high."),
-        ("datasets: {gqa: {source: hub, style: null, scorer: vqa}}", "key 'datasets.gqa.source' is \"hub\""),
+        ("datasets: {gqa: {source: web, style: null, scorer: vqa}}", "key 'datasets.gqa.source' is \"web\""),
     ],
 )
 def test_configuration(clone, config, text, sentence):

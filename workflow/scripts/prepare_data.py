@@ -19,8 +19,8 @@ def main() -> None:
     parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
-    entry = args.settings.datasets[args.dataset]
-    samples = draw_samples(entry.source, args.dataset, args.split, args.num_samples, args.settings.seed)
+    settings = args.settings.datasets[args.dataset]
+    samples = draw_samples(settings, args.dataset, args.split, args.num_samples, args.settings.seed)
     write_table(pd.DataFrame(samples), args.output, SAMPLES, {"dataset": args.dataset, "split": args.split})
 
 

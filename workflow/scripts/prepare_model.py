@@ -1,37 +1,35 @@
 """Verifies a checkpoint and stores it as one file that loads fast: stacked experts, the study's number format."""
 
 import argparse
-import shutil
+import math
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from adamolmo.config import StudyConfig
-from adamolmo.model.checkpoint import load_model
+from adamolmo.hub import fetch_checkpoint
+from adamolmo.model.checkpoint import PREPARED_FILES, prepare_checkpoint
 from adamolmo.model.tokenizer import Tokenizer
-from adamolmo.schema import MANIFEST, file_checksum, replacing, write_json
+from adamolmo.schema import MANIFEST, file_checksum, write_json
 from adamolmo.script import run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--checkpoint", required=True, help="a directory, or a repository of the Hugging Face Hub")
     parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     settings = args.settings.model
-    Tokenizer.load(args.checkpoint)
-    model = load_model(args.checkpoint, settings.fixed_prefix_layers, getattr(torch, settings.dtype))
-    files = [args.output / name for name in ("model.safetensors", "config.json", "tokenizer.json")]
-    with replacing(files[0]) as temporary:
-        save_file(model.state_dict(), temporary, metadata={"format": "pt"})
-    for path in files[1:]:
-        shutil.copyfile(args.checkpoint / path.name, path)
+    directory = Path(args.checkpoint)
+    if not directory.is_dir():
+        directory = fetch_checkpoint(args.checkpoint)
+    Tokenizer.load(directory)
+    prepared = prepare_checkpoint(directory, args.output, getattr(torch, settings.dtype), settings.fixed_prefix_layers)
     manifest = {
-        "checksum": file_checksum(*files),
-        "num_parameters": sum(tensor.numel() for tensor in model.state_dict().values()),
-        "num_blocks": model.config.num_layers,
+        "checksum": file_checksum(*(args.output / name for name in PREPARED_FILES)),
+        "num_parameters": sum(map(math.prod, prepared.shapes.values())),
+        "num_blocks": prepared.config.num_layers,
         "dtype": settings.dtype,
     }
     write_json(manifest, args.output / "manifest.json", MANIFEST)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from adamolmo.data.samples import Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.grid import batches_by_length, run_shared
-from adamolmo.model.checkpoint import check_tensors, read_tensors, stack_experts
+from adamolmo.model.checkpoint import Checkpoint
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.molmoe import PrefixState
@@ -44,15 +44,12 @@ class FixedPrefix(nn.Module):
         cls, directory: Path, fixed_prefix_layers: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> "FixedPrefix":
         """Reads only these blocks of a checkpoint. Raises AdaMolmoError for an unreadable or unfitting checkpoint."""
-        config = MolmoEConfig.load(Path(directory) / "config.json", fixed_prefix_layers)
+        checkpoint = Checkpoint(Path(directory), fixed_prefix_layers)
         with torch.device("meta"):
-            prefix = cls(config)
-        wanted = tuple(f"transformer.blocks.{block}." for block in range(fixed_prefix_layers))
-        tensors = stack_experts({name: t for name, t in read_tensors(Path(directory)) if name.startswith(wanted)})
-        tensors = {name.removeprefix("transformer."): t.to(device, dtype) for name, t in tensors.items()}
-        check_tensors({name: tuple(t.shape) for name, t in prefix.state_dict().items()}, tensors, directory)
+            prefix = cls(checkpoint.config)
+        tensors = {name: checkpoint.read(f"transformer.{name}", dtype).to(device) for name in prefix.state_dict()}
         prefix.load_state_dict(tensors, assign=True)
-        prefix.rotary = Rotary(config).to(device)
+        prefix.rotary = Rotary(checkpoint.config).to(device)
         return prefix.eval().requires_grad_(False)
 
     def forward(self, tokens: Tensor, entries: Tensor, lengths: Tensor) -> Tensor:

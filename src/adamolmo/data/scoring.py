@@ -9,6 +9,8 @@ from adamolmo.errors import AdaMolmoError
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 _PERIOD_NOT_BEFORE_DIGIT = re.compile(r"\.(?!\d)")
+# An option's letter, alone or before its text: "B", "(B)", "B.", "B: a dog".
+_OPTION_LETTER = re.compile(r"\s*\(?([A-Za-z])(?:\s*$|[).:])")
 _MOST_PERIODS_REMOVED = 32
 _ARTICLES = {"a", "an", "the"}
 _NUMBERS = {"none": "0"} | {
@@ -58,11 +60,63 @@ def vqa_score(prediction: str, answers: Sequence[str]) -> float:
     Made for ten annotators. With fewer than three answers all of them must match for 1.0: a dataset with a single
     reference is scored by exact match. Raises AdaMolmoError for an empty answer list.
     """
-    if not answers:
-        raise AdaMolmoError(f"no answers to score {prediction!r} against: expected at least one reference answer")
+    _expect_answers(prediction, answers)
     normalized = normalize_answer(prediction)
     matches = sum(normalize_answer(answer) == normalized for answer in answers)
     return min(matches / min(3, len(answers)), 1.0)
 
 
-SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {"vqa": vqa_score}
+def anls_score(prediction: str, answers: Sequence[str]) -> float:
+    """Normalised Levenshtein similarity to the closest answer, 0 when below one half (Biten et al. 2019, ST-VQA).
+
+    Its average over questions is ANLS. Case and outer or repeated spaces do not count. Raises AdaMolmoError for an
+    empty answer list.
+    """
+    _expect_answers(prediction, answers)
+    found = " ".join(prediction.lower().split())
+    similarity = max(_similarity(found, " ".join(answer.lower().split())) for answer in answers)
+    return similarity if similarity > 0.5 else 0.0
+
+
+def _similarity(a: str, b: str) -> float:
+    """1 - edit distance / longer length; 1 for two empty texts."""
+    previous = list(range(len(b) + 1))
+    for i, letter in enumerate(a, start=1):
+        current = [i]
+        for j, other in enumerate(b, start=1):
+            current.append(min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + (letter != other)))
+        previous = current
+    return 1 - previous[-1] / max(len(a), len(b), 1)
+
+
+def multiple_choice_score(prediction: str, answers: Sequence[str]) -> float:
+    """1 when the prediction is the right option, by its letter ("B", "(b)", "B: a dog") or by its text.
+
+    `answers` are the right option's letter and text. Raises AdaMolmoError for an empty answer list.
+    """
+    _expect_answers(prediction, answers)
+    if letter := _OPTION_LETTER.match(prediction):
+        return float(letter[1].upper() in answers[::2])
+    return float(normalize_answer(prediction) in map(normalize_answer, answers[1::2]))
+
+
+def count_score(prediction: str, answers: Sequence[str]) -> float:
+    """1 when the prediction is a right number, in digits or as a word up to ten; nothing is given for being close.
+
+    Raises AdaMolmoError for an empty answer list.
+    """
+    _expect_answers(prediction, answers)
+    return float(normalize_answer(prediction) in {normalize_answer(answer) for answer in answers})
+
+
+def _expect_answers(prediction: str, answers: Sequence[str]) -> None:
+    if not answers:
+        raise AdaMolmoError(f"no answers to score {prediction!r} against: expected at least one reference answer")
+
+
+SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
+    "vqa": vqa_score,
+    "anls": anls_score,
+    "multiple_choice": multiple_choice_score,
+    "count": count_score,
+}

@@ -1,14 +1,17 @@
 """Where samples come from: a seeded subset of a dataset's split, images included, so that later jobs need nothing else.
 
-A sample is a dict with the columns of `schema.SAMPLES`: sample_id, image_id, image (a PNG file), question, answers.
+A sample is a dict with the columns of `schema.SAMPLES`: sample_id, image_id, image (its file), question, answers.
 """
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
+from adamolmo.config import DatasetSettings
+from adamolmo.data.parquet import parquet_samples
 from adamolmo.data.procedural import GENERATORS, scenes
 from adamolmo.errors import AdaMolmoError
+from adamolmo.progress import progress
 
 SPLITS = ("importance", "profile", "evaluation")
 QUESTIONS_PER_IMAGE = 3
@@ -36,17 +39,20 @@ def procedural_samples(dataset: str, split: str, seed: int) -> Iterator[dict]:
             }
 
 
-SOURCES: dict[str, Callable[[str, str, int], Iterator[dict]]] = {"procedural": procedural_samples}
-
-
-def draw_samples(source: str, dataset: str, split: str, count: int, seed: int) -> list[dict]:
+def draw_samples(settings: DatasetSettings, dataset: str, split: str, count: int, seed: int) -> list[dict]:
     """The first `count` samples of a split.
 
-    Raises AdaMolmoError: unknown split or dataset, or a source with too few samples.
+    Raises AdaMolmoError: unknown split or dataset, a source that cannot be had or read, or with too few samples.
     """
     if split not in SPLITS:
         raise AdaMolmoError(f"split '{split}' is unknown; expected {', '.join(SPLITS)}.")
-    samples = list(islice(SOURCES[source](dataset, split, seed), count))
+    if settings.source == "procedural":
+        stream = procedural_samples(dataset, split, seed)
+    else:
+        stream = parquet_samples(settings, dataset, split, seed)
+    samples = list(progress(islice(stream, count), f"Samples of {dataset} for {split}", count))
     if len(samples) < count:
-        raise AdaMolmoError(f"datasets.{dataset}: split '{split}' has {len(samples)} samples; expected {count}.")
+        raise AdaMolmoError(
+            f"datasets.{dataset}: there are {len(samples)} samples for '{split}', expected samples.{split} = {count}."
+        )
     return samples

@@ -1,12 +1,15 @@
-"""Checkpoints: from the released tensor names to this model's and back, strictly.
+"""Checkpoints: read strictly from any layout, one tensor at a time; prepared once as one file that a job maps.
 
-A checkpoint is a directory with `config.json`, `tokenizer.json` and `model.safetensors` (or several, with an index).
-Every tensor must be used and none may be missing; anything else is one error that lists the names.
+A checkpoint is a directory with `config.json` (native olmo format: `config.yaml`), `tokenizer.json` and safetensors
+weights, in one file or several. Every stored tensor must be used and none may be missing or of another shape; anything
+else is one error that lists the names. Pickled weights are never opened.
 """
 
 import json
-import re
-from collections.abc import Iterator
+import math
+import shutil
+import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,12 +18,86 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.config import MolmoEConfig, config_file, read_config
+from adamolmo.model.layouts import Shape, canonical_name, fill_stack, layout_of, parts, unstack_experts
 from adamolmo.model.molmoe import MolmoE
+from adamolmo.progress import progress
+from adamolmo.schema import replacing
 
-_EXPERT = re.compile(r"(transformer\.blocks\.\d+\.mlp\.experts)\.(\d+)\.(gate_proj|up_proj|down_proj)\.weight")
-# A later public copy of the model's code names the head differently.
-_OTHER_HEAD = "transformer.ff_out.weight"
+WEIGHTS = "model.safetensors"
+PREPARED_FILES = (WEIGHTS, "config.json", "tokenizer.json")
+INDEX = "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_SAFETENSORS_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+
+
+class Checkpoint:
+    """The tensors of a checkpoint by the model's names; opening it reads and checks names and shapes alone.
+
+    Attributes:
+        config: the model's sizes.
+        shapes: name -> shape of every tensor of the model.
+    """
+
+    def __init__(self, directory: Path, fixed_prefix_layers: int = 3) -> None:
+        """Raises AdaMolmoError: a file cannot be read, or tensors are missing, unexpected or of another shape."""
+        self.config = MolmoEConfig.load(config_file(directory), fixed_prefix_layers)
+        with torch.device("meta"):
+            model = MolmoE(self.config)
+        self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+        self._files: dict[Path, safe_open] = {}
+        self._stored: dict[str, tuple[Path, str]] = {}
+        found = self._read_shapes(directory)
+        self._layout = layout_of(found)
+        expected: dict[str, Shape] = {}
+        for name, shape in self.shapes.items():
+            expected |= parts(name, shape, self._layout)
+        check_shapes(expected, found, directory)
+
+    def read(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """One tensor on the CPU: mapped from the file where it is stored as asked for, otherwise made from its parts.
+
+        `dtype` None keeps the stored one.
+        """
+        needed = list(parts(name, self.shapes[name], self._layout))
+        if needed == [name]:
+            tensor = self._read_stored(name)
+            return tensor if dtype is None else tensor.to(dtype)
+        stack = torch.empty(self.shapes[name], dtype=dtype or self._read_stored(needed[0]).dtype)
+        fill_stack(stack, name, self._layout, self._read_stored)
+        return stack
+
+    def close(self) -> None:
+        """Lets go of the files: what has been read of them no longer counts as this process' memory."""
+        self._files.clear()
+
+    def _read_stored(self, name: str) -> Tensor:
+        path, stored_name = self._stored[name]
+        try:
+            return self._open(path).get_tensor(stored_name)
+        except (OSError, SafetensorError) as error:
+            raise AdaMolmoError(f"{path}: cannot be read as safetensors ({error}).") from error
+
+    def _read_shapes(self, directory: Path) -> dict[str, Shape]:
+        shapes: dict[str, Shape] = {}
+        for path in weight_files(directory):
+            try:
+                file = self._open(path)
+                stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            except (OSError, SafetensorError) as error:
+                raise AdaMolmoError(f"{path}: cannot be read as safetensors ({error}).") from error
+            for name, shape in stored.items():
+                canonical = canonical_name(name)
+                if canonical in shapes:
+                    raise AdaMolmoError(f"{path}: tensor {name} is there twice; expected {canonical} once.")
+                shapes[canonical] = shape
+                self._stored[canonical] = (path, name)
+        return shapes
+
+    def _open(self, path: Path) -> safe_open:
+        if path not in self._files:
+            self._files[path] = safe_open(path, framework="pt")
+        return self._files[path]
 
 
 def load_model(
@@ -28,101 +105,110 @@ def load_model(
 ) -> MolmoE:
     """The model of a checkpoint directory, ready for inference.
 
+    On the CPU the weights of a prepared model stay mapped from its file: nothing is copied when `dtype` is the stored
+    one, and jobs on one machine share the memory.
+
     Raises:
         AdaMolmoError: a file cannot be read, or tensors are missing, unexpected or of another shape.
     """
-    config = MolmoEConfig.load(Path(directory) / "config.json", fixed_prefix_layers)
+    checkpoint = Checkpoint(directory, fixed_prefix_layers)
     with torch.device("meta"):
-        model = MolmoE(config)
-    tensors = stack_experts(dict(read_tensors(Path(directory))))
-    check_tensors({name: tuple(t.shape) for name, t in model.state_dict().items()}, tensors, directory)
-    model.load_state_dict({name: t.to(device, dtype) for name, t in tensors.items()}, assign=True)
-    model.rotary = type(model.rotary)(config).to(device)
+        model = MolmoE(checkpoint.config)
+    model.load_state_dict({name: checkpoint.read(name, dtype).to(device) for name in checkpoint.shapes}, assign=True)
+    model.rotary = type(model.rotary)(checkpoint.config).to(device)
     return model.eval().requires_grad_(False)
 
 
-def read_tensors(directory: Path) -> Iterator[tuple[str, Tensor]]:
-    """Names without the leading `model.` and tensors of every safetensors file of a checkpoint."""
-    for path in _weight_files(directory):
+def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_prefix_layers: int = 3) -> Checkpoint:
+    """Writes a checkpoint of any layout as the three files of a prepared model, with stacked experts in `dtype`.
+
+    Tensors pass through memory one by one. A file appears under its name only when it is complete.
+
+    Raises:
+        AdaMolmoError: the checkpoint is unusable, or `output` cannot be written (the disk is full).
+    """
+    checkpoint = Checkpoint(directory, fixed_prefix_layers)
+    size_bytes = dtype.itemsize * sum(map(math.prod, checkpoint.shapes.values()))
+
+    def read(name: str) -> Tensor:
+        checkpoint.close()
+        return checkpoint.read(name, dtype)
+
+    try:
+        with replacing(output / WEIGHTS) as temporary:
+            _write_safetensors(temporary, checkpoint.shapes, dtype, read)
+        with replacing(output / "config.json") as temporary:
+            temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2) + "\n")
+        with replacing(output / "tokenizer.json") as temporary:
+            shutil.copyfile(directory / "tokenizer.json", temporary)
+    except OSError as error:
+        raise AdaMolmoError(
+            f"{output}: the prepared model cannot be written ({error.strerror or error}); "
+            f"it needs {size_bytes / 1e9:.3g} GB there."
+        ) from error
+    return checkpoint
+
+
+def _write_safetensors(
+    path: Path, shapes: Mapping[str, Shape], dtype: torch.dtype, read: Callable[[str], Tensor]
+) -> None:
+    """One file of the safetensors format, of tensors that never are in memory together."""
+    header: dict = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[name] = {"dtype": _SAFETENSORS_DTYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for name in progress(shapes, "Tensors stored", len(shapes)):
+            file.write(memoryview(read(name).contiguous().view(torch.uint8).numpy()))
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The safetensors files that an index names, or all of the directory. Raises AdaMolmoError if there is none."""
+    index = directory / INDEX
+    if index.is_file():
         try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 (safe_open is not a mapping)
-                    canonical = name.removeprefix("model.")
-                    yield ("lm_head.weight" if canonical == _OTHER_HEAD else canonical), file.get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise AdaMolmoError(f"{path}: cannot be read as safetensors ({error}).") from error
-
-
-def _weight_files(directory: Path) -> list[Path]:
-    index = directory / "model.safetensors.index.json"
-    if not index.exists():
-        return [directory / "model.safetensors"]
-    return [directory / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-
-
-def stack_experts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Replaces the experts' single matrices by the two stacked tensors of `Experts`; other tensors pass through."""
-    single: dict[str, dict[tuple[str, int], Tensor]] = {}
-    stacked = {}
-    for name, tensor in tensors.items():
-        if match := _EXPERT.fullmatch(name):
-            single.setdefault(match[1], {})[match[3], int(match[2])] = tensor
-        else:
-            stacked[name] = tensor
-    for prefix, experts in single.items():
-        count = 1 + max(index for _, index in experts)
-        if missing := [f"{prefix}.{e}.{p}.weight" for e in range(count) for p in _PARTS if (p, e) not in experts]:
-            raise AdaMolmoError(f"checkpoint: missing tensors {_names(missing)}; expected every expert of the block.")
-        gate, up, down = (torch.stack([experts[part, e].T for e in range(count)]) for part in _PARTS)
-        stacked[f"{prefix}.gate_up"] = torch.cat([gate, up], dim=2)
-        stacked[f"{prefix}.down"] = down
-    return stacked
-
-
-_PARTS = ("gate_proj", "up_proj", "down_proj")
-
-
-def unstack_experts(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `stack_experts`, with the released names."""
-    released = {}
-    for name, tensor in tensors.items():
-        prefix, _, kind = name.rpartition(".")
-        if kind == "gate_up":
-            gate, up = tensor.chunk(2, dim=2)
-            parts = {"gate_proj": gate, "up_proj": up}
-        elif kind == "down":
-            parts = {"down_proj": tensor}
-        else:
-            released[name if name == "lm_head.weight" else f"model.{name}"] = tensor.contiguous()
-            continue
-        for part, experts in parts.items():
-            for expert, matrix in enumerate(experts):
-                released[f"model.{prefix}.{expert}.{part}.weight"] = matrix.T.contiguous()
-    return released
+            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise AdaMolmoError(f"{index}: cannot be read as the index of a checkpoint ({error!r}).") from error
+        return [directory / name for name in names]
+    if files := sorted(directory.glob("*.safetensors")):
+        return files
+    pickles = sorted(path.name for pattern in _PICKLES for path in directory.glob(pattern))
+    found = f"found {', '.join(pickles)}, a pickle, which is never opened" if pickles else "found none"
+    raise AdaMolmoError(f"{directory}: expected weights as *.safetensors, {found}.")
 
 
 def save_released(model: MolmoE, path: Path, dtype: torch.dtype) -> None:
-    """Writes the weights in the released format (names, one matrix per expert) to one safetensors file."""
+    """Writes the weights in the released layout (names, one matrix per expert) to one safetensors file."""
     tensors = {name: t.detach().to(dtype) for name, t in model.state_dict().items()}
     save_file(unstack_experts(tensors), path, metadata={"format": "pt"})
 
 
-def check_tensors(expected: dict[str, tuple[int, ...]], found: dict[str, Tensor], source: Path) -> None:
+def check_tensors(expected: Mapping[str, Shape], found: Mapping[str, Tensor], source: Path) -> None:
     """Raises AdaMolmoError that lists missing, unexpected and misshapen tensors."""
+    check_shapes(expected, {name: tuple(tensor.shape) for name, tensor in found.items()}, source)
+
+
+def check_shapes(expected: Mapping[str, Shape], found: Mapping[str, Shape], source: Path) -> None:
+    """As `check_tensors`, by shapes alone."""
     faults = []
     if missing := sorted(expected.keys() - found.keys()):
         faults.append(f"missing tensors {_names(missing)}")
     if extra := sorted(found.keys() - expected.keys()):
         faults.append(f"unexpected tensors {_names(extra)}")
     wrong = [
-        f"{name} {list(found[name].shape)} instead of {list(shape)}"
+        f"{name} {list(found[name])} instead of {list(shape)}"
         for name, shape in sorted(expected.items())
-        if name in found and tuple(found[name].shape) != shape
+        if name in found and found[name] != shape
     ]
     if wrong:
         faults.append(f"wrong shapes {_names(wrong)}")
     if faults:
-        raise AdaMolmoError(f"{source}: {'; '.join(faults)}; expected exactly the tensors of its config.json.")
+        raise AdaMolmoError(f"{source}: {'; '.join(faults)}; expected exactly the tensors of its configuration.")
 
 
 def _names(names: list[str], limit: int = 8) -> str:

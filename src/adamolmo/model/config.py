@@ -1,8 +1,10 @@
-"""Sizes of a MolmoE, read from the `config.json` of a released checkpoint."""
+"""Sizes of a MolmoE, read from the `config.json` of a released checkpoint or the `config.yaml` of a native one."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from adamolmo.errors import AdaMolmoError
 
@@ -69,12 +71,8 @@ class MolmoEConfig:
 
     @classmethod
     def load(cls, path: Path, fixed_prefix_layers: int = 3) -> "MolmoEConfig":
-        """Reads a `config.json` in the released form. Raises AdaMolmoError that names the missing or unusable key."""
-        try:
-            raw = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise AdaMolmoError(f"{path}: cannot be read as the model's JSON configuration ({error}).") from error
-        return cls.from_dict(raw, str(path), fixed_prefix_layers)
+        """Reads a checkpoint's configuration file. Raises AdaMolmoError that names the missing or unusable key."""
+        return cls.from_dict(read_config(path), str(path), fixed_prefix_layers)
 
     @classmethod
     def from_dict(cls, raw: dict, source: str, fixed_prefix_layers: int = 3) -> "MolmoEConfig":
@@ -120,6 +118,25 @@ class MolmoEConfig:
             overlap_margins=tuple(get("overlap_margins")),
             fixed_prefix_layers=fixed_prefix_layers,
         )
+
+
+def config_file(directory: Path) -> Path:
+    """`config.json`, or the `config.yaml` of the native olmo format when there is no other."""
+    native = Path(directory) / "config.yaml"
+    released = native.with_suffix(".json")
+    return native if native.is_file() and not released.is_file() else released
+
+
+def read_config(path: Path) -> dict:
+    """Keys and values of a configuration file; of a native one its section `model`, which has the same keys.
+
+    Raises AdaMolmoError that names the file.
+    """
+    try:
+        text = Path(path).read_text()
+        return dict(yaml.safe_load(text)["model"] if Path(path).suffix == ".yaml" else json.loads(text))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise AdaMolmoError(f"{path}: cannot be read as the model's configuration ({error!r}).") from error
 
 
 def _expert_dim(raw: dict, d_model: int) -> int:

@@ -33,19 +33,22 @@ SPECIAL_NAMES = {
 }
 
 
-def format_prompt(question: str, style: str | None, options: Sequence[str] | None = None) -> str:
+def format_prompt(question: str, style: str | None, options: Sequence[str] = ()) -> str:
     """The text after the image, as in Molmo's evaluation: " User: {style}: {question} Assistant:".
 
-    Style None and "demo" have no prefix. `options` are listed below the question as "A: ...", "B: ...".
-    Raises AdaMolmoError for more than 26 options.
+    Style None and "demo" have no prefix. Raises AdaMolmoError for more than 26 options.
     """
-    if options:
-        if len(options) > len(ascii_uppercase):
-            raise AdaMolmoError(f"question {question!r} has {len(options)} options: expected at most 26")
-        listed = "".join(f"{letter}: {option}\n" for letter, option in zip(ascii_uppercase, options, strict=False))
-        question = f"{question}\n{listed}"
     prefix = STYLE_PREFIXES.get(style, style)
+    question = with_options(question, options)
     return f" User: {prefix}: {question} Assistant:" if prefix else f" User: {question} Assistant:"
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """The options listed below the question as "A: ...", "B: ...". Raises AdaMolmoError for more than 26."""
+    if len(options) > len(ascii_uppercase):
+        raise AdaMolmoError(f"question {question!r} has {len(options)} options: expected at most 26")
+    listed = "".join(f"{letter}: {option}\n" for letter, option in zip(ascii_uppercase, options, strict=False))
+    return f"{question}\n{listed}" if options else question
 
 
 class Tokenizer:
