@@ -15,18 +15,19 @@ sys.path.insert(0, SOURCE)
 
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
 
 try:
     STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
-    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers}
+    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers if name != ORACLE}
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+PARTS = [part for controller in CONTROLLERS.values() for part in controller.parts]
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",
@@ -51,7 +52,7 @@ wildcard_constraints:
     dataset=either(STUDY.datasets),
     split=either(SPLITS),
     shard=r"\d+",
-    controller=either(STUDY.controllers),
+    controller=either([*CONTROLLERS, *PARTS]),
     budget=either(STUDY.budgets),
     unknown_cell=rf"(?!({either(STUDY.datasets)})/({either(STUDY.controllers)})/({either(STUDY.budgets)})\.)"
     r"[^/]+/[^/]+/[^/]+",
@@ -90,7 +91,11 @@ def controller_inputs(wildcards):
 
 
 def training_code(wildcards):
-    return code("train_controller.py", CONTROLLERS[wildcards.controller].module)
+    return code("train_controller.py", find_controller(wildcards.controller).module)
+
+
+def controller_parts(wildcards):
+    return [f"results/controllers/{part}/policy.json" for part in find_controller(wildcards.controller).parts]
 
 
 def refuse_cell(wildcards):

@@ -6,7 +6,8 @@ from time import perf_counter
 import pytest
 import torch
 
-from adamolmo.controllers.base import Controller
+from adamolmo.controllers.base import NOTHING, Controller, Decision
+from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.engine import Engine, model_checksum
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import CropRange, KnobConfig
@@ -16,20 +17,26 @@ from adamolmo.model.checkpoint import save_released
 
 @dataclass
 class Fixed(Controller):
-    """Always the same configuration, with or without a budget token; remembers what stage 2 was given."""
+    """Always the same configuration, with or without a budget token; remembers what both stages were given."""
 
     config: KnobConfig
     token: torch.Tensor | None = None
+    wanted: frozenset = NOTHING
     seen: object = None
+    read: object = None
+
+    def reads(self, budget_ms):
+        return self.wanted
 
     def predict_stage1(self, inputs):
-        return self.config.tier
+        self.read = inputs
+        return Decision(self.config.tier)
 
     def budget_token(self, budget_ms):
         return self.token
 
-    def predict_stage2(self, budget_ms, tier, budget_state):
-        self.seen = (budget_ms, tier, budget_state)
+    def predict_stage2(self, budget_ms, decision, budget_state):
+        self.seen = (budget_ms, decision.tier, budget_state)
         return self.config.top_k, self.config.num_active_blocks
 
 
@@ -109,6 +116,58 @@ def test_controller_is_given_budget_and_tier(tiny_engine, tiny_samples):
     controller = Fixed(KnobConfig("low", 2, 5))
     ask(tiny_engine, tiny_samples[0], controller, budget_ms=42.0)
     assert controller.seen == (42.0, "low", None)
+
+
+def test_controller_is_given_what_it_asks_for_and_nothing_else(tiny_engine, tiny_samples):
+    sample, config = tiny_samples[3], KnobConfig("low", 2, 5)
+    plain = Fixed(config)
+    ask(tiny_engine, sample, plain)
+    assert (plain.read.question, plain.read.overview, plain.read.thumbnail) == (None, None, None)
+    reader = Fixed(config, wanted=frozenset({"question", "overview", "thumbnail"}))
+    ask(tiny_engine, sample, reader)
+    model, inputs = tiny_engine.model, tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
+    ids = torch.tensor(tiny_engine.question_ids(sample.question, "tiny"))
+    torch.testing.assert_close(reader.read.question, model.transformer["wte"](ids).mean(dim=0, keepdim=True))
+    patches = model.vision_backbone.encode(inputs.pixels[:, :1])[0]
+    torch.testing.assert_close(reader.read.overview, summarise_overview(patches))
+    torch.testing.assert_close(reader.read.thumbnail, make_thumbnail(sample.open_image())[None] / 255)
+
+
+def test_reused_overview_gives_the_same_answer_and_costs_one_pass(tiny_engine, tiny_samples, tiny_grid):
+    """The features equal those of all crops at once, and no crop passes the tower twice."""
+    tower, passes = tiny_engine.model.vision_backbone.image_vit, []
+    hook = tower.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+    reader = frozenset({"overview"})
+    try:
+        for sample in tiny_samples[:4]:
+            for config in tiny_grid[::5]:
+                passes.clear()
+                plain = ask(tiny_engine, sample, Fixed(config))
+                at_once = passes.copy()
+                passes.clear()
+                reused = ask(tiny_engine, sample, Fixed(config, wanted=reader))
+                assert reused.answer == plain.answer
+                assert reused.flops == pytest.approx(plain.flops)
+                assert passes == [1, plain.num_crops - 1]
+                assert at_once == [plain.num_crops]
+        tiny_engine.reuse_overview = False
+        passes.clear()
+        twice = ask(tiny_engine, sample, Fixed(config, wanted=reader))
+        assert passes == [1, plain.num_crops]
+        assert twice.flops > reused.flops
+        assert twice.stages.vision_ms > reused.stages.vision_ms > plain.stages.vision_ms
+    finally:
+        hook.remove()
+
+
+def test_vision_features_of_a_crop_encoded_apart(tiny_engine, tiny_samples):
+    backbone = tiny_engine.model.vision_backbone
+    for sample in tiny_samples[::2]:
+        inputs = tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
+        apart = torch.cat([backbone.encode(inputs.pixels[:, :1]), backbone.encode(inputs.pixels[:, 1:])], dim=1)
+        torch.testing.assert_close(
+            backbone.connect(apart, inputs.masks), backbone(inputs.pixels, inputs.masks), rtol=1e-5, atol=1e-5
+        )
 
 
 def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engine, tiny_samples):
