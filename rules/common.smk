@@ -35,7 +35,20 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
+CELLS = expand(
+    "results/eval/{dataset}/{controller}/{budget}.json",
+    dataset=STUDY.datasets,
+    controller=STUDY.controllers,
+    budget=STUDY.budgets,
+)
+# What all controllers are compared with.
+BASELINE = "lookup-mean" if "lookup-mean" in STUDY.controllers else next(iter(CONTROLLERS))
+COMPARISONS = {"comparison": "results/comparison.parquet", "hypervolume": "results/hypervolume.parquet"}
+EVALUATION_PROFILES = []
+if ORACLE in STUDY.controllers:
+    COMPARISONS["regret"] = "results/regret.parquet"
+    EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
+PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "comparison"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
@@ -52,7 +65,7 @@ wildcard_constraints:
     dataset=either(STUDY.datasets),
     split=either(SPLITS),
     shard=r"\d+",
-    controller=either([*CONTROLLERS, *PARTS]),
+    controller=either(CONTROLLERS),
     budget=either(STUDY.budgets),
     unknown_cell=rf"(?!({either(STUDY.datasets)})/({either(STUDY.controllers)})/({either(STUDY.budgets)})\.)"
     r"[^/]+/[^/]+/[^/]+",

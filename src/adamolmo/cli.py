@@ -44,7 +44,9 @@ def add_answer(commands) -> None:
 
 def add_predict(commands) -> None:
     parser = commands.add_parser("predict", help="print the knobs that a controller chooses, as JSON")
-    parser.add_argument("image", type=Path, metavar="IMAGE", nargs="?", help="needed if the controller reads the request")
+    parser.add_argument(
+        "image", type=Path, metavar="IMAGE", nargs="?", help="needed if the controller reads the request"
+    )
     parser.add_argument("question", metavar="QUESTION", nargs="?")
     _add_study(parser)
     parser.set_defaults(run=predict)
@@ -54,7 +56,9 @@ COMMANDS = (add_answer, add_predict)
 
 
 def _add_study(parser: ArgumentParser) -> None:
-    parser.add_argument("--budget", type=_budget, required=True, help="60pct of the full configuration's latency, or 200ms")
+    parser.add_argument(
+        "--budget", type=_budget, required=True, help="60pct of the full configuration's latency, or 200ms"
+    )
     parser.add_argument("--controller", required=True, help="by its name in the configuration, such as lookup-mean")
     parser.add_argument("--dataset", help="whose lookup table, prompt style and reference count (default: the first)")
     parser.add_argument("--results", type=Path, default=Path("results"), help="of the study (default: results)")

@@ -203,7 +203,9 @@ class TrainingSettings(Section):
         "a new evaluated budget retrains nothing"
     )
     held_out: float = Field(gt=0, lt=1, description="share of the profile's images kept apart, to stop early by")
-    patience: Count = Field(description="rows of the training log without a better held-out reward before training stops")
+    patience: Count = Field(
+        description="rows of the training log without a better held-out reward before training stops"
+    )
     steps: Count = Field(description="optimiser steps at most")
     batch_size: Count = Field(description="(sample, budget) pairs per step")
     group_size: int = Field(ge=2, description="configurations drawn per pair (objective grpo)")

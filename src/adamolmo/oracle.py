@@ -59,9 +59,7 @@ def best_in_hindsight(outcomes: Outcomes, budget_ms: float, allowed: np.ndarray 
     return np.where(best, latency_ms, np.inf).argmin(axis=1)
 
 
-def confirmed_accuracy(
-    outcomes: Outcomes, configs: Sequence[KnobConfig], budget_ms: float, seed: int
-) -> np.ndarray:
+def confirmed_accuracy(outcomes: Outcomes, configs: Sequence[KnobConfig], budget_ms: float, seed: int) -> np.ndarray:
     """Per sample the mean accuracy of the configurations nearest to the best one of the other half, over HALVES random
     splits of the grid into halves, each used both ways: [samples]."""
     distance = grid_distance(configs)
@@ -87,7 +85,9 @@ def grid_distance(configs: Sequence[KnobConfig]) -> np.ndarray:
     another knob, because it changes what the model sees."""
     tiers, top_k, blocks = (sorted({getattr(c, knob) for c in configs}) for knob in KNOBS)
     weight = max(len(top_k), len(blocks))
-    places = np.array([(weight * tiers.index(c.tier), top_k.index(c.top_k), blocks.index(c.num_active_blocks)) for c in configs])
+    places = np.array(
+        [(weight * tiers.index(c.tier), top_k.index(c.top_k), blocks.index(c.num_active_blocks)) for c in configs]
+    )
     differs = places[:, None, 0] != places[None, :, 0]
     return weight * differs + np.abs(places[:, None, 1:] - places[None, :, 1:]).sum(axis=-1)
 

@@ -59,7 +59,17 @@ def core_exp(samples, accuracy) -> pd.DataFrame:
         for index, s in enumerate(samples)
         for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)
     ]
-    names = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+    names = [
+        "dataset",
+        "sample_id",
+        "image_id",
+        "tier",
+        "top_k",
+        "num_active_blocks",
+        "accuracy",
+        "latency_ms",
+        "flops",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 

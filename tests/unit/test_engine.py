@@ -12,7 +12,6 @@ from adamolmo.engine import Engine, model_checksum
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import CropRange, KnobConfig
 from adamolmo.latency import MeasuredClock, ModelledClock
-from adamolmo.model.checkpoint import save_released
 
 
 @dataclass
@@ -214,44 +213,6 @@ def test_more_experts_than_the_model_has_are_refused(tiny_engine, tiny_samples):
         ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("low", 9, 7)))
 
 
-@pytest.fixture
-def model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
-    vision, config = tiny_config.vision, tiny_config
-    raw = {
-        "vision_backbone": {
-            "image_default_input_size": vision.image_size,
-            "image_patch_size": vision.patch_size,
-            "image_emb_dim": vision.width,
-            "image_num_layers": vision.num_layers,
-            "image_num_heads": vision.num_heads,
-            "image_head_dim": vision.head_dim,
-            "image_mlp_dim": vision.mlp_dim,
-            "image_num_pos": vision.num_positions,
-            "image_norm_eps": vision.norm_eps,
-        },
-        "d_model": config.d_model,
-        "n_layers": config.num_layers,
-        "n_heads": config.num_heads,
-        "moe_num_experts": config.num_experts,
-        "moe_top_k": config.top_k,
-        "mlp_hidden_size": 2 * config.expert_dim,
-        "embedding_size": config.embedding_size,
-        "additional_vocab_size": config.additional_vocab_size,
-        "rope_theta": config.rope_theta,
-        "layer_norm_eps": config.norm_eps,
-        "max_sequence_length": config.max_positions,
-        "vit_layers": config.vit_layers,
-        "image_pooling_h": 2,
-        "image_pooling_w": 2,
-        "overlap_margins": config.overlap_margins,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(raw))
-    (tmp_path / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
-    (tmp_path / "manifest.json").write_text(json.dumps({"checksum": "abc"}))
-    save_released(tiny_model, tmp_path / "model.safetensors", torch.float32)
-    return tmp_path
-
-
 def write_scores(path, checksum):
     path.write_text(json.dumps({"model_checksum": checksum, "num_blocks": 7, "removal_order": [5, 3]}))
     return path
@@ -260,21 +221,21 @@ def write_scores(path, checksum):
 SETTINGS = {"tiers": {"low": CropRange(1, 1), "high": CropRange(1, 4)}, "clock": ModelledClock(), "max_new_tokens": 4}
 
 
-def test_loaded_engine_answers_like_the_one_in_memory(model_dir, tiny_engine, tiny_samples):
-    engine = Engine.load(model_dir, write_scores(model_dir / "scores.json", "abc"), **SETTINGS)
+def test_loaded_engine_answers_like_the_one_in_memory(tiny_model_dir, tiny_engine, tiny_samples):
+    engine = Engine.load(tiny_model_dir, write_scores(tiny_model_dir / "scores.json", "abc"), **SETTINGS)
     controller = Fixed(KnobConfig("high", 3, 5))
     for sample in tiny_samples[:3]:
         assert ask(engine, sample, controller) == ask(tiny_engine, sample, controller)
 
 
-def test_scores_of_another_model_are_refused(model_dir):
-    scores = write_scores(model_dir / "scores.json", "xyz")
+def test_scores_of_another_model_are_refused(tiny_model_dir):
+    scores = write_scores(tiny_model_dir / "scores.json", "xyz")
     with pytest.raises(AdaMolmoError, match="scores.json: the importance scores belong to another model .*xyz"):
-        Engine.load(model_dir, scores, **SETTINGS)
+        Engine.load(tiny_model_dir, scores, **SETTINGS)
 
 
-def test_engine_without_scores_refuses_fewer_blocks(model_dir, tiny_samples):
-    engine = Engine.load(model_dir, None, **SETTINGS)
+def test_engine_without_scores_refuses_fewer_blocks(tiny_model_dir, tiny_samples):
+    engine = Engine.load(tiny_model_dir, None, **SETTINGS)
     ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 7)))
     with pytest.raises(AdaMolmoError, match="num_active_blocks is 6"):
         ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 6)))

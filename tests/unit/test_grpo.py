@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
-
 from policies import settings
+from torch import nn
 
 from adamolmo.config import RewardSettings
 from adamolmo.controllers import grpo
@@ -29,7 +28,17 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
     """Answers are right or wrong, with the probabilities above; latency differs by some percent between samples."""
     rng = np.random.default_rng(0)
     rows = [
-        (dataset, f"s{sample:03}", f"i{sample // 2:03}", config.tier, config.top_k, config.num_active_blocks, right, latency_ms, 1e9 * flops)
+        (
+            dataset,
+            f"s{sample:03}",
+            f"i{sample // 2:03}",
+            config.tier,
+            config.top_k,
+            config.num_active_blocks,
+            right,
+            latency_ms,
+            1e9 * flops,
+        )
         for sample in range(num_samples)
         for config, right, latency_ms, flops in zip(
             GRID.configs,
@@ -39,7 +48,17 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             strict=True,
         )
     ]
-    names = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+    names = [
+        "dataset",
+        "sample_id",
+        "image_id",
+        "tier",
+        "top_k",
+        "num_active_blocks",
+        "accuracy",
+        "latency_ms",
+        "flops",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 

@@ -1,4 +1,4 @@
-"""Compares all controllers on the same questions: differences to a baseline, hypervolumes and, with an oracle, regret."""
+"""Compares all controllers on the same questions: differences to a baseline, hypervolumes and, if asked for, regret."""
 
 import argparse
 from pathlib import Path
@@ -46,7 +46,9 @@ def read_cells(paths: list[Path]) -> Cells:
     tables, budgets_ms = {}, {}
     for path in paths:
         cell = read_json(path, CELL)
-        tables[cell["dataset"], cell["controller"], cell["budget"]] = read_table(path.with_suffix(".parquet"), EVALUATION)[0]
+        tables[cell["dataset"], cell["controller"], cell["budget"]] = read_table(
+            path.with_suffix(".parquet"), EVALUATION
+        )[0]
         budgets_ms[cell["dataset"], cell["budget"]] = cell["budget_ms"]
     return Cells(tables, budgets_ms)
 

@@ -26,16 +26,22 @@ def main() -> None:
     parser.add_argument("--core-exp", type=Path, nargs="+", required=True)
     parser.add_argument("--references", type=Path, nargs="+", required=True)
     parser.add_argument("--features", type=Path, nargs="+", required=True)
-    parser.add_argument("--samples", type=Path, required=True, help="requests that the controller's own time is measured on")
+    parser.add_argument(
+        "--samples", type=Path, required=True, help="requests that the controller's own time is measured on"
+    )
     parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--output", type=Path, required=True, help="directory of the policy")
     args = parser.parse_args()
     settings, model = args.settings, args.settings.model
     core_exp, shared = read_profiles(args.core_exp, COLUMNS)
     lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
-    references_ms = {path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references}
+    references_ms = {
+        path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references
+    }
     timed_dataset = args.samples.parent.name
-    samples, _ = readable(samples_from_table(read_table(args.samples, SAMPLES)[0]), settings.core_exp.max_failed_fraction)
+    samples, _ = readable(
+        samples_from_table(read_table(args.samples, SAMPLES)[0]), settings.core_exp.max_failed_fraction
+    )
     with claim_device(model.device):
         import torch
 
@@ -48,7 +54,9 @@ def main() -> None:
         data = TrainingSet.join(
             study,
             Profile.from_frame(
-                core_exp, study.grid, {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()}
+                core_exp,
+                study.grid,
+                {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
             ),
             {path.stem: Features(path) for path in args.features},
             FixedPrefix.load(args.model, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),

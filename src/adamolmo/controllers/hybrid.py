@@ -87,7 +87,8 @@ def train(
 
     builds = (TwoStagePolicy, SingleStagePolicy)
     loaded = [
-        load_policy(directory.parent / part, data.study, build) for part, build in zip(HYBRID_PARTS, builds, strict=True)
+        load_policy(directory.parent / part, data.study, build)
+        for part, build in zip(HYBRID_PARTS, builds, strict=True)
     ]
     card = loaded[0][1]
     policy = HybridPolicy(name, card.architecture, data.study.grid)
@@ -110,7 +111,12 @@ def train(
     slower = data.profile.slower(max(added_ms))
     held_out = grpo.score_choices(log_probs, slower, split.held_out, data.study.grid, settings)
     learned = grpo.score_choices(log_probs, slower, split.learned, data.study.grid, settings)
-    training = {"parts": list(HYBRID_PARTS), "switch_ms": policy.switch.item() * card.scale_ms, "overhead_ms": added_ms}
+    switch_ms = policy.switch.item() * card.scale_ms
+    training = {
+        "parts": list(HYBRID_PARTS),
+        "switch_ms": switch_ms if policy.switch.isfinite() else None,
+        "overhead_ms": added_ms,
+    }
     save_policy(directory, policy, PolicyCard(name, data.study, card.architecture, card.scale_ms, training))
     of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}
     return pd.DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])

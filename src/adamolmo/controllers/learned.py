@@ -1,4 +1,4 @@
-"""What all learned controllers share: a policy network is trained on the profile, saved, loaded, and asked at batch 1."""
+"""What all learned controllers share: a policy network is trained on the profile, saved, loaded and asked."""
 
 from __future__ import annotations
 

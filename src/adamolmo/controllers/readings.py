@@ -1,4 +1,4 @@
-"""What controllers read of an image before the tier is known: the same functions serve requests and training features."""
+"""What controllers read of an image before the tier is known; requests and training features share these functions."""
 
 import numpy as np
 import torch

@@ -33,9 +33,7 @@ class TrainingSet:
     places: Sequence[tuple[str, int]]
 
     @classmethod
-    def join(
-        cls, study: Study, profile: Profile, features: Mapping[str, Features], prefix: FixedPrefix
-    ) -> TrainingSet:
+    def join(cls, study: Study, profile: Profile, features: Mapping[str, Features], prefix: FixedPrefix) -> TrainingSet:
         """The samples that have both a profile and features.
 
         Args:
@@ -68,7 +66,9 @@ class TrainingSet:
     def states(self, rows: Sequence[int], tier: int, tokens: Tensor) -> Tensor:
         """Budget tokens [samples, budgets, d_model] behind the prompts of these rows at a tier (by index), after the
         fixed prefix: the same shape, float32, with gradients to the tokens."""
-        prompts = [self.stored[dataset].prompt(position, tier) for dataset, position in map(self.places.__getitem__, rows)]
+        prompts = [
+            self.stored[dataset].prompt(position, tier) for dataset, position in map(self.places.__getitem__, rows)
+        ]
         dtype = self.prefix.dtype
         return self.prefix(tokens.to(dtype), *stack_prompts(prompts, dtype, self.device)).float()
 
