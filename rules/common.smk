@@ -27,6 +27,8 @@ except AdaMolmoError as error:
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+# Without those that only join trained parts.
+LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
 PARTS = [part for controller in CONTROLLERS.values() for part in controller.parts]
 MODEL = {
     "weights": "results/model/model.safetensors",
@@ -49,7 +51,7 @@ if ORACLE in STUDY.controllers:
     COMPARISONS["regret"] = "results/regret.parquet"
     EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
 PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "comparison"]
-PLOTS += ["training_curves"] if TRAINED else []
+PLOTS += ["training_curves"] if LEARNING else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # A relative path is meant from this repository.

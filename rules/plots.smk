@@ -77,7 +77,7 @@ rule overhead:
 rule training_curves:
     input:
         code=code("plot.py"),
-        training=expand("results/controllers/{controller}/training.parquet", controller=TRAINED),
+        training=expand("results/controllers/{controller}/training.parquet", controller=LEARNING),
     output:
         pdf="results/plots/training_curves.pdf",
         png=report(

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 # Design -> (when it decides, what it reads, passes of the vision encoder). A controller's design is the longest name
 # that its own begins with.
 _DESIGNS = {
+    "": ("as its file says", "as its file says", ""),
     "static": ("never", "nothing", "1"),
     "lookup": ("before vision", "budget", "1"),
     "tier-only": ("before vision", "budget", "1"),
     "topk-only": ("before vision", "budget", "1"),
     "blocks-only": ("before vision", "budget", "1"),
-    "two-stage-budget": ("tier before vision; top_k, blocks after block 3", "budget; then the prompt", "1"),
-    "two-stage": ("tier before vision; top_k, blocks after block 3", "budget, question; then the prompt", "1"),
+    "two-stage-budget": ("tier before vision, the rest after the fixed prefix", "budget; then the prompt", "1"),
+    "two-stage": ("tier before vision, the rest after the fixed prefix", "budget, question; then the prompt", "1"),
     "single-stage-mlp": ("before vision", "budget, question, overview crop", "2, no crop twice"),
     "single-stage-transformer": ("before vision", "budget, question, overview crop", "2, no crop twice"),
     "single-stage-mlp-": ("before vision", "budget, question, thumbnail", "1, and a small one"),
@@ -152,7 +153,7 @@ def recommendations(pooled: pd.DataFrame, budgets: list[str], baseline: str) -> 
 
 
 def _design(name: str) -> tuple[str, str, str]:
-    return _DESIGNS[max((prefix for prefix in _DESIGNS if name.startswith(prefix)), key=len, default="static")]
+    return _DESIGNS[max((prefix for prefix in _DESIGNS if name.startswith(prefix)), key=len)]
 
 
 def _cost(cells: pd.DataFrame) -> list[str]:

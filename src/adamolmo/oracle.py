@@ -81,15 +81,14 @@ def confirmed_accuracy(outcomes: Outcomes, configs: Sequence[KnobConfig], budget
 
 
 def grid_distance(configs: Sequence[KnobConfig]) -> np.ndarray:
-    """Steps between configurations, [configurations, configurations]; a tier weighs as much as the whole range of
-    another knob, because it changes what the model sees."""
+    """Steps between configurations, [configurations, configurations]. Another tier is farther away than anything in the
+    same tier, because it changes what the model sees."""
     tiers, top_k, blocks = (sorted({getattr(c, knob) for c in configs}) for knob in KNOBS)
-    weight = max(len(top_k), len(blocks))
-    places = np.array(
-        [(weight * tiers.index(c.tier), top_k.index(c.top_k), blocks.index(c.num_active_blocks)) for c in configs]
-    )
-    differs = places[:, None, 0] != places[None, :, 0]
-    return weight * differs + np.abs(places[:, None, 1:] - places[None, :, 1:]).sum(axis=-1)
+    to_another_tier = len(top_k) + len(blocks) - 1
+    tier = np.array([tiers.index(c.tier) for c in configs])
+    depth = np.array([(top_k.index(c.top_k), blocks.index(c.num_active_blocks)) for c in configs])
+    steps = np.abs(depth[:, None] - depth).sum(axis=-1)
+    return to_another_tier * (tier[:, None] != tier) + steps
 
 
 def oracle_table(profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: float) -> DataFrame:

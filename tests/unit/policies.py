@@ -1,5 +1,7 @@
 """What the tests of learned controllers train on: a made-up profile of the tiny samples, and their real features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -46,6 +48,11 @@ def tiny_features(tiny_engine, tiny_samples, directory) -> dict[str, Features]:
     path = directory / "features" / "okvqa.safetensors"
     make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 5, "checksum", path)
     return {"okvqa": Features(path)}
+
+
+def with_twins(samples) -> list:
+    """Every sample twice, as if of another image: what is learned of one is right for its held-out twin."""
+    return [*samples, *(replace(s, sample_id=f"t{s.sample_id}", image_id=f"t{s.image_id}") for s in samples)]
 
 
 def context(directory) -> ControllerContext:

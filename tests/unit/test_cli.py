@@ -27,7 +27,6 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
         "num_active_blocks": [5, 7],
     }
     raw["datasets"] = {"okvqa": {"source": "procedural", "style": "tiny", "scorer": "vqa"}}
-    raw["importance"] = {"tier": "high"}
     raw["max_new_tokens"] = 4
     raw["latency"]["clock"] = "modelled"
     (tmp_path / CONFIG).write_text(yaml.safe_dump(raw))

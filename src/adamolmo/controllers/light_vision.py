@@ -66,13 +66,14 @@ class DistilledFeature(nn.Module):
 
 def principal_components(samples: Tensor, count: int) -> Tensor:
     """[samples, dim] -> the samples along the `count` directions of largest variance, each scaled to variance 1:
-    [samples, count]; 0 where there are fewer directions. Signs are fixed by each direction's largest entry."""
+    [samples, count]; 0 where the samples have fewer directions. Signs are fixed by each direction's largest entry."""
     centred = samples - samples.mean(dim=0)
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
     directions = directions[:count]
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
     along = centred @ (directions * largest.sign()).T
-    along = along / along.std(dim=0, correction=0).clamp(min=1e-6)
+    spread = along.std(dim=0, correction=0)
+    along = torch.where(spread > 1e-3 * spread[0], along / spread.clamp(min=1e-12), torch.zeros(()))
     return nn.functional.pad(along, (0, count - along.shape[1]))
 
 
