@@ -2,14 +2,20 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from adamolmo.cli import main
+from adamolmo.config import StudyConfig
+from adamolmo.controllers.policy import PolicyCard, save_policy
+from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.knobs import KnobConfig
 from adamolmo.lookup import Entry, LookupTable, save_tables
+from adamolmo.study import describe_study
 
 CONFIG = "config.yaml"
 GRID = [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 4) for b in (5, 7)]
@@ -111,15 +117,6 @@ def test_bad_budget_is_a_usage_error(study, capsys):
 
 
 def test_a_controller_that_reads_the_request_asks_for_it(study):
-    from pathlib import Path
-
-    import torch
-
-    from adamolmo.config import StudyConfig
-    from adamolmo.controllers.policy import PolicyCard, save_policy
-    from adamolmo.controllers.single_stage import SingleStagePolicy
-    from adamolmo.study import describe_study
-
     study_now = describe_study(StudyConfig.load(CONFIG), Path("results/model"), {})
     architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from study_data import write_cells
 
 from adamolmo.comparison import Cells, compare, hypervolumes, regret
 from adamolmo.comparison_plot import differences
-from adamolmo.controllers_page import page
+from adamolmo.controllers_page import page, recommendations
 from adamolmo.errors import AdaMolmoError
 from adamolmo.schema import COMPARISON, HYPERVOLUME, REGRET, write_table
 from adamolmo.summary import collect
@@ -130,8 +130,6 @@ def test_a_gain_that_misses_the_budget_more_often_is_not_recommended(cells):
     for dataset in ("okvqa", "text_vqa"):
         tables[dataset, "two-stage-language", "45pct"] = requests(0.15, 0.3)
     comparison = compare(Cells(tables, cells.budgets_ms), "lookup-mean", 100, 0)
-    from adamolmo.controllers_page import recommendations
-
     tight, loose = recommendations(comparison[comparison["dataset"] == "all"], list(CELL_BUDGETS), "lookup-mean")
     assert tight.startswith("- 45 %: `lookup-mean`; no other gains")
     assert "two-stage-language" in loose

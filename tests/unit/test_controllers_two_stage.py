@@ -21,11 +21,15 @@ from policies import (
     with_twins,
 )
 
+from adamolmo.controllers import grpo
 from adamolmo.controllers.base import KnobGrid, Stage1Inputs
 from adamolmo.controllers.policy import PolicyCard, save_policy
 from adamolmo.controllers.registry import load_controller
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy, train
+from adamolmo.engine import Engine
 from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import BlockRanking, CropRange
+from adamolmo.latency import ModelledClock
 
 NAME = "two-stage-budget"
 NAMES = ("two-stage-budget", "two-stage-language", "two-stage-router")
@@ -40,10 +44,6 @@ def prefix(tiny_model):
 @pytest.fixture(scope="module")
 def tiny(tiny_model, tiny_tokenizer, tmp_path_factory, tiny_samples, prefix):
     """Samples and their twins, their features and the prefix to train on."""
-    from adamolmo.engine import Engine
-    from adamolmo.knobs import BlockRanking, CropRange
-    from adamolmo.latency import ModelledClock
-
     tiers = {"low": CropRange(1, 1), "high": CropRange(1, 4)}
     engine = Engine(tiny_model, tiny_tokenizer, BlockRanking(7, (5, 3)), tiers, ModelledClock(), max_new_tokens=4)
     samples = with_twins(tiny_samples)
@@ -91,8 +91,6 @@ def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, tiny, tmp_path
 
 def learned_rows(directory, tiny) -> list[int]:
     """The samples that the last training has learned from, not the held-out ones."""
-    from adamolmo.controllers import grpo
-
     images = [("okvqa", sample.image_id) for sample in tiny[0]]
     return grpo.Split.by_image(images, settings().held_out, 0).learned.tolist()
 
