@@ -70,7 +70,9 @@ use rule core_exp as core_exp_evaluation with:
 use rule merge_core_exp as merge_core_exp_evaluation with:
     input:
         code=code("merge_core_exp.py"),
-        shards=expand("results/core_exp_evaluation/shards/{{dataset}}-{shard}.parquet", shard=range(STUDY.core_exp.shards)),
+        shards=expand(
+            "results/core_exp_evaluation/shards/{{dataset}}-{shard}.parquet", shard=range(STUDY.core_exp.shards)
+        ),
     output:
         table="results/core_exp_evaluation/{dataset}.parquet",
         reference="results/core_exp_evaluation/{dataset}.reference.json",
@@ -127,10 +129,10 @@ rule compare:
 
 rule controllers_page:
     input:
+        **COMPARISONS,
         code=code("controllers_page.py"),
         summary="results/summary.parquet",
         trained=expand("results/controllers/{controller}/policy.json", controller=TRAINED),
-        **COMPARISONS,
     output:
         "results/controllers.md",
     log:
