@@ -38,7 +38,7 @@ rule train_controller:
     benchmark:
         "results/benchmarks/train_controller/{controller}.tsv"
     wildcard_constraints:
-        controller=either([*TRAINED, *PARTS]),
+        controller="[^/]+",
     conda:
         "../envs/study.yaml"
     resources:

@@ -11,6 +11,10 @@ rule evaluate:
         samples="results/eval/{dataset}/{controller}/{budget}.parquet",
     log:
         "logs/evaluate/{dataset}/{controller}/{budget}.log",
+    wildcard_constraints:
+        dataset="[^/]+",
+        controller=rf"(?!{ORACLE}/)[^/]+",
+        budget="[^/]+",
     conda:
         "../envs/study.yaml"
     resources:
@@ -92,6 +96,8 @@ rule oracle:
         samples="results/eval/{dataset}/oracle/{budget}.parquet",
     log:
         "logs/oracle/{dataset}/{budget}.log",
+    wildcard_constraints:
+        budget="[^/]+",
     conda:
         "../envs/study.yaml"
     params:
@@ -146,10 +152,3 @@ rule controllers_page:
     shell:
         "python {input.code[0]} --summary {input.summary} --trained {input.trained} {params.arguments}"
         " --output {output} 2>&1 | tee {log}"
-
-
-rule unknown_cell:
-    input:
-        refuse_cell,
-    output:
-        "results/eval/{unknown_cell}.json",
