@@ -22,16 +22,16 @@ from adamolmo.errors import AdaMolmoError
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
 try:
     STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
+    # The oracle answers no requests.
+    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers if name != ORACLE}
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
-# The oracle answers no requests.
-CONTROLLERS = [name for name in STUDY.controllers if name != ORACLE]
-TRAINED = [name for name in CONTROLLERS if find_controller(name).trained]
+TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
 # Without those that only join trained parts.
-LEARNING = [name for name in TRAINED if not find_controller(name).parts]
+LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from adamolmo.budgets import Budget
-from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import CropRange, KnobConfig
 
@@ -25,15 +24,6 @@ def _budget(text: Any) -> str:
         return str(Budget.parse(text))
     except AdaMolmoError as error:
         raise ValueError(str(error)) from error
-
-
-def _controller(name: str) -> str:
-    try:
-        if name != ORACLE:
-            find_controller(name)
-    except AdaMolmoError as error:
-        raise ValueError(str(error)) from error
-    return name
 
 
 def _name(text: str) -> str:
@@ -64,7 +54,6 @@ def _count_or_all(value: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_name)]
 BudgetText = Annotated[str, BeforeValidator(_budget)]
-ControllerName = Annotated[str, AfterValidator(_controller)]
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[Count | Literal["all"], BeforeValidator(_count_or_all)]
 Ascending = Annotated[list[Count], AfterValidator(_ascending)]
@@ -250,9 +239,7 @@ class StudyConfig(Section):
     budgets: Annotated[list[BudgetText], AfterValidator(_distinct)] = Field(
         description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms'"
     )
-    controllers: Annotated[list[ControllerName], AfterValidator(_distinct)] = Field(
-        description="controllers evaluated, by name"
-    )
+    controllers: Annotated[list[str], AfterValidator(_distinct)] = Field(description="controllers evaluated, by name")
     training: TrainingSettings = Field(description="training of the learned controllers")
     bootstrap: BootstrapSettings = Field(description="confidence intervals")
 
