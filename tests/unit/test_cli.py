@@ -35,7 +35,7 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     raw["datasets"] = {"okvqa": {"source": "procedural", "style": "tiny", "scorer": "vqa"}}
     raw["max_new_tokens"] = 4
     raw["latency"]["clock"] = "modelled"
-    (tmp_path / CONFIG).write_text(yaml.safe_dump(raw))
+    (tmp_path / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     manifest = {"checksum": "abc", "num_parameters": 1, "num_blocks": 7, "dtype": "float32"}
     (tiny_model_dir / "manifest.json").write_text(json.dumps(manifest))
     (results / "importance").mkdir()
