@@ -29,4 +29,5 @@ rule all:
     default_target: True
     input:
         "results/summary.parquet",
+        "results/controllers.md",
         expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),

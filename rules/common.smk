@@ -15,7 +15,7 @@ sys.path.insert(0, SOURCE)
 from adamolmo.budgets import Budget
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
 
@@ -23,12 +23,16 @@ from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
 try:
     STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
+    # The oracle answers no requests.
+    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers if name != ORACLE}
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
-TRAINED = [name for name in STUDY.controllers if find_controller(name).trained]
+TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+# Without those that only join trained parts.
+LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",
@@ -36,8 +40,21 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
-PLOTS += ["training_curves"] if TRAINED else []
+CELLS = expand(
+    "results/eval/{dataset}/{controller}/{budget}.json",
+    dataset=STUDY.datasets,
+    controller=STUDY.controllers,
+    budget=STUDY.budgets,
+)
+# What all controllers are compared with.
+BASELINE = "lookup-mean" if "lookup-mean" in STUDY.controllers else STUDY.controllers[0]
+COMPARISONS = {"comparison": "results/comparison.parquet", "hypervolume": "results/hypervolume.parquet"}
+EVALUATION_PROFILES = []
+if ORACLE in STUDY.controllers:
+    COMPARISONS["regret"] = "results/regret.parquet"
+    EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
+PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "comparison"]
+PLOTS += ["training_curves"] if LEARNING else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
@@ -118,3 +135,8 @@ def controller_inputs(wildcards):
 
 def training_code(wildcards):
     return code("train_controller.py", known(find_controller, wildcards.controller).module)
+
+
+def controller_parts(wildcards):
+    parts = known(find_controller, wildcards.controller).parts
+    return [f"results/controllers/{part}/policy.json" for part in parts]

@@ -15,7 +15,6 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from adamolmo.budgets import Budget
-from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import CropRange, KnobConfig
 
@@ -25,14 +24,6 @@ def _budget(text: Any) -> str:
         return str(Budget.parse(text))
     except AdaMolmoError as error:
         raise ValueError(str(error)) from error
-
-
-def _controller(name: str) -> str:
-    try:
-        find_controller(name)
-    except AdaMolmoError as error:
-        raise ValueError(str(error)) from error
-    return name
 
 
 def _name(text: str) -> str:
@@ -63,7 +54,6 @@ def _count_or_all(value: Any) -> Any:
 
 Name = Annotated[str, AfterValidator(_name)]
 BudgetText = Annotated[str, BeforeValidator(_budget)]
-ControllerName = Annotated[str, AfterValidator(_controller)]
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[Count | Literal["all"], BeforeValidator(_count_or_all)]
 Ascending = Annotated[list[Count], AfterValidator(_ascending)]
@@ -241,15 +231,31 @@ class RewardSettings(Section):
     epsilon: float = Field(ge=0, description="weight of the configuration's complexity")
 
 
+class MobileViTSettings(Section):
+    """The vision encoder of the controllers with '-mobilevit' in their name."""
+
+    checkpoint: str | None = Field(
+        description="directory or Hub name of MobileViT weights, which are then frozen; null: a network of `width`, "
+        "trained with the controller"
+    )
+    width: float = Field(gt=0, le=1, description="channels as a share of MobileViT-small's")
+
+
 class TrainingSettings(Section):
     """How the learned controllers are trained on the profile."""
 
-    objective: Literal["grpo", "exact"] = Field(description="'grpo' samples groups; 'exact' uses all rewards at once")
+    objective: Literal["grpo", "exact", "supervised"] = Field(
+        description="'grpo' samples groups; 'exact' uses all rewards at once; 'supervised' imitates the best choice"
+    )
     budgets: Annotated[list[BudgetText], Field(min_length=2, max_length=2)] = Field(
         description="lowest and highest budget that training draws from, uniformly; apart from `budgets`, so that "
         "a new evaluated budget retrains nothing"
     )
-    steps: Count = Field(description="optimiser steps")
+    held_out: float = Field(gt=0, lt=1, description="share of the profile's images kept apart, to stop early by")
+    patience: Count = Field(
+        description="rows of the training log without a better held-out reward before training stops"
+    )
+    steps: Count = Field(description="optimiser steps at most")
     batch_size: Count = Field(description="(sample, budget) pairs per step")
     group_size: int = Field(ge=2, description="configurations drawn per pair (objective grpo)")
     learning_rate: float = Field(gt=0, description="step size of AdamW")
@@ -257,6 +263,7 @@ class TrainingSettings(Section):
     kl: float = Field(ge=0, description="weight of the KL divergence to the reference policy")
     entropy: float = Field(ge=0, description="weight of the entropy bonus")
     reward: RewardSettings = Field(description="weights of the reward")
+    mobilevit: MobileViTSettings = Field(description="vision encoder of the controllers with '-mobilevit'")
 
 
 class BootstrapSettings(Section):
@@ -281,9 +288,7 @@ class StudyConfig(Section):
     budgets: Annotated[list[BudgetText], AfterValidator(_distinct)] = Field(
         description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms'"
     )
-    controllers: Annotated[list[ControllerName], AfterValidator(_distinct)] = Field(
-        description="controllers evaluated, by name"
-    )
+    controllers: Annotated[list[str], AfterValidator(_distinct)] = Field(description="controllers evaluated, by name")
     training: TrainingSettings = Field(description="training of the learned controllers")
     bootstrap: BootstrapSettings = Field(description="confidence intervals")
 
