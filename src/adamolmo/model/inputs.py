@@ -29,6 +29,10 @@ class ModelInputs:
     masks: torch.Tensor
     image_input_idx: torch.Tensor
 
+    def pin_memory(self) -> "ModelInputs":
+        """A copy in page-locked memory, from where a GPU reads several times as fast."""
+        return ModelInputs(**{name: tensor.pin_memory() for name, tensor in vars(self).items()})
+
 
 def build_inputs(
     question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens
