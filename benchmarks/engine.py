@@ -288,20 +288,13 @@ def transformers_cases(model, costs: CostModel, args: argparse.Namespace) -> lis
         cache.crop(args.tokens)
         return token.tolist()
 
-    # batched_mm copies the chosen experts of every token: for a prompt that is hundreds of GB.
-    kinds = [("prefill", "eager"), ("prefill", "grouped_mm")]
-    kinds += [("decode", experts) for experts in ("eager", "batched_mm", "grouped_mm")]
-    runs, units, counts = (
-        {"prefill": prefill, "decode": decode},
-        {"prefill": "prompt", "decode": "token"},
-        {"prefill": 1, "decode": args.decode_tokens},
-    )
-    return [
-        Case(
-            f"{stage} transformers {experts}", units[stage], lambda s=stage, e=experts: runs[s](e), None, counts[stage]
-        )
-        for stage, experts in kinds
-    ]
+    steps = args.decode_tokens
+    cases = []
+    for experts in ("eager", "grouped_mm", "batched_mm"):
+        if experts != "batched_mm":  # copies the chosen experts of every token: hundreds of GB for a prompt
+            cases.append(Case(f"prefill transformers {experts}", "prompt", lambda e=experts: prefill(e)))
+        cases.append(Case(f"decode transformers {experts}", "token", lambda e=experts: decode(e), count=steps))
+    return cases
 
 
 def measure(cases: list[Case], args: argparse.Namespace) -> None:

@@ -23,6 +23,6 @@ def explain_out_of_memory(work: str, needed_bytes: Callable[[], int]) -> Iterato
         details = ". ".join(str(error).split(". ")[1:3])
         needed_gib = needed_bytes() / 2**30
         raise AdaMolmoError(
-            f"{work}: out of GPU memory; needs about {needed_gib:.1f} GiB. {details}. Free the GPU of other programs, or "
-            "take fewer crops or smaller batches."
+            f"{work}: out of GPU memory; needs about {needed_gib:.1f} GiB. {details}. "
+            "Free the GPU of other programs, or take fewer crops or smaller batches."
         ) from error

@@ -127,9 +127,7 @@ def test_running_out_of_gpu_memory_is_one_sentence(tiny_engine, tiny_samples, mo
 
     monkeypatch.setattr(tiny_engine.model, "embed", fail)
     controller = StaticController("static-high-k4-b7", KnobConfig("high", 4, 7))
-    expected = (
-        r"static-high-k4-b7: out of GPU memory; needs about 0.0 GiB. Tried to allocate 2.00 GiB. GPU 0 .* is free\."
-    )
+    expected = r"static-high-k4-b7: out of GPU memory; needs about 0.0 GiB. Tried .* 2.00 GiB. GPU 0 .* free. Free the"
     with pytest.raises(AdaMolmoError, match=expected):
         tiny_engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", controller, 100.0)
 
