@@ -67,7 +67,7 @@ class CostModel:
         return self._blocks(self.config.fixed_prefix_layers, num_tokens, num_tokens, self.config.top_k)
 
     def adaptive(self, num_tokens: int, knobs: DecoderKnobs) -> Cost:
-        """A prompt through the active blocks behind the prefix; its last token through the last experts and the head."""
+        """A prompt through the active blocks behind the prefix; its last token through the last experts and head."""
         num_blocks = self._num_adaptive(knobs)
         if num_blocks == 0:
             return self._head()
