@@ -285,7 +285,7 @@ def transformers_cases(model, costs: CostModel, args: argparse.Namespace) -> lis
         token = first.argmax(dim=-1, keepdim=True)
         for _ in range(args.decode_tokens):
             token = twin(token, past_key_values=cache).logits[:, -1].argmax(dim=-1, keepdim=True)
-        cache.crop(args.tokens)
+        cache.crop(-args.decode_tokens)
         return token.tolist()
 
     steps = args.decode_tokens
