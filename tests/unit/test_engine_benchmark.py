@@ -15,16 +15,8 @@ def args(monkeypatch):
     """The benchmark at toy widths."""
     config = engine_benchmark.model_config("medium")
     vision = dataclasses.replace(config.vision, width=16, num_layers=2, num_heads=2, head_dim=8, mlp_dim=16)
-    tiny = dataclasses.replace(
-        config,
-        vision=vision,
-        vit_layers=(-1, -2),
-        d_model=32,
-        num_heads=2,
-        num_experts=9,
-        expert_dim=8,
-        embedding_size=50,
-    )
+    sizes = {"d_model": 32, "num_heads": 2, "num_experts": 9, "expert_dim": 8, "embedding_size": 50}
+    tiny = dataclasses.replace(config, vision=vision, vit_layers=(-1, -2), **sizes)
     rates = {"source": "none", "flops_per_s": 1e9, "bytes_per_s": 1e9}
     monkeypatch.setattr(engine_benchmark, "model_config", lambda size: tiny)
     monkeypatch.setattr(engine_benchmark, "device_rates", lambda *_: rates)
