@@ -108,7 +108,8 @@ class Engine:
         Raises AdaMolmoError when a file is missing, unusable, or the scores belong to another model.
         """
         model_config = MolmoEConfig.load(Path(model_dir) / "config.json", fixed_prefix_layers)
-        with explain_out_of_memory(str(model_dir), lambda: CostModel(model_config).num_weights() * dtype.itemsize):
+        costs = CostModel(model_config, dtype.itemsize)
+        with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):
             model = load_model(model_dir, fixed_prefix_layers, dtype, device)
         num_blocks = model.config.num_layers
         ranking = BlockRanking(num_blocks, ())
@@ -167,7 +168,7 @@ class Engine:
         Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist, or the
         GPU's memory does not suffice.
         """
-        with explain_out_of_memory(controller.name, self._largest_request_bytes):
+        with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
             return self._answer(image, question, style, controller, budget_ms)
 
     def _answer(

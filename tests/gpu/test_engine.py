@@ -149,6 +149,6 @@ def test_engine_answers_as_on_the_cpu_and_stages_sum_to_the_total(cpu_model, gpu
 def test_out_of_memory_says_how_much_there_is():
     with (
         pytest.raises(AdaMolmoError, match=r"big: out of GPU memory; needs about 4096.0 GiB. Tried to allocate .*GiB"),
-        explain_out_of_memory("big", lambda: 2**42),
+        explain_out_of_memory(lambda: ("big", 2**42)),
     ):
         torch.empty(2**42, dtype=torch.uint8, device="cuda")

@@ -133,5 +133,5 @@ def test_running_out_of_gpu_memory_is_one_sentence(tiny_engine, tiny_samples, mo
 
 
 def test_other_errors_pass_through():
-    with pytest.raises(RuntimeError, match="something else"), explain_out_of_memory("x", lambda: 0):
+    with pytest.raises(RuntimeError, match="something else"), explain_out_of_memory(lambda: ("x", 0)):
         raise RuntimeError("something else")
