@@ -15,18 +15,19 @@ sys.path.insert(0, SOURCE)
 
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
 
 try:
     STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
-    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers}
+    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers if name != ORACLE}
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+PARTS = [part for controller in CONTROLLERS.values() for part in controller.parts]
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",
@@ -34,7 +35,20 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
+CELLS = expand(
+    "results/eval/{dataset}/{controller}/{budget}.json",
+    dataset=STUDY.datasets,
+    controller=STUDY.controllers,
+    budget=STUDY.budgets,
+)
+# What all controllers are compared with.
+BASELINE = "lookup-mean" if "lookup-mean" in STUDY.controllers else next(iter(CONTROLLERS))
+COMPARISONS = {"comparison": "results/comparison.parquet", "hypervolume": "results/hypervolume.parquet"}
+EVALUATION_PROFILES = []
+if ORACLE in STUDY.controllers:
+    COMPARISONS["regret"] = "results/regret.parquet"
+    EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
+PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "comparison"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
@@ -51,7 +65,7 @@ wildcard_constraints:
     dataset=either(STUDY.datasets),
     split=either(SPLITS),
     shard=r"\d+",
-    controller=either(STUDY.controllers),
+    controller=either(CONTROLLERS),
     budget=either(STUDY.budgets),
     unknown_cell=rf"(?!({either(STUDY.datasets)})/({either(STUDY.controllers)})/({either(STUDY.budgets)})\.)"
     r"[^/]+/[^/]+/[^/]+",
@@ -90,7 +104,11 @@ def controller_inputs(wildcards):
 
 
 def training_code(wildcards):
-    return code("train_controller.py", CONTROLLERS[wildcards.controller].module)
+    return code("train_controller.py", find_controller(wildcards.controller).module)
+
+
+def controller_parts(wildcards):
+    return [f"results/controllers/{part}/policy.json" for part in find_controller(wildcards.controller).parts]
 
 
 def refuse_cell(wildcards):
