@@ -212,8 +212,8 @@ class Engine:
             inputs = inputs.pin_memory()
         timer.mark("preprocess", Cost())
 
-        # Converted on the device: the host would take longer for it than the device for the whole vision stage.
-        pixels, masks = (x.to(self.device, non_blocking=True).to(self.dtype) for x in (inputs.pixels, inputs.masks))
+        inputs = inputs.to(self.device, self.dtype)
+        pixels, masks = inputs.pixels, inputs.masks
         if overview is None or not self.reuse_overview:
             features, vision = model.vision_backbone(pixels, masks), costs.vision(num_crops)
         else:
@@ -222,7 +222,7 @@ class Engine:
             vision = costs.tower(num_crops - 1) + costs.connector(num_crops)
         timer.mark("vision", vision)
 
-        prompt = model.embed(inputs.input_ids.to(self.device), features, inputs.image_input_idx.to(self.device))
+        prompt = model.embed(inputs.input_ids, features, inputs.image_input_idx)
         prefix_tokens = input_tokens + (budget_token is not None)
         cache = self.decoder.new_cache(max(prefix_tokens, input_tokens + self.max_new_tokens))
         prefix = model.run_prefix(prompt, cache=cache, budget_token=budget_token)
