@@ -2,9 +2,10 @@
 
 Random weights: `molmoe` is MolmoE-1B; `medium` has its depth, experts and tokens, and a quarter of its widths. The
 physical ceiling comes first: the time that a stage's operations or bytes (each weight read once; activations and cache)
-take at the rates of the device, whichever is longer. Then vision, prefill and decode are measured at batch 1, and on the same weights, in the same run, the
-decoder of transformers (text alone, full knobs) with its implementations of the experts. All cases take turns in a
-random order in every repeat. The last line is JSON; `--record` writes it to benchmarks/results/.
+take at the rates of the device, whichever is longer. Then vision, prefill and decode are measured at batch 1, and on
+the same weights, in the same run, the decoder of transformers (text alone, full knobs) with its implementations of the
+experts. All cases take turns in a random order in every repeat. The last line is JSON; `--record` writes it to
+benchmarks/results/.
 
     python benchmarks/engine.py                       # CPU: medium, one core
     python benchmarks/engine.py --device cuda --record
