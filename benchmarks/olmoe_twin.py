@@ -28,6 +28,7 @@ def olmoe_twin(model: MolmoE):
                 rope_theta=config.rope_theta,
                 max_position_embeddings=config.max_positions,
                 tie_word_embeddings=False,
+                eos_token_id=None,
             )
         )
     weight = model.lm_head.weight
