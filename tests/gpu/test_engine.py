@@ -7,7 +7,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
 from adamolmo.latency import MeasuredClock
-from adamolmo.model import decode_kernels, decoding
+from adamolmo.model import decoding
 from adamolmo.model.decoder import KVCache, Positions
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
 from adamolmo.model.molmoe import MolmoE
@@ -53,8 +53,10 @@ def test_logits_are_those_of_the_cpu(cpu_model, gpu_model):
 
 @torch.inference_mode()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_kernels_at_the_size_of_the_real_model(dtype):
-    """One token: experts of MolmoE-1B against gathered matrices, attention behind 1300 keys against SDPA."""
+def test_expert_kernels_at_the_size_of_the_real_model(dtype):
+    """One token through experts as large as MolmoE-1B's, against gathered matrices in float32."""
+    from adamolmo.model import decode_kernels  # needs Triton
+
     torch.manual_seed(0)
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-4}
     gate_up = torch.randn(64, 2048, 2048, device="cuda", dtype=dtype) * 2048**-0.5
