@@ -16,12 +16,15 @@ from torch import Tensor
 from adamolmo.controllers.base import Controller, Stage1Inputs
 from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.errors import AdaMolmoError
+from adamolmo.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
 from adamolmo.latency import Clock, StageTimer, StageTimes
 from adamolmo.model.checkpoint import load_model
+from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.cost import Cost, CostModel
+from adamolmo.model.decoding import greedy_decoder
 from adamolmo.model.inputs import ModelInputs, build_inputs
-from adamolmo.model.molmoe import MolmoE, continue_greedily
+from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, preprocess_overview, select_tiling
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 from adamolmo.ranking import load_ranking
@@ -92,6 +95,7 @@ class Engine:
         self.device, self.dtype = weight.device, weight.dtype
         self.preprocess_config = PreprocessConfig.of_model(config)
         self.costs = CostModel(config, weight.element_size())
+        self.decoder = greedy_decoder(model, max_new_tokens, tokenizer.eos_id)
 
     @classmethod
     def load(
@@ -111,7 +115,10 @@ class Engine:
         Without importance scores (None) only the full number of blocks can run.
         Raises AdaMolmoError when a file is missing, unusable, or the scores belong to another model.
         """
-        model = load_model(model_dir, fixed_prefix_layers, dtype, device)
+        model_config = MolmoEConfig.load(Path(model_dir) / "config.json", fixed_prefix_layers)
+        costs = CostModel(model_config, dtype.itemsize)
+        with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):
+            model = load_model(model_dir, fixed_prefix_layers, dtype, device)
         num_blocks = model.config.num_layers
         ranking = BlockRanking(num_blocks, ())
         if importance_path is not None:
@@ -166,8 +173,20 @@ class Engine:
             image: PIL image, or uint8 [height, width, 3].
             style: the prompt's style, for example "text_vqa"; None for none.
 
-        Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist.
+        Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist, or the
+        GPU's memory does not suffice.
         """
+        with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
+            return self._answer(image, question, style, controller, budget_ms)
+
+    def _answer(
+        self,
+        image: Image.Image | np.ndarray,
+        question: str,
+        style: str | None,
+        controller: Controller,
+        budget_ms: float,
+    ) -> Response:
         model, costs = self.model, self.costs
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -189,9 +208,12 @@ class Engine:
         tier = decided.tier
         inputs = self.prepare(image, question, style, tier)
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
+        if self.device.type == "cuda":
+            inputs = inputs.pin_memory()
         timer.mark("preprocess", Cost())
 
-        pixels, masks = (x.to(self.device, self.dtype) for x in (inputs.pixels, inputs.masks))
+        inputs = inputs.to(self.device, self.dtype)
+        pixels, masks = inputs.pixels, inputs.masks
         if overview is None or not self.reuse_overview:
             features, vision = model.vision_backbone(pixels, masks), costs.vision(num_crops)
         else:
@@ -200,9 +222,9 @@ class Engine:
             vision = costs.tower(num_crops - 1) + costs.connector(num_crops)
         timer.mark("vision", vision)
 
-        prompt = model.embed(inputs.input_ids.to(self.device), features, inputs.image_input_idx.to(self.device))
+        prompt = model.embed(inputs.input_ids, features, inputs.image_input_idx)
         prefix_tokens = input_tokens + (budget_token is not None)
-        cache = model.new_cache(1, max(prefix_tokens, input_tokens + self.max_new_tokens))
+        cache = self.decoder.new_cache(max(prefix_tokens, input_tokens + self.max_new_tokens))
         prefix = model.run_prefix(prompt, cache=cache, budget_token=budget_token)
         prefill = costs.prefix(prefix_tokens)
         timer.mark("prefill", prefill)
@@ -210,13 +232,15 @@ class Engine:
         top_k, num_active_blocks = controller.predict_stage2(budget_ms, decided, prefix.budget_state)
         config = KnobConfig(tier, top_k, num_active_blocks)
         knobs = self.decoder_knobs(config)
+        if self.decoder.prepare(knobs):  # was done once and for all: the request starts over without it
+            return self._answer(image, question, style, controller, budget_ms)
         timer.mark("controller", cost)
 
         first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
         adaptive = costs.adaptive(input_tokens, knobs)
         timer.mark("prefill", adaptive)
 
-        (tokens,) = continue_greedily(model, first, prefix, knobs, cache, self.max_new_tokens, self.tokenizer.eos_id)
+        tokens = self.decoder.continue_greedily(first, prefix, knobs, cache)
         decode = costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
         timer.mark("decode", decode)
 
@@ -252,6 +276,12 @@ class Engine:
     def decode_steps(self, output_tokens: int) -> int:
         """Forward passes after the prompt's: the prompt gives the first token, the end token takes a pass as well."""
         return min(output_tokens, self.max_new_tokens - 1)
+
+    def _largest_request_bytes(self) -> int:
+        """Estimated peak memory of the largest tier's largest request."""
+        num_crops = 1 + max(crop_range.max_crops for crop_range in self.tiers.values())
+        num_tokens, top_k = num_crops * self.model.config.tokens_per_crop, self.model.config.top_k
+        return self.costs.memory_bytes(num_crops, num_tokens, self.max_new_tokens, top_k)
 
     def memory_bytes(self, num_crops: int, input_tokens: int, knobs: DecoderKnobs) -> int:
         if self.device.type == "cuda":

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 import torch
+from olmoe_twin import olmoe_twin
 
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig, VisionConfig
@@ -24,52 +25,6 @@ def random_model(config: MolmoEConfig = CONFIG) -> MolmoE:
     return model
 
 
-def olmoe_twin(model: MolmoE):
-    """transformers' OLMoE with the same weights. It has one top_k for all layers."""
-    from transformers import OlmoeConfig, OlmoeForCausalLM
-
-    config = model.config
-    twin = OlmoeForCausalLM(
-        OlmoeConfig(
-            vocab_size=config.embedding_size,
-            hidden_size=config.d_model,
-            intermediate_size=config.expert_dim,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            num_experts=config.num_experts,
-            num_experts_per_tok=config.top_k,
-            norm_topk_prob=False,
-            rms_norm_eps=config.norm_eps,
-            rope_theta=config.rope_theta,
-            tie_word_embeddings=False,
-        )
-    ).eval()
-    own = unstack_experts(dict(model.state_dict()))
-    state = {
-        "model.embed_tokens.weight": own["model.transformer.wte.embedding"],
-        "lm_head.weight": own["lm_head.weight"],
-    }
-    state["model.norm.weight"] = own["model.transformer.ln_f.weight"]
-    for layer in range(config.num_layers):
-        source, target = f"model.transformer.blocks.{layer}.", f"model.layers.{layer}."
-        q, k, v = own[source + "attn.att_proj.weight"].chunk(3)
-        state |= {f"{target}self_attn.{name}_proj.weight": w for name, w in (("q", q), ("k", k), ("v", v))}
-        for theirs, ours in (
-            ("self_attn.o_proj", "attn.attn_out"),
-            ("self_attn.q_norm", "attn.q_norm"),
-            ("self_attn.k_norm", "attn.k_norm"),
-            ("input_layernorm", "attn.attn_norm"),
-            ("post_attention_layernorm", "mlp.ff_norm"),
-            ("mlp.gate", "mlp.gate"),
-        ):
-            state[f"{target}{theirs}.weight"] = own[f"{source}{ours}.weight"]
-        experts = model.transformer["blocks"][layer].mlp.experts
-        state[f"{target}mlp.experts.gate_up_proj"] = experts.gate_up.mT.contiguous()
-        state[f"{target}mlp.experts.down_proj"] = experts.down.mT.contiguous()
-    twin.load_state_dict(state)
-    return twin
-
-
 def test_decoder_equals_olmoe_with_padding():
     model = random_model()
     ids = torch.randint(0, CONFIG.embedding_size, (3, 17))
@@ -82,13 +37,16 @@ def test_decoder_equals_olmoe_with_padding():
     torch.testing.assert_close(model(ids, mask)[real], expected[real], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("experts", ["eager", "grouped_mm", "batched_mm"])
 @pytest.mark.parametrize("top_k", [2, 4, 8])
-def test_decoder_equals_olmoe_at_every_top_k(top_k):
+def test_decoder_equals_olmoe_at_every_top_k(top_k, experts):
     config = dataclasses.replace(CONFIG, top_k=top_k)
     model = random_model(config)
     ids = torch.randint(0, CONFIG.embedding_size, (2, 11))
+    twin = olmoe_twin(model)
+    twin.set_experts_implementation(experts)
     with torch.no_grad():
-        expected = olmoe_twin(model)(ids).logits
+        expected = twin(ids).logits
     torch.testing.assert_close(model(ids), expected, rtol=1e-4, atol=1e-4)
 
 

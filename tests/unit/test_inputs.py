@@ -32,6 +32,15 @@ def test_sequence_is_bos_image_question():
     assert (inputs.image_input_idx < 0).any()
 
 
+def test_crops_alone_take_the_dtype_of_the_model():
+    inputs = request(4, [5, 6, 7])
+    moved = inputs.to(torch.device("cpu"), torch.bfloat16)
+    assert moved.pixels.dtype == moved.masks.dtype == torch.bfloat16
+    assert torch.equal(moved.pixels, inputs.pixels.bfloat16()) and torch.equal(moved.masks, inputs.masks.bfloat16())
+    for name in ("input_ids", "attention_mask", "image_input_idx"):
+        assert torch.equal(getattr(moved, name), getattr(inputs, name))
+
+
 def test_collate_pads_on_the_right():
     long, short = request(4, [5]), request(1, [5, 6, 7])
     batch = collate([short, long])

@@ -14,10 +14,10 @@ _TOWER_LAUNCHES = 8
 _CONNECTOR_LAUNCHES = 32
 _VISION_BLOCK_LAUNCHES = 19
 _DECODER_LAUNCHES = 8
-_ATTENTION_LAUNCHES = 32
+_ATTENTION_LAUNCHES = 28
 _ROUTER_LAUNCHES = 7
 _GROUPED_LAUNCHES = 14
-_SINGLE_EXPERT_LAUNCHES = 7
+_SINGLE_EXPERT_LAUNCHES = 5
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Cost:
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.flops + other.flops, self.bytes + other.bytes, self.launches + other.launches)
+
+    def __mul__(self, count: int) -> "Cost":
+        return Cost(self.flops * count, self.bytes * count, self.launches * count)
 
 
 class CostModel:
@@ -55,10 +58,10 @@ class CostModel:
         positions, patches = vision.num_positions, vision.num_positions - 1
         block = 8 * positions * width * inner + 4 * positions**2 * inner + 4 * positions * width * vision.mlp_dim
         embedding = 2 * patches * vision.patch_size**2 * 3 * width
-        traffic = num_crops * positions * vision.num_layers * (8 * width + 2 * vision.mlp_dim)
-        launches = _TOWER_LAUNCHES + vision.num_layers * _VISION_BLOCK_LAUNCHES
+        traffic = num_crops * positions * self._num_vision_blocks * (8 * width + 2 * vision.mlp_dim)
+        launches = _TOWER_LAUNCHES + self._num_vision_blocks * _VISION_BLOCK_LAUNCHES
         return self._cost(
-            num_crops * (embedding + vision.num_layers * block), self._tower_weights() + traffic, launches
+            num_crops * (embedding + self._num_vision_blocks * block), self._tower_weights() + traffic, launches
         )
 
     def connector(self, num_crops: int) -> Cost:
@@ -76,8 +79,12 @@ class CostModel:
         return self._blocks(self.config.fixed_prefix_layers, num_tokens, num_tokens, self.config.top_k)
 
     def adaptive(self, num_tokens: int, knobs: DecoderKnobs) -> Cost:
-        """A prompt through the active blocks behind the prefix and its last token through the head."""
-        return self._blocks(self._num_adaptive(knobs), num_tokens, num_tokens, knobs.top_k) + self._head()
+        """A prompt through the active blocks behind the prefix; its last token through the last experts and head."""
+        num_blocks = self._num_adaptive(knobs)
+        if num_blocks == 0:
+            return self._head()
+        last = self._attention(num_tokens, num_tokens) + self._experts(1, knobs.top_k)
+        return self._blocks(num_blocks - 1, num_tokens, num_tokens, knobs.top_k) + last + self._head()
 
     def decode(self, prompt_tokens: int, steps: int, knobs: DecoderKnobs) -> Cost:
         """`steps` forward passes of one token each, after a prompt of `prompt_tokens`."""
@@ -106,22 +113,28 @@ class CostModel:
 
     def num_weights(self) -> int:
         config = self.config
-        block = self._attention_weights() + config.num_experts * self._expert_weights()
+        block = self._attention_weights() + self._router_weights() + config.num_experts * self._expert_weights()
         embeddings = (2 * config.embedding_size + config.additional_vocab_size) * config.d_model
         return self._vision_weights() + config.num_layers * block + embeddings + config.d_model
 
     def _blocks(self, num_blocks: int, tokens: int, keys: int, top_k: int) -> Cost:
+        return (self._attention(tokens, keys) + self._experts(tokens, top_k)) * num_blocks
+
+    def _attention(self, tokens: int, keys: int) -> Cost:
+        d = self.config.d_model
+        flops = tokens * (8 * d * d + 4 * keys * d)
+        traffic = 2 * keys * d + tokens * 7 * d
+        return self._cost(flops, self._attention_weights() + traffic, _ATTENTION_LAUNCHES)
+
+    def _experts(self, tokens: int, top_k: int) -> Cost:
+        """Router and experts of one block."""
         config, d = self.config, self.config.d_model
-        flops = tokens * (8 * d * d + 4 * keys * d + 2 * d * config.num_experts + 6 * top_k * d * config.expert_dim)
+        flops = tokens * (2 * d * config.num_experts + 6 * top_k * d * config.expert_dim)
         experts_hit = config.num_experts * (1 - (1 - top_k / config.num_experts) ** tokens)
-        weights = self._attention_weights() + experts_hit * self._expert_weights()
-        traffic = 2 * keys * d + tokens * (10 * d + top_k * (3 * config.expert_dim + 2 * d))
-        dispatch = _GROUPED_LAUNCHES
-        if tokens == 1:  # experts one by one, their weighted sum is a product
-            dispatch = top_k * _SINGLE_EXPERT_LAUNCHES
-            flops += 2 * top_k * d
-        launches = _ATTENTION_LAUNCHES + _ROUTER_LAUNCHES + dispatch
-        return self._cost(num_blocks * flops, num_blocks * (weights + traffic), num_blocks * launches)
+        weights = self._router_weights() + experts_hit * self._expert_weights()
+        traffic = tokens * (3 * d + top_k * (3 * config.expert_dim + 2 * d))
+        dispatch = _GROUPED_LAUNCHES if tokens > 1 else top_k * _SINGLE_EXPERT_LAUNCHES  # experts one by one
+        return self._cost(flops, weights + traffic, _ROUTER_LAUNCHES + dispatch)
 
     def _head(self) -> Cost:
         weights = self.config.d_model * self.config.embedding_size
@@ -130,10 +143,18 @@ class CostModel:
     def _num_adaptive(self, knobs: DecoderKnobs) -> int:
         return sum(block >= self.config.fixed_prefix_layers for block in knobs.blocks)
 
+    @property
+    def _num_vision_blocks(self) -> int:
+        """Blocks behind the last one whose output is used do not run."""
+        return 1 + max(layer % self.config.vision.num_layers for layer in self.config.vit_layers)
+
     def _attention_weights(self) -> int:
-        """Attention, the four norms and the router of one block."""
-        config = self.config
-        return config.d_model * (4 * config.d_model + 4 + config.num_experts)
+        """Attention of one block with its three norms."""
+        return self.config.d_model * (4 * self.config.d_model + 3)
+
+    def _router_weights(self) -> int:
+        """With the norm before it."""
+        return self.config.d_model * (1 + self.config.num_experts)
 
     def _expert_weights(self) -> int:
         return 3 * self.config.d_model * self.config.expert_dim

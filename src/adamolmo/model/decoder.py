@@ -28,8 +28,9 @@ class Positions:
     """Where the tokens of one forward pass stand.
 
     Attributes:
-        cos, sin: rotary factors, [batch, 1, tokens, head_dim].
-        mask: True where a query may see a key, [batch, 1, tokens, keys]; None means plain causal.
+        cos, sin: rotary factors as `Rotary` makes them, [batch, 1, tokens, head_dim].
+        mask: True where a query may see a key, [batch, 1, tokens, keys]; None means plain causal: a prompt, or (where
+            slots are given) one token on a GPU.
         slots: cache slots of the tokens, [batch, tokens]; None means slots 0 .. tokens - 1 of every row.
         num_keys: cache slots that exist so far; keys beyond are not read.
     """
@@ -54,7 +55,10 @@ class Attention(nn.Module):
         self.attn_out = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Tensor, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
-        q, k, v = self.att_proj(self.attn_norm(x)).chunk(3, dim=-1)
+        qkv = self.att_proj(self.attn_norm(x))
+        if positions.mask is None and positions.slots is not None:
+            return self.attn_out(self._attend_on_gpu(qkv, positions, cache))
+        q, k, v = qkv.chunk(3, dim=-1)
         q, k = self.q_norm(q), self.k_norm(k)
         q, k, v = (t.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for t in (q, k, v))
         q, k = _rotate(q, positions), _rotate(k, positions)
@@ -63,11 +67,17 @@ class Attention(nn.Module):
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=positions.mask, is_causal=positions.mask is None)
         return self.attn_out(out.transpose(1, 2).flatten(2))
 
+    def _attend_on_gpu(self, qkv: Tensor, positions: Positions, cache: tuple[Tensor, Tensor]) -> Tensor:
+        from adamolmo.model.decode_kernels import attend
+
+        norms = self.q_norm.weight, self.k_norm.weight
+        return attend(qkv, *norms, self.q_norm.eps, positions.cos, positions.sin, *cache, positions.slots)
+
 
 def _rotate(x: Tensor, positions: Positions) -> Tensor:
-    x32 = x.float()
-    first, second = x32.chunk(2, dim=-1)
-    return (x32 * positions.cos + torch.cat([-second, first], dim=-1) * positions.sin).to(x.dtype)
+    """In float32, whatever x is."""
+    halves_swapped = x.roll(x.shape[-1] // 2, dims=-1)
+    return (x * positions.cos + halves_swapped * positions.sin).to(x.dtype)
 
 
 def _store(slots: Tensor, new: Tensor, positions: Positions) -> Tensor:
@@ -81,20 +91,33 @@ def _store(slots: Tensor, new: Tensor, positions: Positions) -> Tensor:
 
 
 class DecoderBlock(nn.Module):
-    """One transformer block: [batch, tokens, d_model] -> the same."""
+    """One transformer block."""
 
     def __init__(self, config: MolmoEConfig):
         super().__init__()
         self.attn = Attention(config)
         self.mlp = MixtureOfExperts(config)
 
-    def forward(self, x: Tensor, top_k: int, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        top_k: int,
+        positions: Positions,
+        cache: tuple[Tensor, Tensor] | None,
+        last: Tensor | None = None,
+    ) -> Tensor:
+        """[batch, tokens, d_model] -> the same, or [batch, 1, d_model] of each row's token at `last`, [batch]."""
         x = x + self.attn(x, positions, cache)
+        if last is not None:
+            x = x[torch.arange(len(x), device=x.device), last][:, None]
         return x + self.mlp(x, top_k)
 
 
 class Rotary(nn.Module):
-    """Rotary position factors in float32 (RoFormer, arXiv 2104.09864), first and second half paired."""
+    """Rotary position factors in float32 (RoFormer, arXiv 2104.09864), first and second half paired.
+
+    The sine of the first half carries the rotation's minus sign: x * cos + (x with its halves swapped) * sin rotates x.
+    """
 
     def __init__(self, config: MolmoEConfig):
         super().__init__()
@@ -103,5 +126,5 @@ class Rotary(nn.Module):
 
     def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         angles = position_ids[:, None, :, None].float() * self.frequencies
-        angles = torch.cat([angles, angles], dim=-1)
-        return angles.cos(), angles.sin()
+        cos, sin = angles.cos(), angles.sin()
+        return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)

@@ -29,6 +29,18 @@ class ModelInputs:
     masks: torch.Tensor
     image_input_idx: torch.Tensor
 
+    def pin_memory(self) -> "ModelInputs":
+        """A copy in page-locked memory, from where a GPU reads several times as fast."""
+        return ModelInputs(**{name: tensor.pin_memory() for name, tensor in vars(self).items()})
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> "ModelInputs":
+        """A copy on the device, crops in the model's dtype. From page-locked memory the host does not wait for it.
+
+        Crops are converted on the device: the host would take longer for that than a GPU for the whole vision stage.
+        """
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()}
+        return ModelInputs(**moved | {name: moved[name].to(dtype) for name in ("pixels", "masks")})
+
 
 def build_inputs(
     question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens

@@ -19,32 +19,49 @@ class Experts(nn.Module):
         self.down = nn.Parameter(torch.empty(num_experts, expert_dim, d_model))
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """Sum of the chosen experts' outputs, weighted.
+        """Sum of the chosen experts' outputs, weighted. Every expert's weights are read once at most.
 
         Args:
             x: tokens, [tokens, d_model].
-            weights: router probabilities of the chosen experts, [tokens, top_k].
+            weights: router probabilities of the chosen experts, [tokens, top_k], float32.
             chosen: indices of the experts, [tokens, top_k].
         """
+        if is_one_token_on_gpu(x):
+            return self._one_token_on_gpu(x, weights, chosen)
         if len(x) == 1 and x.device.type == "cpu":
             return self._one_token(x, weights[0], chosen[0])
         return self._grouped(x, weights, chosen)
 
     def _one_token(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Views of the chosen experts, one by one: nothing is gathered, so time grows with top_k."""
-        outputs = [_swiglu(x @ self.gate_up[expert]) @ self.down[expert] for expert in chosen.tolist()]
-        return weights.to(x.dtype) @ torch.cat(outputs)
+        experts = chosen.tolist()
+        hidden = _swiglu(torch.cat([x @ self.gate_up[expert] for expert in experts])) * weights.to(x.dtype)[:, None]
+        return sum(h[None] @ self.down[expert] for h, expert in zip(hidden, experts, strict=True))
+
+    def _one_token_on_gpu(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
+        from adamolmo.model.decode_kernels import expert_mixture
+
+        return expert_mixture(x, weights, chosen, self.gate_up, self.down)
 
     def _grouped(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        """Tokens sorted by expert, one grouped matrix product per projection, results returned to their tokens."""
-        top_k = chosen.shape[1]
-        order = chosen.flatten().argsort(stable=True)
-        tokens = order // top_k
-        group_ends = torch.bincount(chosen.flatten(), minlength=len(self.down)).cumsum(0).to(torch.int32)
-        hidden = _swiglu(F.grouped_mm(x[tokens], self.gate_up, offs=group_ends))
-        outputs = F.grouped_mm(hidden, self.down, offs=group_ends)
-        outputs = outputs * weights.flatten()[order].to(x.dtype)[:, None]
-        return torch.zeros_like(x).index_add(0, tokens, outputs)
+        """Tokens sorted by expert, one grouped matrix product per projection, results returned to their tokens.
+
+        Nothing here waits for the device, and sums run in a fixed order, so that equal inputs give equal outputs.
+        """
+        num_tokens, top_k = chosen.shape
+        experts, order = chosen.flatten().sort(stable=True)
+        all_experts = torch.arange(len(self.down), device=x.device)
+        group_ends = torch.searchsorted(experts, all_experts, right=True, out_int32=True)
+        hidden = _swiglu(F.grouped_mm(x[order // top_k], self.gate_up, offs=group_ends))
+        hidden = hidden * weights.flatten()[order].to(x.dtype)[:, None]
+        by_expert = F.grouped_mm(hidden, self.down, offs=group_ends)
+        by_token = torch.empty_like(by_expert).index_copy_(0, order, by_expert)
+        return by_token.view(num_tokens, top_k, -1).sum(dim=1)
+
+
+def is_one_token_on_gpu(x: Tensor) -> bool:
+    """Whether x, [..., d_model], is what the kernels in `decode_kernels` are for: they have no gradient."""
+    return x.is_cuda and x.numel() == x.shape[-1] and not torch.is_grad_enabled()
 
 
 def _swiglu(gate_up: Tensor) -> Tensor:
@@ -63,6 +80,6 @@ class MixtureOfExperts(nn.Module):
 
     def forward(self, x: Tensor, top_k: int) -> Tensor:
         h = self.ff_norm(x).flatten(0, 1)
-        probabilities = self.gate(h).float().softmax(dim=-1)
+        probabilities = self.gate(h).softmax(dim=-1, dtype=torch.float32)
         weights, chosen = probabilities.topk(top_k, dim=-1)
         return self.experts(h, weights, chosen).view_as(x)

@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
+from adamolmo.model.moe import is_one_token_on_gpu
 from adamolmo.model.vision import VisionBackbone
 
 
 class TokenEmbedding(nn.Module):
-    """Base vocabulary and the additional rows, looked up as one table. Padding (-1) is looked up as token 0."""
+    """Base vocabulary, and behind it the additional rows. Padding (-1) is looked up as token 0."""
 
     def __init__(self, config: MolmoEConfig):
         super().__init__()
@@ -30,8 +31,10 @@ class TokenEmbedding(nn.Module):
         self.new_embedding = nn.Parameter(torch.zeros(config.additional_vocab_size, config.d_model))
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        table = torch.cat([self.embedding, self.new_embedding])
-        return nn.functional.embedding(input_ids.clamp(min=0), table)
+        last = len(self.embedding) - 1
+        base = nn.functional.embedding(input_ids.clamp(0, last), self.embedding)
+        additional = nn.functional.embedding((input_ids - last - 1).clamp(min=0), self.new_embedding)
+        return torch.where((input_ids > last)[..., None], additional, base)
 
 
 @dataclass(frozen=True)
@@ -106,11 +109,12 @@ class MolmoE(nn.Module):
         x = self.transformer["wte"](input_ids)
         if features is None:
             return x
-        # Features without a place go to one extra row behind the sequence, which is then cut off.
-        tokens = x.shape[1]
+        # Features without a place go to rows behind the sequence, each to its own, which are then cut off.
+        batch, tokens, width = x.shape
         index = image_input_idx.flatten(1)
-        index = torch.where(index < 0, tokens, index)[..., None].expand(-1, -1, x.shape[2])
-        x = torch.cat([x, x.new_zeros(len(x), 1, x.shape[2])], dim=1)
+        behind = torch.arange(tokens, tokens + index.shape[1], device=index.device)
+        index = torch.where(index < 0, behind, index)[..., None].expand(-1, -1, width)
+        x = torch.cat([x, x.new_zeros(batch, len(behind), width)], dim=1)
         return x.scatter_add(1, index, features.flatten(1, 2).to(x.dtype))[:, :tokens]
 
     def run_prefix(
@@ -149,9 +153,18 @@ class MolmoE(nn.Module):
         return self.lm_head(self.transformer["ln_f"](hidden))
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
-        """Logits of the token after each row's last real one, [batch, embedding_size]; the head runs only there."""
-        hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
-        return self.last_token_logits(hidden, prefix.lengths)
+        """Logits of the token after each row's last real one, [batch, embedding_size].
+
+        The last block's experts and the head run on that token alone: nothing reads what they make of the others.
+        """
+        blocks = self._adaptive_blocks(knobs)
+        if not blocks:
+            return self.last_token_logits(prefix.hidden, prefix.lengths)
+        hidden = self.forward_blocks(prefix.hidden, blocks[:-1], knobs.top_k, prefix.positions, cache)
+        slots = None if cache is None else (cache.keys[blocks[-1]], cache.values[blocks[-1]])
+        last = prefix.lengths - 1
+        hidden = self.transformer["blocks"][blocks[-1]](hidden, knobs.top_k, prefix.positions, slots, last)
+        return self.lm_head(self.transformer["ln_f"](hidden[:, 0]))
 
     def last_token_logits(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Final norm and head at each row's last real token: [batch, tokens, d_model] -> [batch, embedding_size]."""
@@ -163,16 +176,19 @@ class MolmoE(nn.Module):
     ) -> Tensor:
         """One decoded token per row through all active blocks: logits [batch, embedding_size].
 
+        Nothing here waits for the device, and shapes depend on no tensor's values: a GPU can record it as a graph.
+
         Args:
-            tokens: [batch].
+            tokens: [batch]; of those that the head can say, none of the additional vocabulary.
             position_ids: the tokens' positions, which are also their cache slots, [batch].
             num_keys: cache slots to read, at least the largest position + 1.
         """
-        cos, sin = self.rotary(position_ids[:, None])
-        slots = torch.arange(num_keys, device=tokens.device)
-        mask = (slots <= position_ids[:, None])[:, None, None, :]
-        positions = Positions(cos, sin, mask, position_ids[:, None], num_keys)
-        x = self.transformer["wte"](tokens[:, None])
+        x = self.transformer["wte"].embedding[tokens[:, None]]
+        slots = position_ids[:, None]
+        mask = None
+        if not is_one_token_on_gpu(x):
+            mask = (torch.arange(num_keys, device=x.device) <= slots)[:, None, None, :]
+        positions = Positions(*self.rotary(slots), mask, slots, num_keys)
         prefix_layers = range(self.config.fixed_prefix_layers)
         x = self.forward_blocks(x, prefix_layers, self.config.top_k, positions, cache)
         x = self.forward_blocks(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)

@@ -70,13 +70,13 @@ class VisionTransformer(nn.Module):
             {"resblocks": nn.ModuleList(VisionBlock(config) for _ in range(config.num_layers))}
         )
 
-    def forward(self, patches: Tensor) -> list[Tensor]:
-        """The output of each block, [N, 1 + patches, width]; position 0 is the class token."""
+    def forward(self, patches: Tensor, num_blocks: int | None = None) -> list[Tensor]:
+        """The output of each block, or of the first `num_blocks`: [N, 1 + patches, width], class token first."""
         x = self.patch_embedding(patches)
         x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], dim=1) + self.positional_embedding
         x = self.pre_ln(x)
         outputs = []
-        for block in self.transformer["resblocks"]:
+        for block in self.transformer["resblocks"][:num_blocks]:
             x = block(x)
             outputs.append(x)
         return outputs
@@ -137,7 +137,7 @@ class VisionBackbone(nn.Module):
         return self.image_projector(pooled).view(batch, crops, -1, self.image_projector.w2.out_features)
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        outputs = self.image_vit(pixels)
+        outputs = self.image_vit(pixels, num_blocks=max(self.feature_layers) + 1)
         features = torch.cat([outputs[layer] for layer in self.feature_layers], dim=-1)[:, 1:]
         # A padding crop is -1 in ALL its values; single pixels of -1 occur in real photographs.
         is_padding = (pixels == -1).flatten(1).all(dim=1)

@@ -1,0 +1,390 @@
+"""How near the engine comes to the limits of the machine, and how it compares with transformers' OLMoE.
+
+Random weights: `molmoe` is MolmoE-1B; `medium` has its depth, experts and tokens, and a quarter of its widths. The
+physical ceiling comes first: the time that a stage's operations or bytes (each weight read once; activations and cache)
+take at the rates of the device, whichever is longer. Then vision, prefill and decode are measured at batch 1, and on
+the same weights, in the same run, the decoder of transformers (text alone, full knobs) with its implementations of the
+experts. All cases take turns in a random order in every repeat. The last line is JSON; `--record` writes it to
+benchmarks/results/.
+
+    python benchmarks/engine.py                       # CPU: medium, one core
+    python benchmarks/engine.py --device cuda --record
+"""
+
+import argparse
+import json
+import platform
+import re
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import DecoderKnobs
+from adamolmo.latency import claim_device, describe_device
+from adamolmo.model.config import MolmoEConfig, VisionConfig
+from adamolmo.model.cost import Cost, CostModel
+from adamolmo.progress import progress
+from adamolmo.script import run
+
+# Corners and centre of the study's decoder knobs: (top_k, active blocks).
+SETTINGS = [(8, 16), (8, 12), (4, 16), (4, 12), (6, 14)]
+TILINGS = {4: (1, 3), 7: (2, 3), 13: (3, 4)}  # by crops with the overview: the largest of each tier
+TEXT_TOKENS = 24
+# Data sheets, dense bfloat16: operations and bytes per second. Other devices are measured.
+DATA_SHEETS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12)}
+
+
+@dataclass
+class Case:
+    """Something to time.
+
+    Attributes:
+        unit: what `ms` is per.
+        run: does it `count` times.
+        cost: what the machine must do at least, per unit; None where it is not known.
+        ms: one measurement per repeat.
+    """
+
+    name: str
+    unit: str
+    run: Callable[[], object]
+    cost: Cost | None = None
+    count: int = 1
+    ms: list[float] = field(default_factory=list)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--size", choices=["medium", "molmoe"], help="default: molmoe on a GPU, medium on a CPU")
+    parser.add_argument("--tokens", type=int, default=600, help="prompt of the prefill and decode cases")
+    parser.add_argument("--decode-tokens", type=int, default=16, help="decoded per measurement")
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results/engine_<device>.json")
+    args = parser.parse_args()
+    args.size = args.size or ("molmoe" if args.device == "cuda" else "medium")
+    with claim_device(args.device):
+        result = benchmark(args)
+    if args.record:
+        device = "cpu" if args.device == "cpu" else re.sub(r"\W+", "_", result["device"]["name"].lower())
+        path = Path(__file__).parent / "results" / f"engine_{device}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
+
+
+def benchmark(args: argparse.Namespace) -> dict:
+    import torch
+
+    dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
+    config = model_config(args.size)
+    costs = CostModel(config, dtype.itemsize)
+    check_memory(costs, args.device, args.size)
+    device = describe_device(args.device)
+    rates = device_rates(device["name"], args.device, dtype)
+    versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers")}}
+    print(f"{device['name']}, {dtype}, size {args.size}, prompt of {args.tokens} tokens; {versions}")
+    with torch.inference_mode():
+        model = random_model(config, args.device, dtype, args.seed)
+        own = own_cases(model, costs, args)
+        print_ceiling(own, costs, rates)
+        cases = own + transformers_cases(model, costs, args)
+        measure(cases, args)
+    rows = [summarise(case, rates) for case in cases]
+    print_table(rows)
+    ratios = compare(cases)
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio['value']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})")
+    settings = {key: getattr(args, key) for key in ("size", "tokens", "decode_tokens", "repeats", "seed")}
+    return {
+        "benchmark": "engine",
+        "device": device,
+        "versions": versions,
+        "dtype": str(dtype),
+        **settings,
+        "rates": rates,
+        "cases": rows,
+        "ratios": ratios,
+    }
+
+
+def model_config(size: str) -> MolmoEConfig:
+    part = {"molmoe": 1, "medium": 4}[size]
+    vision = VisionConfig((336, 336), 14, 1024 // part, 23, 16 // part, 64, 4096 // part, 577, 1e-5)
+    return MolmoEConfig(
+        vision=vision,
+        d_model=2048 // part,
+        num_layers=16,
+        num_heads=16 // part,
+        num_experts=64,
+        top_k=8,
+        expert_dim=1024 // part,
+        embedding_size=50304 // part,
+        additional_vocab_size=128,
+        rope_theta=10000.0,
+        norm_eps=1e-5,
+        max_positions=4096,
+        vit_layers=(-2, -9),
+        pooling=(2, 2),
+        overlap_margins=(4, 4),
+    )
+
+
+def check_memory(costs: CostModel, device: str, size: str) -> None:
+    """Raises AdaMolmoError when the weights do not fit twice: once for each implementation."""
+    import torch
+
+    needed = 2.2 * costs.num_weights() * costs.element_bytes
+    if device == "cuda":
+        available = torch.cuda.mem_get_info()[0]
+    else:
+        available = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
+    if needed > available:
+        raise AdaMolmoError(
+            f"--size {size} needs {needed / 2**30:.0f} GiB for two copies of the weights, {available / 2**30:.0f} GiB "
+            "are free; expected enough, or --size medium."
+        )
+
+
+def device_rates(name: str, device: str, dtype) -> dict:
+    """Operations and bytes per second: from the data sheet, or the best of some measurements."""
+    import torch
+
+    for part, (flops, bytes_) in DATA_SHEETS.items():
+        if part in name:
+            return {"source": f"data sheet of the {part}", "flops_per_s": flops, "bytes_per_s": bytes_}
+    side = 4096 if device == "cuda" else 1024
+    matrix = torch.randn(side, side, device=device, dtype=dtype)
+    large = torch.ones(2**28, device=device)
+    seconds = {"product": [], "read": []}
+    for _ in range(10):
+        seconds["product"].append(timed_ms(lambda: matrix @ matrix) / 1e3)
+        seconds["read"].append(timed_ms(large.sum) / 1e3)
+    return {
+        "source": "measured: a matrix product, the sum of a large tensor",
+        "flops_per_s": 2 * side**3 / min(seconds["product"]),
+        "bytes_per_s": large.nbytes / min(seconds["read"]),
+    }
+
+
+def random_model(config: MolmoEConfig, device: str, dtype, seed: int):
+    import torch
+
+    from adamolmo.model.decoder import Rotary
+    from adamolmo.model.molmoe import MolmoE
+
+    torch.manual_seed(seed)
+    with torch.device("meta"):
+        model = MolmoE(config)
+    model = model.to(dtype).to_empty(device=device).eval().requires_grad_(False)
+    model.rotary = Rotary(config).to(device)
+    for parameter in model.parameters():
+        parameter.normal_(std=0.02) if parameter.dim() > 1 else parameter.fill_(1.0)
+    return model
+
+
+def own_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
+    """The engine's stages at all settings, and two whole requests."""
+    from adamolmo.model.decoding import greedy_decoder
+
+    settings = {(k, b): DecoderKnobs(k, (*range(b - 1), 15)) for k, b in SETTINGS}
+    prompt, decoder = random_prompt(model, args), greedy_decoder(model, args.decode_tokens + 1, None)
+    cache = decoder.new_cache(args.tokens + args.decode_tokens + 1)
+    state = {}
+
+    def prefill(knobs: DecoderKnobs):
+        state["prefix"] = model.run_prefix(model.embed(prompt), cache=cache)
+        state["first"] = model.next_token_logits(state["prefix"], knobs, cache).argmax(dim=-1)
+
+    def decode(knobs: DecoderKnobs):
+        decoder.continue_greedily(state["first"], state["prefix"], knobs, cache)
+
+    prefill(model.full_knobs)
+    cases = []
+    for crops in TILINGS:
+        pixels, masks = random_crops(model, crops)
+        run_vision = lambda pixels=pixels, masks=masks: model.vision_backbone(pixels, masks)  # noqa: E731
+        cases.append(Case(f"vision, {crops} crops", "image", run_vision, costs.vision(crops)))
+    for (k, b), knobs in settings.items():
+        cost = costs.prefix(args.tokens) + costs.adaptive(args.tokens, knobs)
+        cases.append(Case(f"prefill k{k}-b{b}", "prompt", lambda knobs=knobs: prefill(knobs), cost))
+    for (k, b), knobs in settings.items():
+        steps = args.decode_tokens
+        cost = costs.decode(args.tokens, steps, knobs)
+        cost = Cost(cost.flops / steps, cost.bytes / steps)
+        decoder.prepare(knobs)
+        cases.append(Case(f"decode k{k}-b{b}", "token", lambda knobs=knobs: decode(knobs), cost, steps))
+    return [*cases, request_case(model, costs, 7, 1), request_case(model, costs, 13, 4)]
+
+
+def random_prompt(model, args: argparse.Namespace):
+    import torch
+
+    return torch.randint(0, model.config.embedding_size, (1, args.tokens), device=model.lm_head.weight.device)
+
+
+def random_crops(model, crops: int):
+    import torch
+
+    vision, weight = model.config.vision, model.lm_head.weight
+    pixels = torch.randn(1, crops, vision.num_positions - 1, 3 * vision.patch_size**2).to(weight.device, weight.dtype)
+    return pixels, torch.ones(pixels.shape[:3], device=weight.device, dtype=weight.dtype)
+
+
+def request_case(model, costs: CostModel, crops: int, new_tokens: int) -> Case:
+    """Crops on the device to the answer on the host, at full knobs, with the prompt length of a real tiling."""
+    import torch
+
+    from adamolmo.model.decoding import greedy_decoder
+    from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens
+
+    config, knobs = model.config, model.full_knobs
+    image_tokens = num_image_tokens(TILINGS[crops], PreprocessConfig.of_model(config))
+    tokens = 1 + image_tokens + TEXT_TOKENS
+    pixels, masks = random_crops(model, crops)
+    index = torch.arange(1, 1 + crops * config.tokens_per_crop, device=pixels.device)
+    index = index.where(index < image_tokens, -1).view(1, crops, -1)  # margins that crops share have no token
+    ids = torch.zeros(1, tokens, dtype=torch.int64, device=pixels.device)
+    decoder = greedy_decoder(model, new_tokens, None)
+    decoder.prepare(knobs)
+
+    def answer():
+        prompt = model.embed(ids, model.vision_backbone(pixels, masks), index)
+        cache = decoder.new_cache(tokens + new_tokens)
+        prefix = model.run_prefix(prompt, cache=cache)
+        first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+        return decoder.continue_greedily(first, prefix, knobs, cache)
+
+    cost = costs.vision(crops) + costs.prefix(tokens) + costs.adaptive(tokens, knobs)
+    cost += costs.decode(tokens, new_tokens - 1, knobs)
+    return Case(f"request, {crops} crops, {tokens} + {new_tokens} tokens", "request", answer, cost)
+
+
+def transformers_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
+    """The decoder of transformers at full knobs, after a check that it computes the same."""
+    import torch
+    from olmoe_twin import olmoe_twin
+    from transformers import DynamicCache
+
+    twin, prompt = olmoe_twin(model), random_prompt(model, args)
+    cache = DynamicCache(config=twin.config)
+    first = twin(prompt, past_key_values=cache, logits_to_keep=1).logits[:, -1]
+    own = model.next_token_logits(model.run_prefix(model.embed(prompt)), model.full_knobs)
+    difference = float((own - first).abs().max() / first.abs().max())
+    print(f"largest difference between the logits here and of transformers: {100 * difference:.3g} % of the largest")
+    if difference > (1e-3 if own.dtype == torch.float32 else 0.1):
+        raise AdaMolmoError(f"transformers' logits differ by {100 * difference:.3g} %; expected the same model.")
+
+    def prefill(experts: str):
+        twin.set_experts_implementation(experts)
+        return twin(prompt, past_key_values=DynamicCache(config=twin.config), logits_to_keep=1)
+
+    def decode(experts: str):
+        twin.set_experts_implementation(experts)
+        token = first.argmax(dim=-1, keepdim=True)
+        for _ in range(args.decode_tokens):
+            token = twin(token, past_key_values=cache).logits[:, -1].argmax(dim=-1, keepdim=True)
+        cache.crop(-args.decode_tokens)
+        return token.tolist()
+
+    steps = args.decode_tokens
+    cases = []
+    for experts in ("eager", "grouped_mm", "batched_mm"):
+        if experts != "batched_mm":  # copies the chosen experts of every token: hundreds of GB for a prompt
+            cases.append(Case(f"prefill transformers {experts}", "prompt", lambda e=experts: prefill(e)))
+        cases.append(Case(f"decode transformers {experts}", "token", lambda e=experts: decode(e), count=steps))
+    return cases
+
+
+def measure(cases: list[Case], args: argparse.Namespace) -> None:
+    """Two rounds of warm-up, then each repeat runs all cases in a new random order."""
+    import numpy as np
+
+    rng = np.random.default_rng(args.seed)
+    for _ in range(2):
+        for case in progress(cases, "warm-up, cases", len(cases)):
+            case.run()
+    for _ in progress(range(args.repeats), "repeats", args.repeats):
+        for index in rng.permutation(len(cases)):
+            cases[index].ms.append(timed_ms(cases[index].run) / cases[index].count)
+
+
+def timed_ms(run_once: Callable[[], object]) -> float:
+    import torch
+
+    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    synchronize()
+    start = time.perf_counter_ns()
+    run_once()
+    synchronize()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def ceiling_ms(cost: Cost, rates: dict) -> float:
+    return 1e3 * max(cost.flops / rates["flops_per_s"], cost.bytes / rates["bytes_per_s"])
+
+
+def print_ceiling(cases: list[Case], costs: CostModel, rates: dict) -> None:
+    print(
+        f"ceiling at {rates['flops_per_s'] / 1e12:.3g} TFLOP/s and {rates['bytes_per_s'] / 1e9:.0f} GB/s "
+        f"({rates['source']}); {costs.num_weights() / 1e9:.2f} billion weights of {costs.element_bytes} bytes"
+    )
+    for case in cases:
+        print(
+            f"  {case.name:38} {case.cost.flops / 1e9:9.1f} GFLOP {case.cost.bytes / 1e9:8.3f} GB "
+            f"{ceiling_ms(case.cost, rates):9.3f} ms per {case.unit}"
+        )
+
+
+def summarise(case: Case, rates: dict) -> dict:
+    import numpy as np
+
+    low, median, high = np.quantile(case.ms, [0.25, 0.5, 0.75]).tolist()
+    row = {"name": case.name, "unit": case.unit, "median_ms": median, "quartiles_ms": [low, high]}
+    row["variation_pct"] = float(100 * np.std(case.ms) / np.mean(case.ms))
+    if case.cost is not None:
+        row["cost"] = asdict(case.cost)
+        row["ceiling_ms"] = ceiling_ms(case.cost, rates)
+        row["share_of_ceiling_pct"] = 100 * row["ceiling_ms"] / median
+    return row
+
+
+def print_table(rows: list[dict]) -> None:
+    print(f"{'case':40} {'median':>10} {'quartiles':>21} {'ms per':8} {'of ceiling':>10}")
+    for row in rows:
+        low, high = row["quartiles_ms"]
+        share = f"{row['share_of_ceiling_pct']:.0f} %" if "ceiling_ms" in row else ""
+        print(f"{row['name']:40} {row['median_ms']:10.3f} {low:10.3f}-{high:10.3f} {row['unit']:8} {share:>10}")
+
+
+def compare(cases: list[Case]) -> dict:
+    """Ratios of two cases' times, 95 % interval over the repeats. Above 1 means that the second one is faster."""
+    import numpy as np
+
+    from adamolmo.statistics import clustered_bootstrap, median
+
+    by_name = {case.name: np.array(case.ms) for case in cases}
+    pairs = {}
+    for stage in ("prefill", "decode"):
+        own = by_name[f"{stage} k8-b16"]
+        for name in by_name:
+            if name.startswith(f"{stage} transformers"):
+                pairs[f"{name} / {stage} k8-b16"] = by_name[name], own
+        for cheaper in ("k4-b16", "k8-b12"):
+            pairs[f"{stage} k8-b16 / {cheaper}"] = own, by_name[f"{stage} {cheaper}"]
+    return {
+        name: vars(clustered_bootstrap(slow / fast, np.arange(len(slow)), median))
+        for name, (slow, fast) in pairs.items()
+    }
+
+
+def version(package: str) -> str:
+    from importlib.metadata import version as of
+
+    return of(package)
+
+
+if __name__ == "__main__":
+    run(main)
