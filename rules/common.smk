@@ -34,10 +34,16 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
+# Shards of the latency pass: none with the modelled clock, and none without a sample to time.
+LATENCY_SHARDS = range(STUDY.core_exp.shards if STUDY.latency.clock == "measured" else 0)
+if STUDY.latency.samples != "all":
+    LATENCY_SHARDS = LATENCY_SHARDS[: STUDY.latency.samples]
 PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
+# Settings of every job that answers in batches.
+BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
 # A relative path is meant from this repository.
 CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 GPUS = 1 if STUDY.model.device == "cuda" else 0
@@ -50,6 +56,7 @@ def either(names):
 wildcard_constraints:
     dataset=either(STUDY.datasets),
     split=either(SPLITS),
+    tier=either(STUDY.knobs.tiers),
     shard=r"\d+",
     controller=either(STUDY.controllers),
     budget=either(STUDY.budgets),

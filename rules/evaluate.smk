@@ -18,7 +18,7 @@ rule evaluate:
     params:
         settings=settings(
             *ENGINE_KEYS,
-            "latency",
+            "latency.max_warmup",
             "lookup",
             "core_exp.max_failed_fraction",
             "bootstrap",

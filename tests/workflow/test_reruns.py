@@ -47,7 +47,7 @@ def test_editing_a_source_file(study, file, expected):
     path.write_text(path.read_text() + "\n# edited\n")
     plan = study.plan()
     if expected is None:  # the profile times static configurations, so all that follows from it
-        assert plan["core_exp"] == 2
+        assert plan["core_exp"] == 4
         assert not {"prepare_data", "prepare_model", "importance"} & plan.keys()
     else:
         assert plan == expected
@@ -67,6 +67,7 @@ def test_editing_a_source_file(study, file, expected):
             "training: {steps: 21}",
             {"train_controller": 1, "training_curves": 1, "evaluate": 4, **AFTER_CELLS},
         ),
+        ("latency: {samples: 2, repeats: 2}", {}),
         ("bootstrap: {resamples: 51}", {"evaluate": 12, **AFTER_CELLS}),
     ],
 )
