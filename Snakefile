@@ -27,4 +27,5 @@ rule all:
     default_target: True
     input:
         "results/summary.parquet",
+        "results/controllers.md",
         expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),

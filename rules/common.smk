@@ -15,18 +15,19 @@ sys.path.insert(0, SOURCE)
 
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
 
 try:
     STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
-    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers}
+    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers if name != ORACLE}
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+PARTS = [part for controller in CONTROLLERS.values() for part in controller.parts]
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",
@@ -34,11 +35,20 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-# Shards of the latency pass: none with the modelled clock, and none without a sample to time.
-LATENCY_SHARDS = range(STUDY.core_exp.shards if STUDY.latency.clock == "measured" else 0)
-if STUDY.latency.samples != "all":
-    LATENCY_SHARDS = LATENCY_SHARDS[: STUDY.latency.samples]
-PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
+CELLS = expand(
+    "results/eval/{dataset}/{controller}/{budget}.json",
+    dataset=STUDY.datasets,
+    controller=STUDY.controllers,
+    budget=STUDY.budgets,
+)
+# What all controllers are compared with.
+BASELINE = "lookup-mean" if "lookup-mean" in STUDY.controllers else next(iter(CONTROLLERS))
+COMPARISONS = {"comparison": "results/comparison.parquet", "hypervolume": "results/hypervolume.parquet"}
+EVALUATION_PROFILES = []
+if ORACLE in STUDY.controllers:
+    COMPARISONS["regret"] = "results/regret.parquet"
+    EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
+PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "comparison"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
@@ -58,7 +68,7 @@ wildcard_constraints:
     split=either(SPLITS),
     tier=either(STUDY.knobs.tiers),
     shard=r"\d+",
-    controller=either(STUDY.controllers),
+    controller=either(CONTROLLERS),
     budget=either(STUDY.budgets),
     unknown_cell=rf"(?!({either(STUDY.datasets)})/({either(STUDY.controllers)})/({either(STUDY.budgets)})\.)"
     r"[^/]+/[^/]+/[^/]+",
@@ -84,6 +94,20 @@ def settings(*keys):
     return lambda wildcards: STUDY.subset(*(key.format(**dict(wildcards.items())) for key in keys))
 
 
+def profile_parts(folder):
+    """The files that a dataset's profile is merged from; latency is timed unless the clock is modelled."""
+    shards = range(STUDY.core_exp.shards)
+    timed = shards if STUDY.latency.samples == "all" else shards[: STUDY.latency.samples]
+    if STUDY.latency.clock == "modelled":
+        timed = []
+    return {
+        "accuracy": [
+            f"{folder}/accuracy/{{dataset}}-{tier}-{shard}.parquet" for tier in STUDY.knobs.tiers for shard in shards
+        ],
+        "latency": [f"{folder}/latency/{{dataset}}-{shard}.parquet" for shard in timed],
+    }
+
+
 def number_of_samples(wildcards):
     return getattr(STUDY.samples, wildcards.split)
 
@@ -97,7 +121,11 @@ def controller_inputs(wildcards):
 
 
 def training_code(wildcards):
-    return code("train_controller.py", CONTROLLERS[wildcards.controller].module)
+    return code("train_controller.py", find_controller(wildcards.controller).module)
+
+
+def controller_parts(wildcards):
+    return [f"results/controllers/{part}/policy.json" for part in find_controller(wildcards.controller).parts]
 
 
 def refuse_cell(wildcards):

@@ -27,6 +27,8 @@ rule train_controller:
         core_exp=PROFILES,
         references=expand("results/core_exp/{dataset}.reference.json", dataset=STUDY.datasets),
         features=expand("results/features/{dataset}.safetensors", dataset=STUDY.datasets),
+        samples=f"results/data/{list(STUDY.datasets)[0]}/profile.parquet",
+        parts=controller_parts,
     output:
         weights="results/controllers/{controller}/policy.safetensors",
         description="results/controllers/{controller}/policy.json",
@@ -36,16 +38,22 @@ rule train_controller:
     benchmark:
         "results/benchmarks/train_controller/{controller}.tsv"
     wildcard_constraints:
-        controller=either(TRAINED),
+        controller=either([*TRAINED, *PARTS]),
     conda:
         "../envs/study.yaml"
     resources:
         gpu=GPUS,
     params:
-        settings=settings(*ENGINE_KEYS, "training", "seed"),
+        settings=settings(
+            *ENGINE_KEYS,
+            "training",
+            "seed",
+            "core_exp.max_failed_fraction",
+            f"datasets.{list(STUDY.datasets)[0]}",
+        ),
     message:
         "Train {wildcards.controller}"
     shell:
         "python {input.code[0]} --controller {wildcards.controller} --model results/model"
-        " --core-exp {input.core_exp} --references {input.references} --features {input.features}"
+        " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

@@ -52,13 +52,8 @@ rule core_exp_latency:
 
 rule merge_core_exp:
     input:
+        **profile_parts("results/core_exp"),
         code=code("merge_core_exp.py"),
-        accuracy=expand(
-            "results/core_exp/accuracy/{{dataset}}-{tier}-{shard}.parquet",
-            tier=STUDY.knobs.tiers,
-            shard=range(STUDY.core_exp.shards),
-        ),
-        latency=expand("results/core_exp/latency/{{dataset}}-{shard}.parquet", shard=LATENCY_SHARDS),
     output:
         table="results/core_exp/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",

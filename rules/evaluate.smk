@@ -37,12 +37,7 @@ rule evaluate:
 rule summarise:
     input:
         code=code("summarise.py"),
-        cells=expand(
-            "results/eval/{dataset}/{controller}/{budget}.json",
-            dataset=STUDY.datasets,
-            controller=STUDY.controllers,
-            budget=STUDY.budgets,
-        ),
+        cells=CELLS,
     output:
         "results/summary.parquet",
     log:
@@ -53,6 +48,119 @@ rule summarise:
         "Summary of all cells"
     shell:
         "python {input.code[0]} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+
+
+# The oracle needs every configuration's answer to the evaluation split.
+use rule core_exp as core_exp_evaluation with:
+    input:
+        **MODEL,
+        code=code("core_exp.py"),
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/evaluation.parquet",
+    output:
+        "results/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.parquet",
+    log:
+        "logs/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.log",
+    benchmark:
+        "results/benchmarks/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.tsv"
+    message:
+        "Answers of every configuration on the evaluation split of {wildcards.dataset}, tier {wildcards.tier},"
+        " shard {wildcards.shard}"
+
+
+use rule core_exp_latency as core_exp_evaluation_latency with:
+    input:
+        **MODEL,
+        code=code("core_exp_latency.py"),
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/evaluation.parquet",
+    output:
+        "results/core_exp_evaluation/latency/{dataset}-{shard}.parquet",
+    log:
+        "logs/core_exp_evaluation/latency/{dataset}-{shard}.log",
+    benchmark:
+        "results/benchmarks/core_exp_evaluation/latency/{dataset}-{shard}.tsv"
+    message:
+        "Latency of every configuration on the evaluation split of {wildcards.dataset}, shard {wildcards.shard}"
+
+
+use rule merge_core_exp as merge_core_exp_evaluation with:
+    input:
+        **profile_parts("results/core_exp_evaluation"),
+        code=code("merge_core_exp.py"),
+    output:
+        table="results/core_exp_evaluation/{dataset}.parquet",
+        reference="results/core_exp_evaluation/{dataset}.reference.json",
+    log:
+        "logs/core_exp_evaluation/{dataset}.log",
+    message:
+        "Profile of the evaluation split of {wildcards.dataset}"
+
+
+rule oracle:
+    input:
+        code=code("oracle.py"),
+        core_exp="results/core_exp_evaluation/{dataset}.parquet",
+        reference="results/core_exp/{dataset}.reference.json",
+    output:
+        summary="results/eval/{dataset}/oracle/{budget}.json",
+        samples="results/eval/{dataset}/oracle/{budget}.parquet",
+    log:
+        "logs/oracle/{dataset}/{budget}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=settings("knobs", "bootstrap", "seed"),
+    message:
+        "Oracle of {wildcards.dataset} at {wildcards.budget}"
+    shell:
+        "python {input.code[0]} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
+        " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
+        " --table {output.samples} 2>&1 | tee {log}"
+
+
+rule compare:
+    input:
+        code=code("compare.py"),
+        cells=CELLS,
+        tables=[cell.replace(".json", ".parquet") for cell in CELLS],
+        core_exp=EVALUATION_PROFILES,
+    output:
+        **COMPARISONS,
+    log:
+        "logs/compare.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=settings("knobs", "bootstrap", "seed"),
+        baseline=BASELINE,
+        arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
+    message:
+        "Compare the controllers with {params.baseline}"
+    shell:
+        "python {input.code[0]} --cells {input.cells} --baseline {params.baseline} --core-exp {input.core_exp}"
+        " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"
+
+
+rule controllers_page:
+    input:
+        **COMPARISONS,
+        code=code("controllers_page.py"),
+        summary="results/summary.parquet",
+        trained=expand("results/controllers/{controller}/policy.json", controller=TRAINED),
+    output:
+        "results/controllers.md",
+    log:
+        "logs/controllers_page.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
+    message:
+        "Page: the controllers side by side"
+    shell:
+        "python {input.code[0]} --summary {input.summary} --trained {input.trained} {params.arguments}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule unknown_cell:

@@ -127,3 +127,20 @@ rule block_importance:
         "Figure: importance of the blocks"
     shell:
         "python {input.code[0]} importance --scores {input.scores} --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule comparison:
+    input:
+        code=code("plot_comparison.py"),
+        comparison="results/comparison.parquet",
+    output:
+        pdf="results/plots/comparison.pdf",
+        png=report("results/plots/comparison.png", caption="../workflow/report/comparison.rst", category="Results"),
+    log:
+        "logs/plots/comparison.log",
+    conda:
+        "../envs/study.yaml"
+    message:
+        "Figure: controllers against the baseline"
+    shell:
+        "python {input.code[0]} --comparison {input.comparison} --output {output.pdf} 2>&1 | tee {log}"

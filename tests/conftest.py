@@ -1,6 +1,7 @@
 """A tiny MolmoE with random weights, its vocabulary, and samples for it: shared by the tests of everything above it."""
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from adamolmo.data.samples import Sample
 from adamolmo.engine import Engine
 from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
 from adamolmo.latency import ModelledClock
+from adamolmo.model.checkpoint import save_released
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.tokenizer import SPECIAL_NAMES, Tokenizer
@@ -122,3 +124,44 @@ def tiny_samples() -> list[Sample]:
         answers = tuple(rng.choice(WORDS[3:], size=3).tolist())
         samples.append(Sample(f"s{index}", f"i{image_index}", file.getvalue(), question, answers))
     return samples
+
+
+@pytest.fixture
+def tiny_model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
+    """The tiny model as a prepared model directory, in `tmp_path / "results/model"`."""
+    vision, config = tiny_config.vision, tiny_config
+    directory = tmp_path / "results" / "model"
+    directory.mkdir(parents=True)
+    raw = {
+        "vision_backbone": {
+            "image_default_input_size": vision.image_size,
+            "image_patch_size": vision.patch_size,
+            "image_emb_dim": vision.width,
+            "image_num_layers": vision.num_layers,
+            "image_num_heads": vision.num_heads,
+            "image_head_dim": vision.head_dim,
+            "image_mlp_dim": vision.mlp_dim,
+            "image_num_pos": vision.num_positions,
+            "image_norm_eps": vision.norm_eps,
+        },
+        "d_model": config.d_model,
+        "n_layers": config.num_layers,
+        "n_heads": config.num_heads,
+        "moe_num_experts": config.num_experts,
+        "moe_top_k": config.top_k,
+        "mlp_hidden_size": 2 * config.expert_dim,
+        "embedding_size": config.embedding_size,
+        "additional_vocab_size": config.additional_vocab_size,
+        "rope_theta": config.rope_theta,
+        "layer_norm_eps": config.norm_eps,
+        "max_sequence_length": config.max_positions,
+        "vit_layers": config.vit_layers,
+        "image_pooling_h": 2,
+        "image_pooling_w": 2,
+        "overlap_margins": config.overlap_margins,
+    }
+    (directory / "config.json").write_text(json.dumps(raw))
+    (directory / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
+    (directory / "manifest.json").write_text(json.dumps({"checksum": "abc"}))
+    save_released(tiny_model, directory / "model.safetensors", torch.float32)
+    return directory

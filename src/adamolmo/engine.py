@@ -11,16 +11,18 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from adamolmo.controllers.base import Controller, Stage1Inputs
+from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
-from adamolmo.latency import Clock, StageTimes
+from adamolmo.latency import Clock, StageTimer, StageTimes
 from adamolmo.model.checkpoint import load_model
 from adamolmo.model.cost import Cost, CostModel
 from adamolmo.model.inputs import ModelInputs, build_inputs
 from adamolmo.model.molmoe import MolmoE, continue_greedily
-from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, select_tiling
+from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, preprocess_overview, select_tiling
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 from adamolmo.ranking import load_ranking
 
@@ -63,7 +65,13 @@ class Engine:
         ranking: which blocks stay active at each count.
         tiers: crops of each vision tier, by name, cheapest first.
         clock: what a millisecond is.
+
+    Attributes:
+        reuse_overview: False encodes the overview crop again although a controller has had it encoded; only for
+            measuring what the reuse saves.
     """
+
+    reuse_overview = True
 
     def __init__(
         self,
@@ -164,18 +172,32 @@ class Engine:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         timer = self.clock.start()
-        tier = controller.predict_stage1(Stage1Inputs(budget_ms))
+        reads = controller.reads(budget_ms)
+        overview = self._encode_overview(image, timer) if "overview" in reads else None
+        thumbnail = self._thumbnail(image, timer) if "thumbnail" in reads else None
+        stage1 = Stage1Inputs(
+            budget_ms,
+            question=self.embed_question(question, style) if "question" in reads else None,
+            overview=None if overview is None else summarise_overview(overview[0]),
+            thumbnail=thumbnail,
+        )
+        decided = controller.predict_stage1(stage1)
         budget_token = controller.budget_token(budget_ms)
-        decision = _TABLE_DECISION if budget_token is None else _NETWORK_DECISION
-        timer.mark("controller", decision)
+        cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
+        timer.mark("controller", cost)
 
+        tier = decided.tier
         inputs = self.prepare(image, question, style, tier)
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
         timer.mark("preprocess", Cost())
 
         pixels, masks = (x.to(self.device, self.dtype) for x in (inputs.pixels, inputs.masks))
-        features = model.vision_backbone(pixels, masks)
-        vision = costs.vision(num_crops)
+        if overview is None or not self.reuse_overview:
+            features, vision = model.vision_backbone(pixels, masks), costs.vision(num_crops)
+        else:
+            patches = torch.cat([overview, model.vision_backbone.encode(pixels[:, 1:])], dim=1)
+            features = model.vision_backbone.connect(patches, masks)
+            vision = costs.tower(num_crops - 1) + costs.connector(num_crops)
         timer.mark("vision", vision)
 
         prompt = model.embed(inputs.input_ids.to(self.device), features, inputs.image_input_idx.to(self.device))
@@ -185,10 +207,10 @@ class Engine:
         prefill = costs.prefix(prefix_tokens)
         timer.mark("prefill", prefill)
 
-        top_k, num_active_blocks = controller.predict_stage2(budget_ms, tier, prefix.budget_state)
+        top_k, num_active_blocks = controller.predict_stage2(budget_ms, decided, prefix.budget_state)
         config = KnobConfig(tier, top_k, num_active_blocks)
         knobs = self.decoder_knobs(config)
-        timer.mark("controller", decision)
+        timer.mark("controller", cost)
 
         first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
         adaptive = costs.adaptive(input_tokens, knobs)
@@ -205,9 +227,27 @@ class Engine:
             num_crops=num_crops,
             input_tokens=input_tokens,
             output_tokens=len(tokens),
-            flops=(vision + prefill + adaptive + decode).flops,
+            flops=(vision + prefill + adaptive + decode).flops + (0 if overview is None else costs.tower(1).flops),
             memory_bytes=self.memory_bytes(num_crops, input_tokens, knobs),
         )
+
+    def _encode_overview(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
+        """Patch features of the overview crop, [1, 1, patches, feature_dim]."""
+        pixels = preprocess_overview(image, self.preprocess_config)[None]
+        timer.mark("preprocess", Cost())
+        patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))
+        timer.mark("vision", self.costs.tower(1))
+        return patches
+
+    def _thumbnail(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
+        thumbnail = make_thumbnail(image)[None].to(self.device)
+        timer.mark("preprocess", Cost())
+        return thumbnail / 255
+
+    def embed_question(self, question: str, style: str | None) -> Tensor:
+        """The mean of the prompt's token embeddings, [1, d_model], float32."""
+        ids = torch.tensor([self.question_ids(question, style)], device=self.device)
+        return self.model.embed(ids).float().mean(dim=1)
 
     def decode_steps(self, output_tokens: int) -> int:
         """Forward passes after the prompt's: the prompt gives the first token, the end token takes a pass as well."""

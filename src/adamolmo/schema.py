@@ -217,15 +217,18 @@ EVALUATION = Table(
 TRAINING = Table(
     "training",
     "results/controllers/{controller}/training.parquet",
-    "The training log: means over the batch of each logged step.",
+    "The training log: means over the steps since the row before.",
     ("step",),
     {
         "step": Column("int32", "optimiser step, from 1", "positive"),
-        "reward": Column("float32", "expected reward"),
-        "accuracy": Column("float32", "accuracy of the drawn configurations", "share"),
-        "violation_rate": Column("float32", "share of drawn configurations above the budget", "share"),
+        "reward": Column("float32", "expected under the policy"),
+        "accuracy": Column("float32", "expected under the policy", "share"),
+        "violation_rate": Column("float32", "expected share of requests above the budget", "share"),
         "kl": Column("float32", "KL divergence to the reference policy"),
         "entropy": Column("float32", "entropy of the policy, in nats", "not negative"),
+        "held_out_reward": Column("float32", "of the policy's choices on held-out images, after this step"),
+        "held_out_accuracy": Column("float32", "likewise", "share"),
+        "held_out_violation_rate": Column("float32", "likewise", "share"),
     },
 )
 
@@ -268,6 +271,53 @@ SUMMARY = Table(
         "knob_counts": Column("text", "JSON: configuration -> number of requests"),
         "clock": Column("text", "'measured' or 'modelled', the same in all rows"),
         "device": Column("text", "JSON: the device, of measured rows the same"),
+    },
+)
+
+COMPARISON = Table(
+    "comparison",
+    "results/comparison.parquet",
+    "Every controller against the baseline on the same questions; dataset 'all' pools the datasets.",
+    ("dataset", "controller", "budget"),
+    {
+        "dataset": Column("text", "dataset, or 'all'"),
+        "controller": Column("text", "controller"),
+        "budget": Column("text", "budget as written in the configuration"),
+        "baseline": Column("text", "the controller that differences are taken to"),
+        "num_samples": Column("int32", "questions answered", "positive"),
+        **_interval("accuracy", "mean score", "share"),
+        **_interval("accuracy_difference", "mean score minus the baseline's, paired by question"),
+        **_interval("violation_rate", "share of requests above the budget (Clopper-Pearson interval)", "share"),
+        "violation_difference": Column("float64", "violation rate minus the baseline's"),
+        "latency_ms": Column("float64", "mean", "positive"),
+        "controller_ms": Column("float64", "mean", "not negative"),
+        "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
+    },
+)
+
+REGRET = Table(
+    "regret",
+    "results/regret.parquet",
+    "Accuracy that is missing to the oracle; only when the configuration names the oracle.",
+    ("dataset", "controller", "budget"),
+    {
+        "dataset": Column("text", "dataset, or 'all'"),
+        "controller": Column("text", "controller"),
+        "budget": Column("text", "budget as written in the configuration"),
+        **_interval("regret", "to the best configuration in hindsight: too high, because hindsight also finds luck"),
+        **_interval("regret_confirmed", "to a choice that other configurations confirm: rather too low"),
+    },
+)
+
+HYPERVOLUME = Table(
+    "hypervolume",
+    "results/hypervolume.parquet",
+    "Area below each controller's frontier over all budgets, as a share of the area up to the largest budget.",
+    ("dataset", "controller"),
+    {
+        "dataset": Column("text", "dataset"),
+        "controller": Column("text", "controller"),
+        **_interval("hypervolume", "accuracy x latency below the frontier / largest budget", "share"),
     },
 )
 
@@ -395,6 +445,9 @@ FILES = (
     CELL,
     EVALUATION,
     SUMMARY,
+    COMPARISON,
+    HYPERVOLUME,
+    REGRET,
 )
 
 

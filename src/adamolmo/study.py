@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamolmo.config import KnobSettings, StudyConfig
-from adamolmo.controllers.base import KnobGrid, Study
+from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
 from adamolmo.latency import make_clock
 from adamolmo.schema import MANIFEST, read_json
 
@@ -42,4 +42,23 @@ def describe_study(settings: StudyConfig, model_dir: Path, device: dict) -> Stud
         fixed_prefix_layers=settings.model.fixed_prefix_layers,
         clock=settings.latency.clock,
         device=device,
+    )
+
+
+def controller_context(settings: StudyConfig, results: Path, dataset: str, device: dict) -> ControllerContext:
+    """Where the controllers of a study are loaded from, and what they must fit.
+
+    Args:
+        results: directory of the study's results.
+        dataset: whose lookup tables are used.
+        device: description of the device at hand.
+    """
+    return ControllerContext(
+        study=describe_study(settings, results / "model", device),
+        results=results,
+        dataset=dataset,
+        lookup_tolerance=settings.lookup.tolerance,
+        lookup_pooled=settings.lookup.pooled,
+        torch_device=settings.model.device,
+        dtype=settings.model.dtype,
     )

@@ -39,8 +39,9 @@ def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
     controller = load_controller(name, context)
     assert controller.name == name
     assert controller.budget_token(budget_ms) is None
-    tier = controller.predict_stage1(Stage1Inputs(budget_ms))
-    return str(KnobConfig(tier, *controller.predict_stage2(budget_ms, tier, None)))
+    assert not controller.reads(budget_ms)
+    decision = controller.predict_stage1(Stage1Inputs(budget_ms))
+    return str(KnobConfig(decision.tier, *controller.predict_stage2(budget_ms, decision, None)))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,7 @@ def test_table_of_another_grid(configs, context):
     [
         ("lookup-men", "controller 'lookup-men' is unknown; did you mean 'lookup-mean'?"),
         ("best", "controller 'best' is unknown; expected one of static-full, lookup-mean"),
+        ("oracle", "'oracle' chooses in hindsight, so it cannot answer requests"),
         ("static-fast", "'fast' is not a knob configuration"),
         ("static-high-k5-b16", "controller 'static-high-k5-b16': high-k5-b16 is not in the study's grid"),
         ("static-huge-k8-b16", "controller 'static-huge-k8-b16': huge-k8-b16 is not in the study's grid"),
@@ -113,7 +115,8 @@ def test_bad_name(name, message, context):
 
 def test_only_policies_are_trained():
     trained = {name for name, entry in CONTROLLERS.items() if entry.trained}
-    assert trained == {name for name in CONTROLLERS if name.startswith(("two-stage", "single-stage"))}
+    assert trained == {name for name in CONTROLLERS if name.startswith(("two-stage", "single-stage", "hybrid"))}
+    assert {part for entry in CONTROLLERS.values() for part in entry.parts} < trained
     assert find_controller("two-stage-budget").inputs == (
         "controllers/two-stage-budget/policy.safetensors",
         "controllers/two-stage-budget/policy.json",
@@ -125,7 +128,7 @@ def test_a_table_chooses_in_microseconds(context):
     controller = load_controller("lookup-mean", context)
     start = time.perf_counter()
     for budget_ms in range(1, 1001):
-        controller.predict_stage2(budget_ms, controller.predict_stage1(Stage1Inputs(budget_ms)), None)
+        controller.predict_stage1(Stage1Inputs(budget_ms))
     assert (time.perf_counter() - start) / 1000 < 100e-6  # about 5 on an idle core
 
 

@@ -2,98 +2,69 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from policies import (
+    GRID,
+    STUDY,
+    ask,
+    context,
+    dearer_is_better,
+    rewards_at,
+    settings,
+    tiny_features,
+    tiny_prefix,
+    training_set,
+)
 
-from adamolmo.config import RewardSettings, TrainingSettings
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
-from adamolmo.controllers.features import Features, FixedPrefix, make_features
+from adamolmo.controllers.base import KnobGrid, Stage1Inputs
 from adamolmo.controllers.policy import PolicyCard, save_policy
 from adamolmo.controllers.registry import load_controller
-from adamolmo.controllers.two_stage import TwoStagePolicy, train
+from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy, train
 from adamolmo.errors import AdaMolmoError
 
 NAME = "two-stage-budget"
-GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
-STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
-LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
-BUDGETS_MS = {"okvqa": (11.0, 36.0)}
-
-
-def settings(**changes) -> TrainingSettings:
-    values = {
-        "objective": "exact",
-        "budgets": ["35pct", "110pct"],
-        "steps": 150,
-        "batch_size": 32,
-        "group_size": 16,
-        "learning_rate": 3e-3,
-        "clip": 0.2,
-        "kl": 0.01,
-        "entropy": 0.01,
-        "reward": RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0),
-    }
-    return TrainingSettings(**values | changes)
+NAMES = ("two-stage-budget", "two-stage-language", "two-stage-router")
+ARCHITECTURE = {"d_model": 16, "overview_dim": 64}
 
 
 @pytest.fixture(scope="module")
-def prefix(tiny_model) -> FixedPrefix:
-    prefix = FixedPrefix(tiny_model.config)
-    weights = {name.removeprefix("transformer."): t for name, t in tiny_model.state_dict().items()}
-    prefix.load_state_dict({name: weights[name] for name in prefix.state_dict()})
-    return prefix.requires_grad_(False)
+def prefix(tiny_model):
+    return tiny_prefix(tiny_model)
 
 
-@pytest.fixture
-def features(tiny_engine, tiny_samples, tmp_path) -> dict[str, Features]:
-    path = tmp_path / "features" / "okvqa.safetensors"
-    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 5, "checksum", path)
-    return {"okvqa": Features(path)}
+@pytest.fixture(scope="module")
+def tiny(tiny_model, tiny_tokenizer, tmp_path_factory, tiny_samples, prefix):
+    """Samples, features and prefix to train on."""
+    from adamolmo.engine import Engine
+    from adamolmo.knobs import BlockRanking, CropRange
+    from adamolmo.latency import ModelledClock
+
+    tiers = {"low": CropRange(1, 1), "high": CropRange(1, 4)}
+    engine = Engine(tiny_model, tiny_tokenizer, BlockRanking(7, (5, 3)), tiers, ModelledClock(), max_new_tokens=4)
+    return tiny_samples, tiny_features(engine, tiny_samples, tmp_path_factory.mktemp("features")), prefix
 
 
-@pytest.fixture
-def context(tmp_path) -> ControllerContext:
-    return ControllerContext(STUDY, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
+def run_training(directory, tiny, accuracy, name=NAME, seed=0, added_ms=0.0, **changes):
+    samples, features, prefix = tiny
+    data = training_set(samples, accuracy, features, prefix)
+    return train(name, directory / "controllers" / name, data, lambda controller: added_ms, settings(**changes), seed)
 
 
-def core_exp(samples, accuracy) -> pd.DataFrame:
-    """`accuracy(sample index, config)`; latency is the same for all samples."""
-    rows = [
-        ("okvqa", sample.sample_id, c.tier, c.top_k, c.num_active_blocks, accuracy(index, c), latency_ms, latency_ms)
-        for index, sample in enumerate(samples)
-        for c, latency_ms in zip(GRID.configs, LATENCY_MS, strict=True)
-    ]
-    names = ["dataset", "sample_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def dearer_is_better(_, config) -> float:
-    return 0.4 * (config.tier == "high") + 0.08 * config.top_k + 0.03 * config.num_active_blocks - 0.16
-
-
-def run_training(context, frame, features, prefix, seed=0, **changes) -> pd.DataFrame:
-    directory = context.results / "controllers" / NAME
-    return train(NAME, directory, STUDY, frame, BUDGETS_MS, features, prefix, settings(**changes), seed)
-
-
-def ask(engine, sample, controller, budget_ms):
-    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms).config
-
-
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("objective", ["grpo", "exact"])
-def test_learns_the_best_configuration_of_every_budget(objective, tiny_engine, tiny_samples, context, features, prefix):
-    frame = core_exp(tiny_samples, dearer_is_better)
-    run_training(context, frame, features, prefix, objective=objective, steps=250 if objective == "grpo" else 150)
-    controller = load_controller(NAME, context)
+def test_learns_the_best_configuration_of_every_budget(name, objective, tiny_engine, tiny, tmp_path):
+    steps = 250 if objective == "grpo" else 150
+    run_training(tmp_path, tiny, dearer_is_better, name, objective=objective, steps=steps, batch_size=32)
+    controller = load_controller(name, context(tmp_path))
     accuracy = np.array([dearer_is_better(0, config) for config in GRID.configs])
     lost, best_of_all, chosen_tiers = [], [], set()
     for budget_ms in (12, 15, 20, 25, 30, 35):
-        over = LATENCY_MS / budget_ms - 1
-        rewards = accuracy - 0.5 / (1 + np.exp(-10 * over)) - 10 * np.maximum(over, 0) ** 2
-        for sample in tiny_samples[::3]:
+        rewards = rewards_at(budget_ms, accuracy)
+        for sample in tiny[0][::3]:
             chosen = ask(tiny_engine, sample, controller, budget_ms)
             chosen_tiers.add(chosen.tier)
             lost.append(rewards.max() - rewards[GRID.configs.index(chosen)])
@@ -102,32 +73,63 @@ def test_learns_the_best_configuration_of_every_budget(objective, tiny_engine, t
     assert np.mean(lost) < 0.04 * np.mean(best_of_all)
 
 
-def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, tiny_samples, context, features, prefix):
+def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, tiny, tmp_path):
     """Half of the samples are right only with top_k 2, the others only with 4: the budget alone cannot tell."""
-    frame = core_exp(tiny_samples, lambda index, config: float(config.top_k == (2 if index % 2 else 4)))
-    run_training(context, frame, features, prefix, steps=200, learning_rate=1e-2)
-    controller = load_controller(NAME, context)
-    chosen = [ask(tiny_engine, sample, controller, 36.0).top_k for sample in tiny_samples]
-    right = [top_k == (2 if index % 2 else 4) for index, top_k in enumerate(chosen)]
-    assert sum(right) >= 9
+
+    def needed(index) -> int:
+        return 2 if index % 2 else 4
+
+    changes = {"steps": 300, "learning_rate": 1e-2, "objective": "exact"}
+    run_training(tmp_path, tiny, lambda index, config: float(config.top_k == needed(index)), **changes)
+    controller = load_controller(NAME, context(tmp_path))
+    learned = learned_rows(tmp_path, tiny)
+    chosen = [ask(tiny_engine, tiny[0][row], controller, 36.0).top_k for row in learned]
+    assert chosen == [needed(row) for row in learned]
 
 
-def test_decides_as_it_was_trained(tiny_engine, tiny_samples, context, features, prefix):
+def learned_rows(directory, tiny) -> list[int]:
+    """The samples that the last training has learned from, not the held-out ones."""
+    from adamolmo.controllers import grpo
+
+    images = [("okvqa", sample.image_id) for sample in tiny[0]]
+    return grpo.Split.by_image(images, settings().held_out, 0).learned.tolist()
+
+
+@pytest.mark.parametrize("name", ["two-stage-language", "two-stage-router"])
+def test_stage_1_reads_the_question(name, tiny_engine, tiny, tmp_path):
+    """Only one tier is right, and the question's length says which; the budget allows both."""
+
+    def needed(index) -> str:
+        return "high" if len(tiny[0][index].question.split()) > 4 else "low"
+
+    changes = {"steps": 200, "learning_rate": 1e-2, "objective": "exact"}
+    run_training(tmp_path, tiny, lambda index, config: float(config.tier == needed(index)), name, **changes)
+    controller = load_controller(name, context(tmp_path))
+    learned = learned_rows(tmp_path, tiny)
+    assert {needed(row) for row in learned} == {"low", "high"}
+    assert [ask(tiny_engine, tiny[0][row], controller, 36.0).tier for row in learned] == [
+        needed(row) for row in learned
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_decides_as_it_was_trained(name, tiny_engine, tiny, tmp_path):
     """Probabilities over the grid, from features, and decisions, from the engine, of one random policy."""
+    samples, features, prefix = tiny
+    data = training_set(samples, dearer_is_better, features, prefix)
     torch.manual_seed(3)
-    policy = TwoStagePolicy(tiny_engine.model.config.d_model, GRID)
+    policy = TwoStagePolicy(name, ARCHITECTURE, GRID)
+    policy.fit(data, torch.arange(10))
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    save_policy(context.results / "controllers" / NAME, policy, PolicyCard(NAME, STUDY, 16, 27.0, {}))
-    controller = load_controller(NAME, context)
+    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
+    controller = load_controller(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
-    prompts = [features["okvqa"].prompt(sample, tier) for tier in (0, 1) for sample in range(10)]
-    relative = torch.tensor(budgets_ms).expand(10, 3) / 27.0
-    log_probs = policy.log_probs(prefix, prompts, relative)
+    log_probs = policy.log_probs(data, torch.arange(10), torch.tensor(budgets_ms).expand(10, 3) / 27.0)
     assert log_probs.shape == (10, 3, len(GRID.configs))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()
-    for index, sample in enumerate(tiny_samples):
+    for index, sample in enumerate(samples):
         for column, budget_ms in enumerate(budgets_ms):
             chosen = ask(tiny_engine, sample, controller, budget_ms)
             of_tiers = log_probs[index, column].exp().view(GRID.shape).sum(dim=(1, 2))
@@ -139,28 +141,75 @@ def test_decides_as_it_was_trained(tiny_engine, tiny_samples, context, features,
     assert len(decided) > 2
 
 
-def test_training_twice_gives_identical_files(tiny_samples, context, features, prefix):
-    frame = core_exp(tiny_samples, dearer_is_better)
+def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny, tmp_path):
+    """No layer runs twice: beside the plain request only the budget token passes blocks 0..2, and the answer stays."""
+    save(tmp_path)
+    controller = load_controller(NAME, context(tmp_path))
+    blocks, tokens = tiny_engine.model.transformer["blocks"], []
+    hooks = [
+        block.register_forward_hook(lambda module, inputs, output, i=i: tokens.append((i, inputs[0].shape[1])))
+        for i, block in enumerate(blocks)
+    ]
+    try:
+        for sample in tiny[0][:3]:
+            tokens.clear()
+            response = tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 30.0)
+            ran = tokens.copy()
+            tokens.clear()
+            fixed = load_controller(f"static-{response.config}", context(tmp_path))
+            plain = tiny_engine.answer(sample.open_image(), sample.question, "tiny", fixed, 30.0)
+            assert response.answer == plain.answer
+            assert [block for block, _ in ran] == [block for block, _ in tokens]
+            assert [b - a for (_, a), (_, b) in zip(tokens, ran, strict=True)] == [1, 1, 1] + [0] * (len(ran) - 3)
+            more = tiny_engine.costs.prefix(plain.input_tokens + 1) + tiny_engine.costs.prefix(1)
+            assert (
+                plain.flops
+                < response.flops
+                < plain.flops + more.flops - tiny_engine.costs.prefix(plain.input_tokens).flops
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_twice_gives_identical_files(name, tiny, tmp_path):
     files = []
     for seed in (0, 0, 1):
         torch.rand(1)  # the global random numbers play no part
-        run_training(context, frame, features, prefix, seed=seed, steps=12, objective="grpo")
-        directory = context.results / "controllers" / NAME
+        run_training(tmp_path, tiny, dearer_is_better, name, seed=seed, steps=12)
+        directory = tmp_path / "controllers" / name
         assert sorted(path.name for path in directory.iterdir()) == ["policy.json", "policy.safetensors"]
-        files.append([(directory / name).read_bytes() for name in ("policy.safetensors", "policy.json")])
+        files.append([(directory / file).read_bytes() for file in ("policy.safetensors", "policy.json")])
     assert files[0] == files[1]
     assert files[0][0] != files[2][0]
 
 
-def test_samples_without_features_are_left_out(tiny_samples, context, features, prefix):
-    frame = core_exp(tiny_samples, dearer_is_better)
-    more = pd.concat([frame, frame[frame["sample_id"] == "s0"].assign(sample_id="unseen")])
-    run_training(context, more, features, prefix, steps=2)
-    card = json.loads((context.results / "controllers" / NAME / "policy.json").read_text())
-    assert card["training"]["num_samples"] == 10
-    assert card["training"]["settings"]["objective"] == "exact"
+def test_samples_without_features_are_left_out(tiny, tmp_path):
+    samples, features, prefix = tiny
+    unseen = [replace(sample, sample_id=f"x{sample.sample_id}") for sample in samples]
+    data = training_set([*samples, unseen[0]], dearer_is_better, features, prefix)
+    assert len(data.places) == len(data.profile.samples) == len(data.readings.question) == 10
     with pytest.raises(AdaMolmoError, match="no profiled sample of okvqa has features"):
-        run_training(context, frame.assign(sample_id="x" + frame["sample_id"]), features, prefix, steps=2)
+        training_set(unseen, dearer_is_better, features, prefix)
+
+
+def test_card_says_how_it_was_trained(tiny, tmp_path):
+    log = run_training(tmp_path, tiny, dearer_is_better, steps=2, added_ms=0.25, objective="exact")
+    card = json.loads((tmp_path / "controllers" / NAME / "policy.json").read_text())
+    assert card["training"]["settings"]["objective"] == "exact"
+    assert (card["training"]["num_learned"], card["training"]["num_held_out"]) == (8, 2)
+    assert card["training"]["overhead_ms"] == 0.25
+    assert card["training"]["held_out_reward"] == pytest.approx(log["held_out_reward"].max())
+
+
+def test_own_time_makes_a_controller_choose_cheaper(tiny_engine, tiny, tmp_path):
+    """At 28 ms the dearest configuration (27 ms) is best, unless the controller itself takes 6 ms."""
+    chosen = []
+    for added_ms in (0.0, 6.0):
+        run_training(tmp_path, tiny, dearer_is_better, added_ms=added_ms, objective="exact", steps=150)
+        chosen.append(ask(tiny_engine, tiny[0][0], load_controller(NAME, context(tmp_path)), 32.0))
+    assert chosen[1].num_active_blocks + chosen[1].top_k < chosen[0].num_active_blocks + chosen[0].top_k
 
 
 @pytest.mark.parametrize(
@@ -170,22 +219,31 @@ def test_samples_without_features_are_left_out(tiny_samples, context, features, 
         ({"fixed_prefix_layers": 1}, "features of okvqa: made for fixed_prefix_layers '3'; this study has '1'"),
     ],
 )
-def test_features_of_another_model_are_refused(change, message, tiny_samples, context, features, prefix):
-    frame = core_exp(tiny_samples, dearer_is_better)
-    study = replace(STUDY, **change)
+def test_features_of_another_model_are_refused(change, message, tiny, monkeypatch):
+    samples, features, prefix = tiny
+    monkeypatch.setattr("policies.STUDY", replace(STUDY, **change))
     with pytest.raises(AdaMolmoError) as error:
-        train(NAME, context.results, study, frame, BUDGETS_MS, features, prefix, settings(steps=1), 0)
+        training_set(samples, dearer_is_better, features, prefix)
     assert message in str(error.value)
 
 
-@pytest.fixture
-def saved(context):
-    """The policy of an untrained controller, in its directory."""
+def test_router_sends_questions_to_the_nearest_prototype():
     torch.manual_seed(0)
-    directory = context.results / "controllers" / NAME
-    save_policy(directory, TwoStagePolicy(16, GRID), PolicyCard(NAME, STUDY, 16, 30.0, {}))
-    load_controller(NAME, context)
-    return directory
+    centres = 10 * torch.eye(PROTOTYPES)
+    questions = (centres[:, None] + 0.1 * torch.randn(PROTOTYPES, 5, PROTOTYPES)).flatten(0, 1)
+    router = RouterTier(PROTOTYPES, GRID)
+    router.fit(questions)
+    nearest = torch.cdist(router.scale(questions), router.prototypes).argmin(dim=1).view(PROTOTYPES, 5)
+    assert (nearest == nearest[:, :1]).all()  # questions of one cluster stay together,
+    assert len(set(nearest[:, 0].tolist())) == PROTOTYPES  # those of different clusters do not
+
+
+def save(directory: Path, name=NAME, study=STUDY) -> Path:
+    """The policy of an untrained controller."""
+    torch.manual_seed(0)
+    path = directory / "controllers" / name
+    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), PolicyCard(name, study, ARCHITECTURE, 30.0, {}))
+    return path
 
 
 @pytest.mark.parametrize(
@@ -198,47 +256,54 @@ def saved(context):
         ({"device": {"name": "another core", "cores": 2}}, "trained for device '{'name': 'a core'"),
     ],
 )
-def test_policy_of_another_study_is_refused(change, message, saved, context):
+def test_policy_of_another_study_is_refused(change, message, tmp_path):
+    save(tmp_path)
     with pytest.raises(AdaMolmoError) as error:
-        load_controller(NAME, replace(context, study=replace(STUDY, **change)))
+        load_controller(NAME, replace(context(tmp_path), study=replace(STUDY, **change)))
     assert message in str(error.value)
     assert "policy.json" in str(error.value)
 
 
-def test_modelled_latency_belongs_to_no_device(saved, context):
+def test_modelled_latency_belongs_to_no_device(tmp_path):
     study = replace(STUDY, clock="modelled")
-    save_policy(saved, TwoStagePolicy(16, GRID), PolicyCard(NAME, study, 16, 30.0, {}))
+    save(tmp_path, study=study)
     elsewhere = replace(study, device={"name": "another core"})
-    assert load_controller(NAME, replace(context, study=elsewhere)).name == NAME
+    assert load_controller(NAME, replace(context(tmp_path), study=elsewhere)).name == NAME
 
 
 @pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
-def test_unusable_files_are_named(name, saved, context):
+def test_unusable_files_are_named(name, tmp_path):
+    saved = save(tmp_path)
     content = (saved / name).read_bytes()
     for broken in (content[: len(content) // 2], b"[]", None):
         (saved / name).unlink()
         if broken is not None:
             (saved / name).write_bytes(broken)
         with pytest.raises(AdaMolmoError, match=rf"{name}: cannot be read"):
-            load_controller(NAME, context)
+            load_controller(NAME, context(tmp_path))
         (saved / name).write_bytes(content)
 
 
-def test_weights_of_another_size_are_refused(saved, context):
+def test_weights_of_another_size_are_refused(tmp_path):
+    saved = save(tmp_path)
     card = json.loads((saved / "policy.json").read_text())
-    (saved / "policy.json").write_text(json.dumps(card | {"d_model": 32}))
+    (saved / "policy.json").write_text(json.dumps(card | {"architecture": {"d_model": 32}}))
     with pytest.raises(AdaMolmoError, match=r"policy.safetensors: wrong shapes encoder"):
-        load_controller(NAME, context)
+        load_controller(NAME, context(tmp_path))
 
 
-def test_stage_1_is_tiny_and_the_token_fits_the_model(saved, context):
-    policy = TwoStagePolicy(64, KnobGrid(("low", "medium", "high"), (4, 5, 6, 7, 8), (12, 13, 14, 15, 16)))
+def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
+    grid = KnobGrid(("low", "medium", "high"), (4, 5, 6, 7, 8), (12, 13, 14, 15, 16))
+    policy = TwoStagePolicy(NAME, {"d_model": 64}, grid)
     assert 9_000 < sum(parameter.numel() for parameter in policy.tier.parameters()) < 11_000
-    controller = load_controller(NAME, replace(context, dtype="bfloat16"))
+    save(tmp_path)
+    controller = load_controller(NAME, replace(context(tmp_path), dtype="bfloat16"))
     token = controller.budget_token(20.0)
     assert (token.shape, token.dtype) == ((1, 16), torch.bfloat16)
     assert not torch.equal(token, controller.budget_token(25.0))
-    assert controller.predict_stage1(Stage1Inputs(20.0)) in GRID.tiers
-    top_k, blocks = controller.predict_stage2(20.0, "low", token)
+    decision = controller.predict_stage1(Stage1Inputs(20.0))
+    assert decision.tier in GRID.tiers
+    assert decision.decoder is None
+    top_k, blocks = controller.predict_stage2(20.0, decision, token)
     assert top_k in GRID.top_k
     assert blocks in GRID.num_active_blocks

@@ -6,30 +6,36 @@ from time import perf_counter
 import pytest
 import torch
 
-from adamolmo.controllers.base import Controller
+from adamolmo.controllers.base import NOTHING, Controller, Decision
+from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.engine import Engine, model_checksum
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import CropRange, KnobConfig
 from adamolmo.latency import MeasuredClock, ModelledClock
-from adamolmo.model.checkpoint import save_released
 
 
 @dataclass
 class Fixed(Controller):
-    """Always the same configuration, with or without a budget token; remembers what stage 2 was given."""
+    """Always the same configuration, with or without a budget token; remembers what both stages were given."""
 
     config: KnobConfig
     token: torch.Tensor | None = None
+    wanted: frozenset = NOTHING
     seen: object = None
+    read: object = None
+
+    def reads(self, budget_ms):
+        return self.wanted
 
     def predict_stage1(self, inputs):
-        return self.config.tier
+        self.read = inputs
+        return Decision(self.config.tier)
 
     def budget_token(self, budget_ms):
         return self.token
 
-    def predict_stage2(self, budget_ms, tier, budget_state):
-        self.seen = (budget_ms, tier, budget_state)
+    def predict_stage2(self, budget_ms, decision, budget_state):
+        self.seen = (budget_ms, decision.tier, budget_state)
         return self.config.top_k, self.config.num_active_blocks
 
 
@@ -111,6 +117,58 @@ def test_controller_is_given_budget_and_tier(tiny_engine, tiny_samples):
     assert controller.seen == (42.0, "low", None)
 
 
+def test_controller_is_given_what_it_asks_for_and_nothing_else(tiny_engine, tiny_samples):
+    sample, config = tiny_samples[3], KnobConfig("low", 2, 5)
+    plain = Fixed(config)
+    ask(tiny_engine, sample, plain)
+    assert (plain.read.question, plain.read.overview, plain.read.thumbnail) == (None, None, None)
+    reader = Fixed(config, wanted=frozenset({"question", "overview", "thumbnail"}))
+    ask(tiny_engine, sample, reader)
+    model, inputs = tiny_engine.model, tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
+    ids = torch.tensor(tiny_engine.question_ids(sample.question, "tiny"))
+    torch.testing.assert_close(reader.read.question, model.transformer["wte"](ids).mean(dim=0, keepdim=True))
+    patches = model.vision_backbone.encode(inputs.pixels[:, :1])[0]
+    torch.testing.assert_close(reader.read.overview, summarise_overview(patches))
+    torch.testing.assert_close(reader.read.thumbnail, make_thumbnail(sample.open_image())[None] / 255)
+
+
+def test_reused_overview_gives_the_same_answer_and_costs_one_pass(tiny_engine, tiny_samples, tiny_grid):
+    """The features equal those of all crops at once, and no crop passes the tower twice."""
+    tower, passes = tiny_engine.model.vision_backbone.image_vit, []
+    hook = tower.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
+    reader = frozenset({"overview"})
+    try:
+        for sample in tiny_samples[:4]:
+            for config in tiny_grid[::5]:
+                passes.clear()
+                plain = ask(tiny_engine, sample, Fixed(config))
+                at_once = passes.copy()
+                passes.clear()
+                reused = ask(tiny_engine, sample, Fixed(config, wanted=reader))
+                assert reused.answer == plain.answer
+                assert reused.flops == pytest.approx(plain.flops)
+                assert passes == [1, plain.num_crops - 1]
+                assert at_once == [plain.num_crops]
+        tiny_engine.reuse_overview = False
+        passes.clear()
+        twice = ask(tiny_engine, sample, Fixed(config, wanted=reader))
+        assert passes == [1, plain.num_crops]
+        assert twice.flops > reused.flops
+        assert twice.stages.vision_ms > reused.stages.vision_ms > plain.stages.vision_ms
+    finally:
+        hook.remove()
+
+
+def test_vision_features_of_a_crop_encoded_apart(tiny_engine, tiny_samples):
+    backbone = tiny_engine.model.vision_backbone
+    for sample in tiny_samples[::2]:
+        inputs = tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
+        apart = torch.cat([backbone.encode(inputs.pixels[:, :1]), backbone.encode(inputs.pixels[:, 1:])], dim=1)
+        torch.testing.assert_close(
+            backbone.connect(apart, inputs.masks), backbone(inputs.pixels, inputs.masks), rtol=1e-5, atol=1e-5
+        )
+
+
 def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engine, tiny_samples):
     engine = Engine(
         tiny_model, tiny_tokenizer, tiny_engine.ranking, tiny_engine.tiers, MeasuredClock("cpu"), max_new_tokens=4
@@ -155,44 +213,6 @@ def test_more_experts_than_the_model_has_are_refused(tiny_engine, tiny_samples):
         ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("low", 9, 7)))
 
 
-@pytest.fixture
-def model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
-    vision, config = tiny_config.vision, tiny_config
-    raw = {
-        "vision_backbone": {
-            "image_default_input_size": vision.image_size,
-            "image_patch_size": vision.patch_size,
-            "image_emb_dim": vision.width,
-            "image_num_layers": vision.num_layers,
-            "image_num_heads": vision.num_heads,
-            "image_head_dim": vision.head_dim,
-            "image_mlp_dim": vision.mlp_dim,
-            "image_num_pos": vision.num_positions,
-            "image_norm_eps": vision.norm_eps,
-        },
-        "d_model": config.d_model,
-        "n_layers": config.num_layers,
-        "n_heads": config.num_heads,
-        "moe_num_experts": config.num_experts,
-        "moe_top_k": config.top_k,
-        "mlp_hidden_size": 2 * config.expert_dim,
-        "embedding_size": config.embedding_size,
-        "additional_vocab_size": config.additional_vocab_size,
-        "rope_theta": config.rope_theta,
-        "layer_norm_eps": config.norm_eps,
-        "max_sequence_length": config.max_positions,
-        "vit_layers": config.vit_layers,
-        "image_pooling_h": 2,
-        "image_pooling_w": 2,
-        "overlap_margins": config.overlap_margins,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(raw))
-    (tmp_path / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
-    (tmp_path / "manifest.json").write_text(json.dumps({"checksum": "abc"}))
-    save_released(tiny_model, tmp_path / "model.safetensors", torch.float32)
-    return tmp_path
-
-
 def write_scores(path, checksum):
     path.write_text(json.dumps({"model_checksum": checksum, "num_blocks": 7, "removal_order": [5, 3]}))
     return path
@@ -201,21 +221,21 @@ def write_scores(path, checksum):
 SETTINGS = {"tiers": {"low": CropRange(1, 1), "high": CropRange(1, 4)}, "clock": ModelledClock(), "max_new_tokens": 4}
 
 
-def test_loaded_engine_answers_like_the_one_in_memory(model_dir, tiny_engine, tiny_samples):
-    engine = Engine.load(model_dir, write_scores(model_dir / "scores.json", "abc"), **SETTINGS)
+def test_loaded_engine_answers_like_the_one_in_memory(tiny_model_dir, tiny_engine, tiny_samples):
+    engine = Engine.load(tiny_model_dir, write_scores(tiny_model_dir / "scores.json", "abc"), **SETTINGS)
     controller = Fixed(KnobConfig("high", 3, 5))
     for sample in tiny_samples[:3]:
         assert ask(engine, sample, controller) == ask(tiny_engine, sample, controller)
 
 
-def test_scores_of_another_model_are_refused(model_dir):
-    scores = write_scores(model_dir / "scores.json", "xyz")
+def test_scores_of_another_model_are_refused(tiny_model_dir):
+    scores = write_scores(tiny_model_dir / "scores.json", "xyz")
     with pytest.raises(AdaMolmoError, match="scores.json: the importance scores belong to another model .*xyz"):
-        Engine.load(model_dir, scores, **SETTINGS)
+        Engine.load(tiny_model_dir, scores, **SETTINGS)
 
 
-def test_engine_without_scores_refuses_fewer_blocks(model_dir, tiny_samples):
-    engine = Engine.load(model_dir, None, **SETTINGS)
+def test_engine_without_scores_refuses_fewer_blocks(tiny_model_dir, tiny_samples):
+    engine = Engine.load(tiny_model_dir, None, **SETTINGS)
     ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 7)))
     with pytest.raises(AdaMolmoError, match="num_active_blocks is 6"):
         ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 6)))

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from adamolmo.controllers.base import Controller, Decision
 from adamolmo.controllers.features import (
     Features,
     FeaturesInfo,
     FixedPrefix,
+    Readings,
     make_features,
     prompt_entries,
     save_features,
@@ -20,6 +22,7 @@ from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.molmoe import generate
 
 TIERS = ("low", "high")
+READINGS = Readings(torch.zeros(2, 4), torch.zeros(2, 6), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,31 @@ def test_file_keeps_the_states_within_float16(tiny_engine, tiny_samples, prefix,
             torch.testing.assert_close(states[:, 0], expected, atol=0.02, rtol=0.01)
 
 
+def test_stage_1_is_trained_on_what_a_request_shows_it(tiny_engine, tiny_samples, tmp_path):
+    path = tmp_path / "okvqa.safetensors"
+    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 4, "checksum", path)
+    readings = Features(path).readings
+    assert readings.question.shape == (10, 16)
+    assert readings.overview.shape == (10, 64)
+    for index, sample in enumerate(tiny_samples):
+        spy = Spy()
+        tiny_engine.answer(sample.open_image(), sample.question, "tiny", spy, 100.0)
+        torch.testing.assert_close(readings.question[index : index + 1], spy.read.question)
+        torch.testing.assert_close(readings.overview[index : index + 1], spy.read.overview, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(readings.thumbnail[index : index + 1] / 255, spy.read.thumbnail)
+
+
+class Spy(Controller):
+    name = "spy"
+
+    def reads(self, budget_ms):
+        return frozenset({"question", "overview", "thumbnail"})
+
+    def predict_stage1(self, inputs):
+        self.read = inputs
+        return Decision("low", (2, 5))
+
+
 def test_equal_input_gives_equal_bytes_and_only_the_file(tiny_engine, tiny_samples, tmp_path):
     path = tmp_path / "okvqa.safetensors"
     written = []
@@ -127,7 +155,7 @@ def test_answer_is_the_same_with_and_without_the_token(tiny_engine, tiny_samples
 def small_file(tmp_path):
     path = tmp_path / "okvqa.safetensors"
     info = FeaturesInfo("okvqa", "checksum", 2, 4, ("a", "b"), ("low",))
-    save_features(path, info, [torch.ones(2, 2, length, 4) for length in (3, 5)])
+    save_features(path, info, READINGS, [torch.ones(2, 2, length, 4) for length in (3, 5)])
     return path
 
 
@@ -148,5 +176,5 @@ def test_numbers_outside_float16_are_refused(small_file):
     entries = [torch.full((2, 2, 3, 4), value).half() for value in (1.0, 1.0, 1.0, 1e6)]
     before = small_file.read_bytes()
     with pytest.raises(AdaMolmoError, match=r"sample 'b' at tier 'high' has keys or values outside .*float16"):
-        save_features(small_file, info, entries)
+        save_features(small_file, info, READINGS, entries)
     assert small_file.read_bytes() == before

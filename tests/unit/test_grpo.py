@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from policies import settings
 from torch import nn
 
-from adamolmo.config import RewardSettings, TrainingSettings
+from adamolmo.config import RewardSettings
 from adamolmo.controllers import grpo
 from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.budget import CODE_SIZE, BudgetCode
@@ -23,27 +24,21 @@ BUDGETS_MS = (12.0, 40.0)
 DESIGN = RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0)
 
 
-def settings(**changes) -> TrainingSettings:
-    values = {
-        "objective": "grpo",
-        "budgets": ["35pct", "110pct"],
-        "steps": 300,
-        "batch_size": 64,
-        "group_size": 16,
-        "learning_rate": 3e-3,
-        "clip": 0.2,
-        "kl": 0.01,
-        "entropy": 0.01,
-        "reward": DESIGN,
-    }
-    return TrainingSettings(**values | changes)
-
-
 def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
     """Answers are right or wrong, with the probabilities above; latency differs by some percent between samples."""
     rng = np.random.default_rng(0)
     rows = [
-        (dataset, f"s{sample:03}", config.tier, config.top_k, config.num_active_blocks, right, latency_ms, 1e9 * flops)
+        (
+            dataset,
+            f"s{sample:03}",
+            f"i{sample // 2:03}",
+            config.tier,
+            config.top_k,
+            config.num_active_blocks,
+            right,
+            latency_ms,
+            1e9 * flops,
+        )
         for sample in range(num_samples)
         for config, right, latency_ms, flops in zip(
             GRID.configs,
@@ -53,7 +48,17 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             strict=True,
         )
     ]
-    names = ["dataset", "sample_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+    names = [
+        "dataset",
+        "sample_id",
+        "image_id",
+        "tier",
+        "top_k",
+        "num_active_blocks",
+        "accuracy",
+        "latency_ms",
+        "flops",
+    ]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -76,7 +81,9 @@ class BudgetPolicy(nn.Module):
 
 def train(policy=None, table=None, seed=0, **changes):
     policy = policy or BudgetPolicy()
-    log = grpo.train(policy, policy.parameters(), table or profile(), settings(**changes), seed, "test")
+    table, chosen = table or profile(), settings(**changes)
+    split = grpo.Split.by_image(table.images, chosen.held_out, seed)
+    log = grpo.train(policy, policy, table, split, GRID, chosen, seed, "test")
     return policy, log
 
 
@@ -115,6 +122,8 @@ def test_profile_is_in_the_order_of_the_grid():
             assert table.accuracy[row, column] == found.accuracy
             assert table.latency_ms[row, column] == pytest.approx(found.latency_ms, rel=1e-6)
     np.testing.assert_allclose(table.complexity[0], LATENCY_MS / 34, rtol=1e-6)
+    assert table.images[:5] == tuple(("okvqa", f"i{i // 2:03}") for i in range(5))
+    assert table.slower(2.5).latency_ms[3, 4] == table.latency_ms[3, 4] + 2.5
     assert table.budget_ms.tolist() == [[1, 2]] * 5 + [[3, 4]] * 4
     assert table.take([7, 0]).samples == (("text_vqa", "s002"), ("okvqa", "s000"))
     assert table.take([7]).budget_ms.tolist() == [[3, 4]]
@@ -175,7 +184,9 @@ def test_budgets_cover_the_range_of_their_sample():
     table = Profile.from_frame(
         pd.concat([core_exp(20), core_exp(20, "text_vqa")]), GRID, {"okvqa": (10.0, 20.0), "text_vqa": (30.0, 50.0)}
     )
-    batch = grpo.draw_batch(table, settings(batch_size=2001), torch.Generator().manual_seed(0))
+    rows = torch.arange(5, 40)
+    batch = grpo.draw_batch(table, rows, settings(batch_size=2001), torch.Generator().manual_seed(0))
+    assert sorted(set(batch.rows.tolist())) == rows.tolist()
     assert batch.budget_ms.shape == (501, 4)
     for first, (low, high) in ((True, (10, 20)), (False, (30, 50))):
         drawn = batch.budget_ms[(batch.rows < 20) == first]
@@ -227,13 +238,78 @@ def test_training_follows_from_the_seed(objective):
     assert not torch.equal(weights[0], weights[2])
 
 
+def test_supervision_imitates_the_best_configuration():
+    """All samples agree, so the most frequent best configuration is the best one."""
+    frame = core_exp(40).assign(accuracy=np.tile(ACCURACY.numpy(), 40), latency_ms=np.tile(LATENCY_MS.numpy(), 40))
+    table = profile(frame)
+    policy, _ = train(table=table, objective="supervised")
+    losses = [best - chosen for chosen, best in (mean_reward(policy, table, ms) for ms in np.linspace(13, 39, 14))]
+    assert np.mean(losses) < 0.01
+
+
 def test_log_fits_its_schema(tmp_path):
-    _, log = train(steps=35)
-    assert log["step"].tolist() == [10, 20, 30]
+    _, log = train(steps=50)
+    assert log["step"].tolist() == [20, 40, 50]
     write_table(log, tmp_path / "training.parquet", TRAINING)
     stored, _ = read_table(tmp_path / "training.parquet", TRAINING)
     assert stored["entropy"].iloc[0] == pytest.approx(np.log(len(ACCURACY)), rel=0.1)
-    assert (stored["kl"] > 0).all()  # logged after a group's second update
+    assert (stored["kl"] > 0).all()  # every other step is a group's second update
+
+
+def test_images_are_on_one_side_of_the_split():
+    images = [("okvqa", f"i{index // 3}") for index in range(60)]
+    split = grpo.Split.by_image(images, 0.25, seed=0)
+    sides = [{images[row] for row in rows.tolist()} for rows in (split.learned, split.held_out)]
+    assert not sides[0] & sides[1]
+    assert (len(sides[0]), len(sides[1])) == (15, 5)
+    assert sorted([*split.learned.tolist(), *split.held_out.tolist()]) == list(range(60))
+    assert grpo.Split.by_image(images, 0.25, seed=1).held_out.tolist() != split.held_out.tolist()
+    with pytest.raises(AdaMolmoError, match=r"training.held_out is 0.01 and the profile has 20 images"):
+        grpo.Split.by_image(images, 0.01, seed=0)
+
+
+class Memoriser(nn.Module):
+    """Configurations by row, whatever the budget: what it learns says nothing about other samples."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(rows, len(ACCURACY)))
+
+    def forward(self, rows, budget_ms):
+        logits = self.logits[rows] + self.logits.mean(dim=0)
+        return logits.log_softmax(dim=-1)[:, None].expand(-1, budget_ms.shape[1], -1)
+
+
+def test_training_stops_early_and_keeps_the_best_weights():
+    table = profile(core_exp(40).assign(latency_ms=1.0))
+    chosen = settings(steps=2000, patience=3, objective="exact", learning_rate=0.05)
+    split = grpo.Split.by_image(table.images, 0.5, 0)
+    policy = Memoriser(40)
+    log = grpo.train(policy, policy, table, split, GRID, chosen, 0, "test")
+    best = log["held_out_reward"].idxmax()
+    assert len(log) == best + 4 < 100
+    found = grpo.score_choices(policy, table, split.held_out, GRID, chosen)
+    assert found["held_out_reward"] == pytest.approx(log["held_out_reward"][best], abs=1e-5)
+    assert not policy.training
+
+
+def test_choices_follow_the_stages():
+    """The most probable tier comes first, even when the most probable configuration lies in another."""
+    probabilities = torch.tensor([0.3, 0.02, 0.02, 0.02, 0.02, 0.02, *[0.1] * 5, 0.11])
+    assert grpo.choices(probabilities.log(), GRID).item() == 11
+    assert grpo.choices(probabilities.flip(0).log(), GRID).item() == 0
+
+
+def test_score_of_the_choices_by_hand():
+    table = profile(core_exp(4))
+    dearest = torch.full((12,), -9.0).index_fill(0, torch.tensor([11]), 0.0)
+    found = grpo.score_choices(
+        lambda rows, budget: dearest.expand(*budget.shape, 12), table, torch.tensor([1, 3]), GRID, settings()
+    )
+    budgets = torch.linspace(12, 40, grpo.HELD_OUT_BUDGETS)
+    late = torch.stack([table.latency_ms[row, 11] > budgets for row in (1, 3)]).float().mean()
+    assert found["held_out_violation_rate"] == pytest.approx(late.item())
+    assert found["held_out_accuracy"] == pytest.approx(table.accuracy[[1, 3], 11].mean().item())
 
 
 def test_budget_code_tells_close_budgets_apart_smoothly():

@@ -1,6 +1,7 @@
 import pytest
 from profile_parts import change_part, merge, parts
 
+from adamolmo.cli import main
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inspection import inspect_profile
 from adamolmo.schema import CORE_EXP, write_table
@@ -45,6 +46,14 @@ def test_a_modelled_profile_has_nothing_measured_to_tell(tiny_grid, tmp_path):
     report = inspected(tmp_path / "p", parts(tiny_grid, clock="modelled"), tiny_grid)
     assert "latency   216 rows modelled" in report
     assert "drift" not in report
+
+
+def test_the_command_prints_the_summary(tiny_grid, tmp_path, capsys):
+    report = inspected(tmp_path / "p", parts(tiny_grid), tiny_grid)
+    main(["inspect", str(tmp_path / "p")])
+    assert capsys.readouterr().out == report + "\n"
+    with pytest.raises(SystemExit, match="error: .*nothing: does not exist; expected the Parquet table core_exp"):
+        main(["inspect", str(tmp_path / "nothing")])
 
 
 def test_another_file_is_refused(tmp_path):

@@ -5,7 +5,8 @@ import os
 import pytest
 
 PLOTS_OF_CELLS = {"pareto": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
-AFTER_CELLS = {"summarise": 1, **PLOTS_OF_CELLS, "all": 1}
+AFTER_SUMMARY = {"summarise": 1, **PLOTS_OF_CELLS, "controllers_page": 1, "all": 1}
+AFTER_CELLS = {**AFTER_SUMMARY, "compare": 1, "comparison": 1}
 
 
 def test_nothing_to_do_when_finished(finished):
@@ -28,17 +29,17 @@ def test_touching_a_source_file_plans_nothing(study):
         ("src/adamolmo/controllers/static.py", None),
         (
             "src/adamolmo/controllers/grpo.py",
-            {"train_controller": 1, "training_curves": 1, "evaluate": 4, **AFTER_CELLS},
+            {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
         ),
         (
             "src/adamolmo/controllers/registry.py",
-            {"train_controller": 1, "training_curves": 1, "evaluate": 12, **AFTER_CELLS},
+            {"train_controller": 2, "training_curves": 1, "evaluate": 16, "oracle": 4, **AFTER_CELLS},
         ),
         (
             "src/adamolmo/plots.py",
             {**PLOTS_OF_CELLS, "stage_times": 1, "block_importance": 1, "training_curves": 1, "all": 1},
         ),
-        ("workflow/scripts/summarise.py", AFTER_CELLS),
+        ("workflow/scripts/summarise.py", AFTER_SUMMARY),
         ("src/adamolmo/reference.py", {}),
     ],
 )
@@ -56,19 +57,29 @@ def test_editing_a_source_file(study, file, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("budgets: [60pct, 75pct, 90pct]", {"evaluate": 6, **AFTER_CELLS}),
+        ("budgets: [60pct, 75pct, 90pct]", {"evaluate": 8, "oracle": 2, **AFTER_CELLS}),
         ("budgets: [90pct, 60pct]", {}),
         (
-            "controllers: [static-full, static-low-k4-b12, lookup-mean, two-stage-budget]",
+            "controllers: [oracle, static-full, static-low-k4-b12, lookup-mean, two-stage-budget, single-stage-mlp]",
             {"evaluate": 4, **AFTER_CELLS},
         ),
-        ("samples: {evaluation: 7}", {"prepare_data": 2, "evaluate": 12, **AFTER_CELLS}),
+        (
+            "samples: {evaluation: 7}",
+            {
+                "prepare_data": 2,
+                "evaluate": 16,
+                "core_exp_evaluation": 4,
+                "merge_core_exp_evaluation": 2,
+                "oracle": 4,
+                **AFTER_CELLS,
+            },
+        ),
         (
             "training: {steps: 21}",
-            {"train_controller": 1, "training_curves": 1, "evaluate": 4, **AFTER_CELLS},
+            {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
         ),
         ("latency: {samples: 2, repeats: 2}", {}),
-        ("bootstrap: {resamples: 51}", {"evaluate": 12, **AFTER_CELLS}),
+        ("bootstrap: {resamples: 51}", {"evaluate": 16, "oracle": 4, **AFTER_CELLS}),
     ],
 )
 def test_changing_the_configuration(finished, config, text, expected):
@@ -79,5 +90,5 @@ def test_a_new_budget_plans_its_own_cells(finished, config):
     """The plan names the cells of a new budget, not only their number."""
     result = finished.snakemake("--dry-run", configs=(config("budgets: [60pct, 75pct, 90pct]"),))
     evaluated = [line.split(": ", 1)[1] for line in result.output.splitlines() if ": Evaluate " in line]
-    assert len(evaluated) == 6
+    assert len(evaluated) == 8
     assert all(line.endswith(" at 75pct") for line in evaluated)

@@ -11,7 +11,16 @@ from adamolmo.profiles import read_profiles
 from adamolmo.schema import CORE_EXP, EVALUATION, SAMPLES, SUMMARY, read_table
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
-PLOTS = ("pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "training_curves")
+PLOTS = (
+    "pareto",
+    "knob_distribution",
+    "violations",
+    "overhead",
+    "stage_times",
+    "importance",
+    "training_curves",
+    "comparison",
+)
 TABLES = (".parquet", ".json", ".safetensors")
 
 
@@ -83,6 +92,25 @@ def test_a_cell_follows_its_lookup_table(finished):
             requests, _ = read_table(cell.with_suffix(".parquet"), EVALUATION)
             stages = requests[["vision_ms", "prefill_ms", "controller_ms", "decode_ms"]].sum(axis=1)
             assert abs(stages / requests["latency_ms"] - 1).max() < 0.01
+
+
+def test_no_controller_beats_the_oracle_within_the_budget(finished):
+    """The requests that met the budget were right where the oracle, which met it too, was right as well."""
+    for dataset in CONFIG.datasets:
+        for budget in CONFIG.budgets:
+            cells = finished.path(f"results/eval/{dataset}")
+            best = read_table(cells / "oracle" / f"{budget}.parquet", EVALUATION)[0].set_index("sample_id")
+            budget_ms = json.loads((cells / "oracle" / f"{budget}.json").read_text())["budget_ms"]
+            for controller in ("static-full", "lookup-mean", "two-stage-budget", "single-stage-mlp"):
+                own = read_table(cells / controller / f"{budget}.parquet", EVALUATION)[0].set_index("sample_id")
+                met = own.index[own["latency_ms"] <= budget_ms]
+                assert (best.loc[met, "accuracy"] >= own.loc[met, "accuracy"]).all()
+
+
+def test_the_page_has_every_controller(finished):
+    text = finished.path("results/controllers.md").read_text()
+    for controller in CONFIG.controllers:
+        assert text.count(f"`{controller}`") >= (1 if controller == "oracle" else 5)
 
 
 def test_the_splits_share_no_image(finished):

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.registry import load_controller
 from adamolmo.data.samples import samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device, describe_device
 from adamolmo.schema import CELL, EVALUATION, REFERENCE, SAMPLES, read_json, read_table, write_json, write_table
 from adamolmo.script import run
-from adamolmo.study import describe_study, load_engine
+from adamolmo.study import controller_context, load_engine
 
 
 def main() -> None:
@@ -34,15 +33,7 @@ def main() -> None:
         from adamolmo.evaluation import evaluate_cell
 
         engine = load_engine(settings, args.model, args.scores)
-        context = ControllerContext(
-            study=describe_study(settings, args.model, describe_device(model.device)),
-            results=args.model.parent,
-            dataset=args.dataset,
-            lookup_tolerance=settings.lookup.tolerance,
-            lookup_pooled=settings.lookup.pooled,
-            torch_device=model.device,
-            dtype=model.dtype,
-        )
+        context = controller_context(settings, args.model.parent, args.dataset, describe_device(model.device))
         table, summary = evaluate_cell(
             engine,
             samples,

@@ -1,19 +1,22 @@
 """Trains a controller on the profile of all datasets."""
 
 import argparse
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
+from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.latency import claim_device
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import REFERENCE, TRAINING, read_json, write_table
+from adamolmo.schema import REFERENCE, SAMPLES, TRAINING, read_json, read_table, write_table
 from adamolmo.script import run
-from adamolmo.study import describe_study
+from adamolmo.study import describe_study, load_engine
 
-COLUMNS = ["dataset", "sample_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+TIMED_SAMPLES = 12
 
 
 def main() -> None:
@@ -23,29 +26,51 @@ def main() -> None:
     parser.add_argument("--core-exp", type=Path, nargs="+", required=True)
     parser.add_argument("--references", type=Path, nargs="+", required=True)
     parser.add_argument("--features", type=Path, nargs="+", required=True)
+    parser.add_argument(
+        "--samples", type=Path, required=True, help="requests that the controller's own time is measured on"
+    )
     parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--output", type=Path, required=True, help="directory of the policy")
     args = parser.parse_args()
-    settings = args.settings
-    profile, shared = read_profiles(args.core_exp, COLUMNS)
-    budgets = [Budget.parse(text) for text in settings.training.budgets]
-    references_ms = {p.name.split(".")[0]: read_json(p, REFERENCE)["median_latency_ms"] for p in args.references}
-    with claim_device(settings.model.device):
+    settings, model = args.settings, args.settings.model
+    core_exp, shared = read_profiles(args.core_exp, COLUMNS)
+    lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
+    references_ms = {
+        path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references
+    }
+    timed_dataset = args.samples.parent.name
+    samples, _ = readable(
+        samples_from_table(read_table(args.samples, SAMPLES)[0]), settings.core_exp.max_failed_fraction
+    )
+    with claim_device(model.device):
         import torch
 
         from adamolmo.controllers.features import Features, FixedPrefix
+        from adamolmo.controllers.overhead import overhead_ms
+        from adamolmo.controllers.reward import Profile
+        from adamolmo.controllers.training_set import TrainingSet
 
-        model = settings.model
-        log = import_module(find_controller(args.controller).module).train(
-            args.controller,
-            args.output,
-            describe_study(settings, args.model, shared["device"]),
-            profile,
-            {name: tuple(budget.to_ms(ms) for budget in budgets) for name, ms in references_ms.items()},
+        study = describe_study(settings, args.model, shared["device"])
+        data = TrainingSet.join(
+            study,
+            Profile.from_frame(
+                core_exp,
+                study.grid,
+                {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
+            ),
             {path.stem: Features(path) for path in args.features},
             FixedPrefix.load(args.model, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
-            settings.training,
-            settings.seed,
+        )
+        time_controller = partial(
+            overhead_ms,
+            load_engine(settings, args.model),
+            samples=samples[:TIMED_SAMPLES],
+            style=settings.datasets[timed_dataset].style,
+            config=study.grid.full,
+            budget_ms=references_ms[timed_dataset],
+        )
+        log = import_module(find_controller(args.controller).module).train(
+            args.controller, args.output, data, time_controller, settings.training, settings.seed
         )
     write_table(log, args.output / "training.parquet", TRAINING, {"controller": args.controller, "seed": settings.seed})
 

@@ -1,14 +1,15 @@
-"""What the two-stage controllers are trained on: the keys and values that a prompt leaves in the fixed prefix.
+"""What the learned controllers are trained on, computed once per dataset so that training never runs the model.
 
-The budget token is the only position whose course through the prefix depends on the controller, and it sees the prompt
-only through these keys and values. Stored once per (sample, tier), they let training push a budget token through the
-prefix, with gradients to its encoder, without vision, the prompt or the rest of the model.
+For stage 1: per sample the pooled question embedding, the summary of the overview crop and the thumbnail.
+For stage 2: per (sample, tier) the keys and values that the prompt leaves in the fixed prefix. The budget token is the
+only position whose course through the prefix depends on the controller, and it sees the prompt only through these, so
+training can push a budget token through the prefix with gradients to its encoder.
 """
 
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.data.samples import Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.grid import batches_by_length, run_shared
@@ -24,6 +26,7 @@ from adamolmo.model.checkpoint import check_tensors, read_tensors, stack_experts
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.molmoe import PrefixState
+from adamolmo.model.preprocess import preprocess_overview
 from adamolmo.progress import progress
 
 if TYPE_CHECKING:
@@ -54,6 +57,14 @@ class FixedPrefix(nn.Module):
         prefix.load_state_dict(tensors, assign=True)
         prefix.rotary = Rotary(config).to(device)
         return prefix.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.rotary.frequencies.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.blocks[0].attn.att_proj.weight.dtype
 
     def forward(self, tokens: Tensor, entries: Tensor, lengths: Tensor) -> Tensor:
         """The tokens' states after the prefix, [rows, tokens, d_model].
@@ -112,7 +123,22 @@ class FeaturesInfo:
     tiers: tuple[str, ...]
 
 
-def save_features(path: Path, info: FeaturesInfo, entries: Sequence[Tensor]) -> None:
+@dataclass(frozen=True)
+class Readings:
+    """What stage 1 can read of each sample (`base.Stage1Inputs`).
+
+    Attributes:
+        question: [samples, d_model], float32.
+        overview: [samples, overview_dim], float32.
+        thumbnail: uint8 [samples, 3, THUMBNAIL_PX, THUMBNAIL_PX].
+    """
+
+    question: Tensor
+    overview: Tensor
+    thumbnail: Tensor
+
+
+def save_features(path: Path, info: FeaturesInfo, readings: Readings, entries: Sequence[Tensor]) -> None:
     """Writes one safetensors file, which appears complete or not at all.
 
     Args:
@@ -134,7 +160,7 @@ def save_features(path: Path, info: FeaturesInfo, entries: Sequence[Tensor]) -> 
     temporary = path.with_name(f"{path.name}.tmp")
     # One metadata key: safetensors writes several in random order, and equal input must give equal bytes.
     metadata = {"adamolmo": json.dumps(asdict(info), sort_keys=True)}
-    tensors = {"entries": torch.cat([prompt.flatten() for prompt in entries]), "lengths": lengths}
+    tensors = {"entries": torch.cat([prompt.flatten() for prompt in entries]), "lengths": lengths, **vars(readings)}
     save_file(tensors, temporary, metadata=metadata)
     os.replace(temporary, path)
 
@@ -149,7 +175,8 @@ def make_features(
     checksum: str,
     path: Path,
 ) -> None:
-    """Runs vision and the fixed prefix on every sample at every tier, and writes the features file.
+    """Reads every sample's question and image, runs vision and the fixed prefix on it at every tier, and writes the
+    features file.
 
     A float32 model's entries are stored as float16, others in the model's own dtype.
 
@@ -166,11 +193,31 @@ def make_features(
             entries[row, tier] = prompt.to("cpu", dtype)
     sample_ids = tuple(sample.sample_id for sample in samples)
     info = FeaturesInfo(dataset, checksum, num_layers, engine.model.config.d_model, sample_ids, tiers)
-    save_features(path, info, [entries[row, tier] for row in range(len(samples)) for tier in tiers])
+    prompts = [entries[row, tier] for row in range(len(samples)) for tier in tiers]
+    save_features(path, info, read_samples(engine, samples, style, batch_size), prompts)
+
+
+@torch.inference_mode()
+def read_samples(engine: "Engine", samples: Sequence[Sample], style: str | None, batch_size: int) -> Readings:
+    """Each sample as the engine shows it to a controller in a request."""
+    overview, thumbnails = [], []
+    for start in range(0, len(samples), batch_size):
+        images = [sample.open_image() for sample in samples[start : start + batch_size]]
+        pixels = torch.stack([preprocess_overview(image, engine.preprocess_config) for image in images])
+        patches = engine.model.vision_backbone.encode(pixels.to(engine.device, engine.dtype))
+        overview.append(summarise_overview(patches[:, 0]).cpu())
+        thumbnails += [make_thumbnail(image) for image in images]
+    question = torch.cat([engine.embed_question(sample.question, style).cpu() for sample in samples])
+    return Readings(question, torch.cat(overview), torch.stack(thumbnails))
 
 
 class Features:
-    """A features file, memory-mapped."""
+    """A features file, memory-mapped.
+
+    Attributes:
+        info: what it belongs to; gives the order of all samples.
+        readings: what stage 1 reads.
+    """
 
     def __init__(self, path: Path):
         """Raises AdaMolmoError when the file is absent, truncated or something else."""
@@ -178,6 +225,7 @@ class Features:
             with safe_open(path, framework="pt") as file:
                 info = json.loads(file.metadata()["adamolmo"])
                 entries, lengths = file.get_tensor("entries"), file.get_tensor("lengths")
+                self.readings = Readings(*(file.get_tensor(field.name) for field in fields(Readings)))
             self.info = FeaturesInfo(**info | {key: tuple(info[key]) for key in ("sample_ids", "tiers")})
             per_token = self.info.fixed_prefix_layers * 2 * self.info.d_model
             self._prompts = entries.split([length * per_token for length in lengths.tolist()])
@@ -190,7 +238,7 @@ class Features:
         return prompt.view(self.info.fixed_prefix_layers, 2, -1, self.info.d_model)
 
 
-def stack_prompts(prompts: Sequence[Tensor], dtype: torch.dtype, device: str) -> tuple[Tensor, Tensor]:
+def stack_prompts(prompts: Sequence[Tensor], dtype: torch.dtype, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """`entries` and `lengths`, as `FixedPrefix` takes them."""
     lengths = [prompt.shape[2] for prompt in prompts]
     layers, _, _, width = prompts[0].shape

@@ -1,4 +1,4 @@
-"""Trains any controller's policy on the profile table, by GRPO or on the exact expected reward.
+"""Trains any controller's policy on the profile table: by GRPO, on the exact expected reward, or supervised.
 
 A policy is seen here as one function: (samples, budgets) -> log-probabilities of all configurations of the grid. A
 controller that decides in two stages returns the sum of its stages' log-probabilities, so all its parts are trained
@@ -18,18 +18,26 @@ departs from the paper in these points:
 
 Objective "exact" uses that every reward is known: it ascends the expected reward itself, sum of probability * reward
 over the grid, with the same entropy bonus. There is nothing to draw, and nothing to clip.
+
+Objective "supervised" is the baseline: cross-entropy to the configuration that earns most on each (sample, budget). It
+learns which configuration is best most often, not which loses least when it is not the best.
+
+All three stop early: a part of the images is held out, the policy's own choices (not draws) are scored there at fixed
+budgets, and the weights with the best score are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.reward import Profile
+from adamolmo.errors import AdaMolmoError
 from adamolmo.progress import progress
 
 if TYPE_CHECKING:
@@ -41,11 +49,13 @@ LogProbs = Callable[[Tensor, Tensor], Tensor]
 
 # A prompt's features are costly to read and a budget is not: each sample of a batch is used with this many budgets.
 BUDGETS_PER_SAMPLE = 4
+HELD_OUT_BUDGETS = 6
+HELD_OUT_CHUNK = 64
 UPDATES_PER_DRAW = 2
 ADVANTAGE_FLOOR = 1.0
 MAX_GRADIENT_NORM = 1.0
 WARMUP_FRACTION = 0.05
-LOG_EVERY = 10
+STEPS_PER_ROW = 20
 
 
 @dataclass(frozen=True)
@@ -76,17 +86,42 @@ class Groups:
     drawn_by: Tensor
 
 
+@dataclass(frozen=True)
+class Split:
+    """Rows of the profile to learn from, and rows of other images to stop by."""
+
+    learned: Tensor
+    held_out: Tensor
+
+    @classmethod
+    def by_image(cls, images: Sequence, held_out: float, seed: int) -> Split:
+        """`held_out` is the share of the images. Raises AdaMolmoError when one of the two parts would be empty."""
+        names = sorted(set(images))
+        order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed)).tolist()
+        kept_out = {names[index] for index in order[: round(held_out * len(names))]}
+        if not 0 < len(kept_out) < len(names):
+            raise AdaMolmoError(
+                f"training.held_out is {held_out:g} and the profile has {len(names)} images; "
+                "expected at least one image to learn from and one to hold out."
+            )
+        is_held_out = torch.tensor([image in kept_out for image in images])
+        return cls((~is_held_out).nonzero()[:, 0], is_held_out.nonzero()[:, 0])
+
+
 def train(
+    policy: nn.Module,
     log_probs: LogProbs,
-    parameters: Iterable[nn.Parameter],
     profile: Profile,
+    split: Split,
+    grid: KnobGrid,
     settings: TrainingSettings,
     seed: int,
     description: str,
 ) -> DataFrame:
-    """Trains in place; returns the log, one row per LOG_EVERY steps.
+    """Trains in place and leaves the weights that were best on the held-out rows; returns the training log.
 
-    Reward, accuracy and violation rate in the log are expectations under the policy over the step's batch.
+    A row of the log holds means over the STEPS_PER_ROW steps before it, in expectation under the policy, and the
+    outcome of the policy's choices on the held-out rows after it.
 
     Args:
         log_probs: rows of the profile [samples] and budgets in ms [samples, budgets] -> log-probabilities
@@ -95,39 +130,55 @@ def train(
     """
     import pandas as pd
 
-    parameters = list(parameters)
     generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate)
+    optimiser = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step / settings.steps))
-    log = []
-    batch, groups = None, None
-    for step in progress(range(settings.steps), description, settings.steps):
-        fresh = settings.objective == "exact" or step % UPDATES_PER_DRAW == 0
+    log, since_last, groups, batch = [], [], None, None
+    best_reward, best_weights, rows_since_best = -float("inf"), None, 0
+    for step in progress(range(1, settings.steps + 1), f"{description}, steps", settings.steps):
+        fresh = settings.objective != "grpo" or step % UPDATES_PER_DRAW == 1
         if fresh:
-            batch = draw_batch(profile, settings, generator)
+            batch = draw_batch(profile, split.learned, settings, generator)
+        policy.train()
         current = log_probs(batch.rows, batch.budget_ms)
+        kl = torch.zeros(())
         if settings.objective == "exact":
-            gain, kl = (current.exp() * batch.rewards).sum(dim=-1), torch.zeros(())
+            gain = (current.exp() * batch.rewards).sum(dim=-1)
+        elif settings.objective == "supervised":
+            gain = current.gather(-1, batch.rewards.argmax(dim=-1, keepdim=True))
         else:
             if fresh:
                 groups = draw_groups(current.detach(), batch.rewards, settings.group_size, generator)
             gain, kl = clipped_gain(current, groups, settings.clip), divergence(current, groups.drawn_by)
         spread = entropy(current)
         entropy_weight = settings.entropy * (1 - step / settings.steps)
-        loss = -(gain + entropy_weight * spread - settings.kl * kl).mean()
+        loss = -(gain.mean() + entropy_weight * spread.mean() - settings.kl * kl.mean())
         optimiser.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
+        nn.utils.clip_grad_norm_(policy.parameters(), MAX_GRADIENT_NORM)
         optimiser.step()
         schedule.step()
-        if (step + 1) % LOG_EVERY == 0:
-            log.append({"step": step + 1, **_expectations(current.detach(), batch, profile, kl, spread)})
-    return pd.DataFrame(log, columns=["step", "reward", "accuracy", "violation_rate", "kl", "entropy"])
+        since_last.append(_expectations(current.detach(), batch, profile, kl, spread))
+        if step % STEPS_PER_ROW and step < settings.steps:
+            continue
+        policy.eval()
+        held_out = score_choices(log_probs, profile, split.held_out, grid, settings)
+        log.append({"step": step, **pd.DataFrame(since_last).mean(), **held_out})
+        since_last, rows_since_best = [], rows_since_best + 1
+        if held_out["held_out_reward"] > best_reward:
+            best_reward, rows_since_best = held_out["held_out_reward"], 0
+            best_weights = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+        if rows_since_best >= settings.patience:
+            break
+    policy.load_state_dict(best_weights)
+    policy.eval()
+    return pd.DataFrame(log)
 
 
-def draw_batch(profile: Profile, settings: TrainingSettings, generator: torch.Generator) -> Batch:
-    """`batch_size` pairs (rounded up): samples with replacement, budgets uniformly from the sample's range."""
-    rows = torch.randint(len(profile.samples), (-(-settings.batch_size // BUDGETS_PER_SAMPLE),), generator=generator)
+def draw_batch(profile: Profile, rows: Tensor, settings: TrainingSettings, generator: torch.Generator) -> Batch:
+    """`batch_size` pairs (rounded up): samples from `rows` with replacement, budgets uniformly from their range."""
+    chosen = torch.randint(len(rows), (-(-settings.batch_size // BUDGETS_PER_SAMPLE),), generator=generator)
+    rows = rows[chosen]
     lowest, highest = profile.budget_ms[rows].unsqueeze(1).unbind(dim=-1)
     budget_ms = lowest + torch.rand(len(rows), BUDGETS_PER_SAMPLE, generator=generator) * (highest - lowest)
     return Batch(rows, budget_ms, profile.reward(rows, budget_ms, settings.reward))
@@ -159,14 +210,46 @@ def entropy(log_probs: Tensor) -> Tensor:
     return -(log_probs.exp() * log_probs).sum(dim=-1)
 
 
+def choices(log_probs: Tensor, grid: KnobGrid) -> Tensor:
+    """What a controller with these probabilities chooses: [..., configurations] -> index of a configuration [...].
+
+    The most probable tier, and at that tier the most probable top_k and blocks, as at the two stages of a request.
+    """
+    by_tier = log_probs.unflatten(-1, (len(grid.tiers), -1))
+    tier = by_tier.logsumexp(dim=-1).argmax(dim=-1)
+    rest = by_tier.argmax(dim=-1).gather(-1, tier[..., None])[..., 0]
+    return tier * by_tier.shape[-1] + rest
+
+
+@torch.no_grad()
+def score_choices(
+    log_probs: LogProbs, profile: Profile, rows: Tensor, grid: KnobGrid, settings: TrainingSettings
+) -> dict[str, float]:
+    """Mean reward, accuracy and violation rate of the choices on `rows` at HELD_OUT_BUDGETS budgets over the range."""
+    steps = torch.linspace(0, 1, HELD_OUT_BUDGETS)
+    sums = torch.zeros(3)
+    for part in rows.split(HELD_OUT_CHUNK):
+        lowest, highest = profile.budget_ms[part].unsqueeze(1).unbind(dim=-1)
+        budget_ms = lowest + steps * (highest - lowest)
+        chosen = choices(log_probs(part, budget_ms), grid)[..., None]
+        values = _per_config(profile, part, budget_ms, profile.reward(part, budget_ms, settings.reward))
+        sums += torch.stack([value.expand(*budget_ms.shape, -1).gather(-1, chosen).sum() for value in values.values()])
+    means = sums / (len(rows) * HELD_OUT_BUDGETS)
+    return {f"held_out_{name}": mean for name, mean in zip(values, means.tolist(), strict=True)}
+
+
 def _learning_rate_factor(done: float) -> float:
     """Linear warm-up, then linear decay to zero."""
     return min(1.0, done / WARMUP_FRACTION + 0.1) * (1 - done)
 
 
+def _per_config(profile: Profile, rows: Tensor, budget_ms: Tensor, rewards: Tensor) -> dict[str, Tensor]:
+    missed = (profile.latency_ms[rows, None] > budget_ms[..., None]).float()
+    return {"reward": rewards, "accuracy": profile.accuracy[rows, None], "violation_rate": missed}
+
+
 def _expectations(log_probs: Tensor, batch: Batch, profile: Profile, kl: Tensor, spread: Tensor) -> dict[str, float]:
     probabilities = log_probs.exp()
-    missed = (profile.latency_ms[batch.rows, None] > batch.budget_ms[..., None]).float()
-    per_config = {"reward": batch.rewards, "accuracy": profile.accuracy[batch.rows, None], "violation_rate": missed}
-    means = {name: (probabilities * values).sum(dim=-1).mean().item() for name, values in per_config.items()}
+    values = _per_config(profile, batch.rows, batch.budget_ms, batch.rewards)
+    means = {name: (probabilities * value).sum(dim=-1).mean().item() for name, value in values.items()}
     return {**means, "kl": kl.mean().item(), "entropy": spread.mean().item()}

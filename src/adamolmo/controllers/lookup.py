@@ -1,6 +1,6 @@
 """The best configuration of a lookup table at the budget, the same for every sample."""
 
-from adamolmo.controllers.base import Controller, ControllerContext, Stage1Inputs
+from adamolmo.controllers.base import Controller, ControllerContext, Decision, Stage1Inputs
 from adamolmo.errors import AdaMolmoError
 from adamolmo.lookup import LookupTable, load_tables
 
@@ -21,12 +21,8 @@ class LookupController(Controller):
         self.table = table
         self.tolerance = tolerance
 
-    def predict_stage1(self, inputs: Stage1Inputs) -> str:
-        return self.table.choose(inputs.budget_ms, self.tolerance).config.tier
-
-    def predict_stage2(self, budget_ms: float, tier: str, budget_state: None) -> tuple[int, int]:
-        config = self.table.choose(budget_ms, self.tolerance).config
-        return config.top_k, config.num_active_blocks
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        return Decision.of(self.table.choose(inputs.budget_ms, self.tolerance).config)
 
 
 def load(name: str, context: ControllerContext) -> LookupController:

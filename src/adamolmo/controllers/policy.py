@@ -20,14 +20,14 @@ WEIGHTS, CARD = "policy.safetensors", "policy.json"
 class PolicyCard:
     """Attributes:
     controller: its name.
-    d_model: width of the model.
+    architecture: what the networks are built from: d_model, overview_dim, mobilevit.
     scale_ms: budgets enter the networks as budget / scale_ms.
-    training: settings, seed and size of the training, for the record.
+    training: settings, seed, size and outcome of the training, for the record.
     """
 
     controller: str
     study: Study
-    d_model: int
+    architecture: dict
     scale_ms: float
     training: dict
 

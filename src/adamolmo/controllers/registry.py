@@ -20,23 +20,29 @@ class Registration:
     module: has `load(name, context) -> Controller`.
     inputs: files below the results directory that `load` reads.
     trained: whether the inputs are a policy made by the module's `train`.
+    parts: controllers whose policies `train` reads.
     """
 
     module: str
     inputs: tuple[str, ...] = ()
     trained: bool = False
+    parts: tuple[str, ...] = ()
 
 
 def _table(aggregation: str) -> Registration:
     return Registration("adamolmo.controllers.lookup", (f"lookup/{aggregation}.json",))
 
 
-def _policy(name: str, module: str) -> Registration:
+def _policy(name: str, module: str, parts: tuple[str, ...] = ()) -> Registration:
     files = tuple(f"controllers/{name}/policy.{suffix}" for suffix in ("safetensors", "json"))
-    return Registration(f"adamolmo.controllers.{module}", files, trained=True)
+    return Registration(f"adamolmo.controllers.{module}", files, trained=True, parts=parts)
 
 
 _STATIC = Registration("adamolmo.controllers.static")
+# What the hybrid controller switches between.
+HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
+# No controller: the best configuration of every question in hindsight, from the profile of the evaluation split.
+ORACLE = "oracle"
 
 CONTROLLERS = {
     "static-full": _STATIC,
@@ -46,7 +52,13 @@ CONTROLLERS = {
     "tier-only": _table("mean"),
     "topk-only": _table("mean"),
     "blocks-only": _table("mean"),
-    "two-stage-budget": _policy("two-stage-budget", "two_stage"),
+    **{name: _policy(name, "two_stage") for name in ("two-stage-budget", "two-stage-language", "two-stage-router")},
+    **{
+        name: _policy(name, "single_stage")
+        for body in ("single-stage-mlp", "single-stage-transformer")
+        for name in (body, f"{body}-distilled", f"{body}-mobilevit")
+    },
+    "hybrid": _policy("hybrid", "hybrid", HYBRID_PARTS),
 }
 
 
@@ -54,6 +66,8 @@ def find_controller(name: str) -> Registration:
     """How to load `name`, one of CONTROLLERS or `static-<config>`. Raises AdaMolmoError for any other name."""
     if name in CONTROLLERS:
         return CONTROLLERS[name]
+    if name == ORACLE:
+        raise AdaMolmoError(f"'{ORACLE}' chooses in hindsight, so it cannot answer requests; name a controller.")
     if name.startswith("static-"):
         KnobConfig.parse(name.removeprefix("static-"))
         return _STATIC

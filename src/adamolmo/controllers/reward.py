@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,12 +42,14 @@ class Profile:
 
     Attributes:
         samples: (dataset, sample_id) of each row.
+        images: (dataset, image_id) of each row.
         accuracy, latency_ms: [samples, configurations], in the order of the grid.
         complexity: operations as a share of the sample's dearest configuration, [samples, configurations].
         budget_ms: lowest and highest budget to train for, [samples, 2].
     """
 
     samples: tuple[tuple[str, str], ...]
+    images: tuple[tuple[str, str], ...]
     accuracy: Tensor
     latency_ms: Tensor
     complexity: Tensor
@@ -59,15 +61,17 @@ class Profile:
 
         Raises AdaMolmoError when a dataset's configurations are not exactly the grid's, for every one of its samples.
         """
-        samples, measures, ranges = [], [], []
+        samples, images, measures, ranges = [], [], [], []
         for dataset, rows in frame.groupby("dataset", observed=True):
             sample_ids, values = _by_sample(dataset, rows, grid)
             samples += [(dataset, sample_id) for sample_id in sample_ids]
+            image_of = dict(zip(rows["sample_id"].astype(str), rows["image_id"].astype(str), strict=True))
+            images += [(dataset, image_of[sample_id]) for sample_id in sample_ids]
             measures.append(values)
             ranges.append(torch.tensor(budgets_ms[dataset]).expand(len(sample_ids), 2))
         accuracy, latency_ms, flops = torch.cat(measures, dim=1)
         complexity = flops / flops.amax(dim=1, keepdim=True)
-        return cls(tuple(samples), accuracy, latency_ms, complexity, torch.cat(ranges))
+        return cls(tuple(samples), tuple(images), accuracy, latency_ms, complexity, torch.cat(ranges))
 
     def reward(self, rows: Tensor, budget_ms: Tensor, weights: RewardSettings) -> Tensor:
         """Rows [samples] at budgets [samples, budgets] -> [samples, budgets, configurations]."""
@@ -76,7 +80,12 @@ class Profile:
 
     def take(self, rows: list[int]) -> Profile:
         tensors = (self.accuracy, self.latency_ms, self.complexity, self.budget_ms)
-        return Profile(tuple(self.samples[row] for row in rows), *(tensor[rows] for tensor in tensors))
+        names = (tuple(values[row] for row in rows) for values in (self.samples, self.images))
+        return Profile(*names, *(tensor[rows] for tensor in tensors))
+
+    def slower(self, overhead_ms: float) -> Profile:
+        """With the time of a controller on top of every latency."""
+        return replace(self, latency_ms=self.latency_ms + overhead_ms)
 
 
 def _by_sample(dataset: str, frame: DataFrame, grid: KnobGrid) -> tuple[list[str], Tensor]:

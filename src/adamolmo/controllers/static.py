@@ -1,6 +1,6 @@
 """One fixed configuration for every request and budget."""
 
-from adamolmo.controllers.base import Controller, ControllerContext, Stage1Inputs
+from adamolmo.controllers.base import Controller, ControllerContext, Decision, Stage1Inputs
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -12,11 +12,8 @@ class StaticController(Controller):
         self.name = name
         self.config = config
 
-    def predict_stage1(self, inputs: Stage1Inputs) -> str:
-        return self.config.tier
-
-    def predict_stage2(self, budget_ms: float, tier: str, budget_state: None) -> tuple[int, int]:
-        return self.config.top_k, self.config.num_active_blocks
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        return Decision.of(self.config)
 
 
 def load(name: str, context: ControllerContext) -> StaticController:

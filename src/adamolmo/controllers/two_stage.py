@@ -1,25 +1,31 @@
 """Controllers that decide twice: the tier before vision, top_k and blocks after the fixed prefix.
 
-Stage 2 is the latency token of AdaLLaVA (arXiv 2503.10905) with the prefix computed once: the budget becomes one more
-prompt position that no other position sees, passes the fixed prefix, and its state there decides.
+They differ in what stage 1 reads: the budget alone (two-stage-budget), also the question (two-stage-language), or the
+question's nearest prototype (two-stage-router, semantic routing). Stage 2 is the latency token of AdaLLaVA
+(arXiv 2503.10905) with the prefix computed once: the budget becomes one more prompt position that no other position
+sees, passes the fixed prefix, and its state there decides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers import grpo
-from adamolmo.controllers.base import Controller, ControllerContext, KnobGrid, Stage1Inputs, Study
-from adamolmo.controllers.budget import CODE_SIZE, BudgetCode, BudgetEncoder
-from adamolmo.controllers.features import Features, FixedPrefix, stack_prompts
-from adamolmo.controllers.policy import PolicyCard, load_card, load_weights, save_policy
-from adamolmo.controllers.reward import Profile
-from adamolmo.errors import AdaMolmoError
+from adamolmo.controllers.base import NOTHING, ControllerContext, Decision, KnobGrid, Stage1Inputs
+from adamolmo.controllers.budget import CODE_SIZE, BudgetEncoder
+from adamolmo.controllers.learned import (
+    LearnedController,
+    OverheadMs,
+    Policy,
+    Standardise,
+    load_learned,
+    train_learned,
+    undecided,
+)
+from adamolmo.controllers.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -27,21 +33,85 @@ if TYPE_CHECKING:
     from adamolmo.config import TrainingSettings
 
 TIER_HIDDEN = 32
+QUESTION_HIDDEN = 64
+PROTOTYPES = 12
+CLUSTERING_ROUNDS = 20
 SCHEDULER_HIDDEN = 128
 
 
-class TierPolicy(nn.Module):
-    """Stage 1: budget code [..., 256] -> logits of the tiers [..., tiers]; about 10 k parameters."""
+class BudgetTier(nn.Module):
+    """Stage 1 on the budget alone: code [..., 256] -> logits of the tiers [..., tiers]; about 10 k parameters."""
 
-    def __init__(self, grid: KnobGrid):
+    reads = NOTHING
+
+    def __init__(self, d_model: int, grid: KnobGrid):
         super().__init__()
         self.body = nn.Sequential(
             nn.Linear(CODE_SIZE, TIER_HIDDEN), nn.GELU(), nn.Linear(TIER_HIDDEN, TIER_HIDDEN), nn.GELU()
         )
         self.head = undecided(TIER_HIDDEN, len(grid.tiers))
 
-    def forward(self, code: Tensor) -> Tensor:
+    def fit(self, question: Tensor) -> None:
+        """There is nothing to fit."""
+
+    def forward(self, code: Tensor, question: Tensor | None) -> Tensor:
         return self.head(self.body(code))
+
+
+class LanguageTier(nn.Module):
+    """Stage 1 on budget and question: code [..., 256], pooled question [..., d_model] -> logits [..., tiers]."""
+
+    reads = frozenset({"question"})
+
+    def __init__(self, d_model: int, grid: KnobGrid):
+        super().__init__()
+        self.scale = Standardise(d_model)
+        self.of_question = nn.Linear(d_model, QUESTION_HIDDEN)
+        self.of_code = nn.Linear(CODE_SIZE, QUESTION_HIDDEN)
+        self.body = nn.Sequential(nn.GELU(), nn.Linear(QUESTION_HIDDEN, QUESTION_HIDDEN), nn.GELU())
+        self.head = undecided(QUESTION_HIDDEN, len(grid.tiers))
+
+    def fit(self, question: Tensor) -> None:
+        self.scale.fit(question)
+
+    def forward(self, code: Tensor, question: Tensor) -> Tensor:
+        return self.head(self.body(self.of_question(self.scale(question)) + self.of_code(code)))
+
+
+class RouterTier(nn.Module):
+    """Stage 1 by semantic routing: the question goes to the nearest of PROTOTYPES prototypes, each of which has its own
+    map from the budget to a tier. The prototypes are the centres of the profile's questions by k-means."""
+
+    reads = frozenset({"question"})
+
+    def __init__(self, d_model: int, grid: KnobGrid):
+        super().__init__()
+        self.scale = Standardise(d_model)
+        self.register_buffer("prototypes", torch.zeros(PROTOTYPES, d_model))
+        self.body = nn.Sequential(nn.Linear(CODE_SIZE, TIER_HIDDEN), nn.GELU())
+        self.heads = nn.Parameter(torch.zeros(PROTOTYPES, TIER_HIDDEN + 1, len(grid.tiers)))
+
+    def fit(self, question: Tensor) -> None:
+        self.scale.fit(question)
+        self.prototypes.copy_(_cluster_centres(self.scale(question), PROTOTYPES))
+
+    def forward(self, code: Tensor, question: Tensor) -> Tensor:
+        nearest = torch.cdist(self.scale(question), self.prototypes).argmin(dim=-1)
+        head = self.heads[nearest]  # [..., hidden + 1, tiers]
+        return (self.body(code)[..., None, :] @ head[..., :-1, :])[..., 0, :] + head[..., -1, :]
+
+
+def _cluster_centres(points: Tensor, count: int) -> Tensor:
+    """k-means (Lloyd, 1982) from centres that are far from each other: [points, dim] -> [count, dim]."""
+    centres = points[:1]
+    while len(centres) < count:  # the point that is farthest from all centres so far
+        centres = torch.cat([centres, points[torch.cdist(points, centres).amin(dim=1).argmax()][None]])
+    for _ in range(CLUSTERING_ROUNDS):
+        nearest = torch.cdist(points, centres).argmin(dim=1)
+        member = nn.functional.one_hot(nearest, count).to(points.dtype)
+        sizes = member.sum(dim=0)[:, None]
+        centres = torch.where(sizes > 0, member.T @ points / sizes.clamp(min=1), centres)
+    return centres
 
 
 class Scheduler(nn.Module):
@@ -61,141 +131,66 @@ class Scheduler(nn.Module):
         return self.top_k(hidden), self.num_active_blocks(hidden)
 
 
-def undecided(width: int, choices: int) -> nn.Linear:
-    """A head that starts with equal logits, so that training begins by trying everything."""
-    head = nn.Linear(width, choices)
-    nn.init.zeros_(head.weight)
-    nn.init.zeros_(head.bias)
-    return head
+STAGE_1 = {"two-stage-budget": BudgetTier, "two-stage-language": LanguageTier, "two-stage-router": RouterTier}
 
 
-class TwoStagePolicy(nn.Module):
-    """All that is trained. Budgets are relative: budget / scale_ms."""
+class TwoStagePolicy(Policy):
+    """Both stages, trained together."""
 
-    def __init__(self, d_model: int, grid: KnobGrid):
-        super().__init__()
-        self.code = BudgetCode()
-        self.tier = TierPolicy(grid)
+    def __init__(self, name: str, architecture: dict, grid: KnobGrid):
+        super().__init__(grid)
+        d_model = architecture["d_model"]
+        self.tier = STAGE_1[name](d_model, grid)
         self.encoder = BudgetEncoder(d_model)
         self.scheduler = Scheduler(d_model, grid)
 
-    def log_probs(self, prefix: FixedPrefix, prompts: list[Tensor], budget: Tensor) -> Tensor:
-        """Log-probabilities of all configurations in the order of the grid, [samples, budgets, configurations].
+    def fit(self, data: TrainingSet, rows: Tensor) -> None:
+        self.tier.fit(data.readings.question[rows])
 
-        Args:
-            prompts: stored entries of all samples' prompts at the first tier, then at the second, and so on.
-            budget: relative budgets to decide for, [samples, budgets].
-        """
-        weight = prefix.blocks[0].attn.att_proj.weight
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
         code = self.code(budget)
-        of_tier = self.tier(code).log_softmax(dim=-1).movedim(-1, 0)  # [tiers, samples, budgets]
-        tokens = self.encoder(code).to(weight.dtype).expand(len(of_tier), -1, -1, -1)
-        states = prefix(tokens.flatten(0, 1), *stack_prompts(prompts, weight.dtype, weight.device)).float()
-        tiers = torch.arange(len(of_tier), device=states.device)[:, None, None]
-        heads = self.scheduler(states.view(tokens.shape), tiers)
-        top_k, blocks = (logits.log_softmax(dim=-1) for logits in heads)
-        of_config = of_tier[..., None, None] + top_k[..., :, None] + blocks[..., None, :]
-        return of_config.movedim(0, 2).flatten(2)
+        question = data.readings.question[rows][:, None].expand(-1, budget.shape[1], -1)
+        of_tier = self.tier(code, question).log_softmax(dim=-1)
+        tokens = self.encoder(code)
+        of_config = []
+        for tier in range(len(self.grid.tiers)):
+            states = data.states(rows.tolist(), tier, tokens)
+            heads = self.scheduler(states, torch.tensor(tier, device=states.device))
+            top_k, blocks = (logits.log_softmax(dim=-1) for logits in heads)
+            of_config.append(of_tier[..., tier, None, None] + top_k[..., :, None] + blocks[..., None, :])
+        return torch.stack(of_config, dim=2).flatten(2)
 
 
-class TwoStageController(Controller):
+class TwoStageController(LearnedController):
     """The most probable choice of a trained policy at each stage."""
 
-    def __init__(self, name: str, policy: TwoStagePolicy, card: PolicyCard, device: str, dtype: torch.dtype):
-        self.name = name
-        self.grid = card.study.grid
-        self.scale_ms = card.scale_ms
-        self.policy = policy.to(device)
-        self.device, self.dtype = device, dtype
-
-    def _code(self, budget_ms: float) -> Tensor:
-        return self.policy.code(torch.tensor([budget_ms / self.scale_ms], device=self.device))
+    def reads(self, budget_ms: float):
+        return self.policy.tier.reads
 
     @torch.inference_mode()
-    def predict_stage1(self, inputs: Stage1Inputs) -> str:
-        return self.grid.tiers[self.policy.tier(self._code(inputs.budget_ms)).argmax().item()]
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        logits = self.policy.tier(self.policy.code(self._budget(inputs.budget_ms)), inputs.question)
+        return Decision(self.grid.tiers[logits.argmax().item()])
 
     @torch.inference_mode()
     def budget_token(self, budget_ms: float) -> Tensor:
-        return self.policy.encoder(self._code(budget_ms)).to(self.dtype)
+        return self.policy.encoder(self.policy.code(self._budget(budget_ms))).to(self.dtype)
 
     @torch.inference_mode()
-    def predict_stage2(self, budget_ms: float, tier: str, budget_state: Tensor) -> tuple[int, int]:
-        index = torch.tensor([self.grid.tiers.index(tier)], device=self.device)
+    def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor) -> tuple[int, int]:
+        index = torch.tensor([self.grid.tiers.index(decision.tier)], device=self.device)
         heads = self.policy.scheduler(budget_state.float(), index)
         top_k, blocks = torch.stack([logits.argmax() for logits in heads]).tolist()
         return self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]
 
 
-def load(name: str, context: ControllerContext) -> TwoStageController:
+def load(name: str, context: ControllerContext) -> LearnedController:
     """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
-    directory = context.results / "controllers" / name
-    card = load_card(directory, context.study)
-    policy = TwoStagePolicy(card.d_model, card.study.grid)
-    load_weights(directory, policy)
-    return TwoStageController(name, policy, card, context.torch_device, getattr(torch, context.dtype))
+    return load_learned(name, context, TwoStagePolicy, TwoStageController)
 
 
 def train(
-    name: str,
-    directory: Path,
-    study: Study,
-    core_exp: DataFrame,
-    budgets_ms: Mapping[str, tuple[float, float]],
-    features: Mapping[str, Features],
-    prefix: FixedPrefix,
-    settings: TrainingSettings,
-    seed: int,
+    name: str, directory: Path, data: TrainingSet, overhead_ms: OverheadMs, settings: TrainingSettings, seed: int
 ) -> DataFrame:
-    """Trains on the profiled samples that have features, writes the policy to `directory`, returns the training log.
-
-    Args:
-        core_exp: rows of all datasets.
-        budgets_ms: lowest and highest budget to train for, by dataset.
-        features: by dataset.
-        prefix: of the model that the features were made with; its device and dtype are used.
-
-    Raises:
-        AdaMolmoError: the profile has another grid, the features belong to another model, or no sample has both.
-    """
-    profile = Profile.from_frame(core_exp, study.grid, budgets_ms)
-    positions = _positions(features, study)
-    profile = profile.take([row for row, sample in enumerate(profile.samples) if sample in positions])
-    if not profile.samples:
-        raise AdaMolmoError(f"no profiled sample of {', '.join(budgets_ms)} has features; make the features again.")
-    device = prefix.rotary.frequencies.device
-    scale_ms = profile.latency_ms[:, -1].median().item()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        policy = TwoStagePolicy(prefix.config.d_model, study.grid)
-    policy.to(device)
-
-    def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
-        wanted = [(profile.samples[row][0], positions[profile.samples[row]]) for row in rows.tolist()]
-        tiers = range(len(study.grid.tiers))
-        prompts = [features[dataset].prompt(sample, tier) for tier in tiers for dataset, sample in wanted]
-        return policy.log_probs(prefix, prompts, budget_ms.to(device) / scale_ms).cpu()
-
-    log = grpo.train(log_probs, policy.parameters(), profile, settings, seed, name)
-    training = {"settings": settings.model_dump(), "seed": seed, "num_samples": len(profile.samples)}
-    save_policy(directory, policy, PolicyCard(name, study, prefix.config.d_model, scale_ms, training))
-    return log
-
-
-def _positions(features: Mapping[str, Features], study: Study) -> dict[tuple[str, str], int]:
-    """Where each (dataset, sample_id) stands in its dataset's features."""
-    for dataset, stored in features.items():
-        for field, wanted in (
-            ("model_checksum", study.model_checksum),
-            ("fixed_prefix_layers", study.fixed_prefix_layers),
-            ("tiers", study.grid.tiers),
-        ):
-            if (found := getattr(stored.info, field)) != wanted:
-                raise AdaMolmoError(
-                    f"features of {dataset}: made for {field} '{found}'; this study has '{wanted}', make them again."
-                )
-    return {
-        (dataset, sample_id): position
-        for dataset, stored in features.items()
-        for position, sample_id in enumerate(stored.info.sample_ids)
-    }
+    """See `learned.train_learned`."""
+    return train_learned(name, directory, data, overhead_ms, settings, seed, TwoStagePolicy, TwoStageController)

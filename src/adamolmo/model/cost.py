@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig
 
-_VISION_LAUNCHES = 40
+_TOWER_LAUNCHES = 8
+_CONNECTOR_LAUNCHES = 32
 _VISION_BLOCK_LAUNCHES = 19
 _DECODER_LAUNCHES = 8
 _ATTENTION_LAUNCHES = 32
@@ -45,19 +46,30 @@ class CostModel:
 
     def vision(self, num_crops: int) -> Cost:
         """Crops (the overview counts as one) through the vision tower, pooling and projector."""
-        config, vision = self.config, self.config.vision
+        return self.tower(num_crops) + self.connector(num_crops)
+
+    def tower(self, num_crops: int) -> Cost:
+        """Crops through the vision transformer alone."""
+        vision = self.config.vision
         width, inner = vision.width, vision.num_heads * vision.head_dim
         positions, patches = vision.num_positions, vision.num_positions - 1
         block = 8 * positions * width * inner + 4 * positions**2 * inner + 4 * positions * width * vision.mlp_dim
+        embedding = 2 * patches * vision.patch_size**2 * 3 * width
+        traffic = num_crops * positions * vision.num_layers * (8 * width + 2 * vision.mlp_dim)
+        launches = _TOWER_LAUNCHES + vision.num_layers * _VISION_BLOCK_LAUNCHES
+        return self._cost(
+            num_crops * (embedding + vision.num_layers * block), self._tower_weights() + traffic, launches
+        )
+
+    def connector(self, num_crops: int) -> Cost:
+        """Patch features of the crops through pooling and projector."""
+        config, vision = self.config, self.config.vision
+        width, inner = vision.width, vision.num_heads * vision.head_dim
         tokens, window = config.tokens_per_crop, config.pooling[0] * config.pooling[1]
         feature_dim = len(config.vit_layers) * width
         pooling = 2 * tokens * (feature_dim * inner * (1 + 2 * window) + 2 * window * inner + inner**2)
         projector = 2 * tokens * width * (2 * width + config.d_model)
-        embedding = 2 * patches * vision.patch_size**2 * 3 * width
-        flops = num_crops * (embedding + vision.num_layers * block + pooling + projector)
-        traffic = num_crops * positions * vision.num_layers * (8 * width + 2 * vision.mlp_dim)
-        launches = _VISION_LAUNCHES + vision.num_layers * _VISION_BLOCK_LAUNCHES
-        return self._cost(flops, self._vision_weights() + traffic, launches)
+        return self._cost(num_crops * (pooling + projector), self._connector_weights(), _CONNECTOR_LAUNCHES)
 
     def prefix(self, num_tokens: int) -> Cost:
         """A prompt (and its budget token, if it has one) through the blocks of the fixed prefix."""
@@ -127,13 +139,20 @@ class CostModel:
         return 3 * self.config.d_model * self.config.expert_dim
 
     def _vision_weights(self) -> int:
-        config, vision = self.config, self.config.vision
+        return self._tower_weights() + self._connector_weights()
+
+    def _tower_weights(self) -> int:
+        vision = self.config.vision
         width, inner = vision.width, vision.num_heads * vision.head_dim
         block = 4 * width * inner + 3 * inner + width + 2 * width * vision.mlp_dim + vision.mlp_dim + width + 4 * width
-        tower = width * (1 + vision.num_positions + vision.patch_size**2 * 3 + 2) + vision.num_layers * block
+        return width * (1 + vision.num_positions + vision.patch_size**2 * 3 + 2) + vision.num_layers * block
+
+    def _connector_weights(self) -> int:
+        config, vision = self.config, self.config.vision
+        width, inner = vision.width, vision.num_heads * vision.head_dim
         feature_dim = len(config.vit_layers) * width
         pooling = 3 * (feature_dim + 1) * inner + (inner + 1) * inner
-        return tower + 2 * feature_dim + pooling + width * (2 * width + config.d_model)
+        return 2 * feature_dim + pooling + width * (2 * width + config.d_model)
 
     def _cost(self, flops: float, elements: float, launches: int) -> Cost:
         return Cost(float(flops), float(elements) * self.element_bytes, launches)

@@ -119,9 +119,19 @@ class VisionBackbone(nn.Module):
         Returns:
             Features, [batch, crops, tokens_per_crop, d_model].
         """
-        batch, crops = pixels.shape[:2]
-        pixels, masks = pixels.flatten(0, 1), masks.flatten(0, 1)
-        features = self._mark_padding(self._encode(pixels), masks)
+        return self.connect(self.encode(pixels), masks)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """The tower alone, which reads no mask, so that crops can be encoded before the tiling is known.
+
+        [batch, crops, patches, patch_dim] -> patch features [batch, crops, patches, feature_dim].
+        """
+        return self._encode(pixels.flatten(0, 1)).unflatten(0, pixels.shape[:2])
+
+    def connect(self, features: Tensor, masks: Tensor) -> Tensor:
+        """From `encode` to the result of `forward`: marks of padding, pooling, projector."""
+        batch, crops = features.shape[:2]
+        features = self._mark_padding(features.flatten(0, 1), masks.flatten(0, 1))
         windows = self._windows(features)
         pooled = self.image_pooling_2d(windows.mean(dim=1, keepdim=True), windows)
         return self.image_projector(pooled).view(batch, crops, -1, self.image_projector.w2.out_features)

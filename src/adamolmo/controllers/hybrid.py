@@ -1,0 +1,148 @@
+"""The two-stage design at tight budgets, the single-stage one above a switch point that is read off the profile.
+
+A two-stage controller costs little, which counts when time is short; a single-stage one sees the image before it
+decides, which counts when there is time to spend. Where one overtakes the other is measured on the profile's held-out
+images, which neither of the two has learned from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adamolmo.controllers import grpo
+from adamolmo.controllers.base import Controller, ControllerContext, Decision, KnobGrid, Stage1Inputs
+from adamolmo.controllers.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy
+from adamolmo.controllers.policy import PolicyCard, save_policy
+from adamolmo.controllers.registry import HYBRID_PARTS
+from adamolmo.controllers.single_stage import SingleStageController, SingleStagePolicy
+from adamolmo.controllers.training_set import TrainingSet
+from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from adamolmo.config import TrainingSettings
+
+SWITCH_CANDIDATES = 33
+
+
+class HybridPolicy(Policy):
+    """Copies of two trained policies, and the relative budget from which the second decides."""
+
+    def __init__(self, name: str, architecture: dict, grid: KnobGrid):
+        super().__init__(grid)
+        two_stage, single_stage = HYBRID_PARTS
+        self.two_stage = TwoStagePolicy(two_stage, architecture, grid)
+        self.single_stage = SingleStagePolicy(single_stage, architecture, grid)
+        self.register_buffer("switch", torch.zeros(()))
+
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
+        parts = (part.log_probs(data, rows, budget) for part in (self.two_stage, self.single_stage))
+        return torch.where(budget[..., None] < self.switch, *parts)
+
+
+class HybridController(LearnedController):
+    """Hands every call to the part that the budget belongs to."""
+
+    def __init__(self, name: str, policy: HybridPolicy, card: PolicyCard, device: str, dtype: torch.dtype):
+        super().__init__(name, policy, card, device, dtype)
+        two_stage, single_stage = HYBRID_PARTS
+        self.tight = TwoStageController(two_stage, policy.two_stage, card, device, dtype)
+        self.loose = SingleStageController(single_stage, policy.single_stage, card, device, dtype)
+        self.switch_ms = policy.switch.item() * card.scale_ms
+
+    def part(self, budget_ms: float) -> Controller:
+        return self.tight if budget_ms < self.switch_ms else self.loose
+
+    def reads(self, budget_ms: float):
+        return self.part(budget_ms).reads(budget_ms)
+
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        return self.part(inputs.budget_ms).predict_stage1(inputs)
+
+    def budget_token(self, budget_ms: float) -> Tensor | None:
+        return self.part(budget_ms).budget_token(budget_ms)
+
+    def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor | None) -> tuple[int, int]:
+        return self.part(budget_ms).predict_stage2(budget_ms, decision, budget_state)
+
+
+def load(name: str, context: ControllerContext) -> LearnedController:
+    """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
+    return load_learned(name, context, HybridPolicy, HybridController)
+
+
+def train(
+    name: str, directory: Path, data: TrainingSet, overhead_ms: OverheadMs, settings: TrainingSettings, seed: int
+) -> DataFrame:
+    """Joins the two parts, which were trained before and lie beside `directory`; returns a log of one row.
+
+    `overhead_ms` is not asked again: each part's was measured when it was trained, and counts in finding the switch.
+    """
+    import pandas as pd
+
+    builds = (TwoStagePolicy, SingleStagePolicy)
+    loaded = [
+        load_policy(directory.parent / part, data.study, build)
+        for part, build in zip(HYBRID_PARTS, builds, strict=True)
+    ]
+    card = loaded[0][1]
+    policy = HybridPolicy(name, card.architecture, data.study.grid)
+    for part, (trained, _) in zip((policy.two_stage, policy.single_stage), loaded, strict=True):
+        part.load_state_dict(trained.state_dict())
+    policy.to(data.device).eval()
+    split = grpo.Split.by_image(data.profile.images, settings.held_out, seed)
+    added_ms = [part_card.training["overhead_ms"] for _, part_card in loaded]
+    profiles = [data.profile.slower(ms) for ms in added_ms]
+    candidates_ms = torch.linspace(*_range_ms(data), SWITCH_CANDIDATES)
+    rewards = [
+        _reward_of_choices(part, data, profile, split.held_out, candidates_ms, card.scale_ms, settings)
+        for part, profile in zip((policy.two_stage, policy.single_stage), profiles, strict=True)
+    ]
+    policy.switch.fill_(switch_point(candidates_ms, *rewards) / card.scale_ms)
+
+    def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
+        return policy.log_probs(data, rows, budget_ms.to(data.device) / card.scale_ms).cpu()
+
+    slower = data.profile.slower(max(added_ms))
+    held_out = grpo.score_choices(log_probs, slower, split.held_out, data.study.grid, settings)
+    learned = grpo.score_choices(log_probs, slower, split.learned, data.study.grid, settings)
+    switch_ms = policy.switch.item() * card.scale_ms
+    training = {
+        "parts": list(HYBRID_PARTS),
+        "switch_ms": switch_ms if policy.switch.isfinite() else None,
+        "overhead_ms": added_ms,
+    }
+    save_policy(directory, policy, PolicyCard(name, data.study, card.architecture, card.scale_ms, training))
+    of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}
+    return pd.DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])
+
+
+def switch_point(candidates_ms: Tensor, two_stage: Tensor, single_stage: Tensor) -> float:
+    """The budget from which the single-stage part decides, so that the mean reward over all candidates is highest;
+    infinity if it never should. All [candidates], budgets ascending; on a tie the cheaper two-stage part decides."""
+    below = torch.cat([two_stage.new_zeros(1), two_stage.cumsum(dim=0)])
+    above = torch.cat([single_stage.flip(0).cumsum(dim=0).flip(0), single_stage.new_zeros(1)])
+    total = below + above  # of switching before candidate i
+    best = len(total) - 1 - total.flip(0).argmax().item()
+    return candidates_ms[best].item() if best < len(candidates_ms) else float("inf")
+
+
+def _range_ms(data: TrainingSet) -> tuple[float, float]:
+    return data.profile.budget_ms[:, 0].min().item(), data.profile.budget_ms[:, 1].max().item()
+
+
+@torch.no_grad()
+def _reward_of_choices(part: Policy, data, profile, rows: Tensor, budgets_ms: Tensor, scale_ms: float, settings):
+    """Mean reward over `rows` of what the part chooses, [budgets]."""
+    total = torch.zeros(len(budgets_ms))
+    for chunk in rows.split(grpo.HELD_OUT_CHUNK):
+        budget_ms = budgets_ms.expand(len(chunk), -1)
+        log_probs = part.log_probs(data, chunk, budget_ms.to(data.device) / scale_ms).cpu()
+        chosen = grpo.choices(log_probs, data.study.grid)[..., None]
+        total += profile.reward(chunk, budget_ms, settings.reward).gather(-1, chosen)[..., 0].sum(dim=0)
+    return total / len(rows)

@@ -1,0 +1,152 @@
+"""Controllers that settle all three knobs before vision, from a look at the image, the question and the budget.
+
+`single-stage-mlp` and `single-stage-transformer` differ in how the three are combined. What they see of the image:
+by default the overview crop's feature, whose encoding the request reuses; with `-distilled` or `-mobilevit` behind the
+name a lighter encoder's feature of the downscaled image, which is extra work but does not split the vision stage.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from adamolmo.controllers.base import ControllerContext, Decision, KnobGrid, Stage1Inputs
+from adamolmo.controllers.budget import CODE_SIZE
+from adamolmo.controllers.learned import (
+    LearnedController,
+    OverheadMs,
+    Policy,
+    Standardise,
+    load_learned,
+    train_learned,
+    undecided,
+)
+from adamolmo.controllers.light_vision import DistilledFeature, MobileViTFeature
+from adamolmo.controllers.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from adamolmo.config import TrainingSettings
+
+WIDTH = 64
+TRANSFORMER_LAYERS = 2
+TRANSFORMER_HEADS = 4
+
+
+class FullFeature(nn.Module):
+    """The vision tower's summary of the overview crop, [samples, overview_dim]."""
+
+    reading = "overview"
+
+    def __init__(self, architecture: dict):
+        super().__init__()
+        self.width = architecture["overview_dim"]
+        self.scale = Standardise(self.width)
+
+    def fit(self, data: TrainingSet, rows: Tensor) -> None:
+        self.scale.fit(data.readings.overview[rows])
+
+    def forward(self, overview: Tensor) -> Tensor:
+        return self.scale(overview)
+
+
+class ConcatenatedTokens(nn.Module):
+    """Three tokens [..., 3, WIDTH] -> [..., WIDTH] by an MLP on all of them side by side."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.GELU(), nn.Linear(3 * WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU()
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.layers(tokens.flatten(-2))
+
+
+class AttendingTokens(nn.Module):
+    """Three tokens [..., 3, WIDTH] -> [..., WIDTH] by a transformer encoder and the mean over the tokens."""
+
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            WIDTH, TRANSFORMER_HEADS, 2 * WIDTH, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, TRANSFORMER_LAYERS, enable_nested_tensor=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.encoder(tokens.flatten(0, -3)).mean(dim=-2).view(*tokens.shape[:-2], WIDTH)
+
+
+BODIES = {"single-stage-mlp": ConcatenatedTokens, "single-stage-transformer": AttendingTokens}
+SOURCES = {"": FullFeature, "-distilled": DistilledFeature, "-mobilevit": MobileViTFeature}
+
+
+class SingleStagePolicy(Policy):
+    """Feature of the image, pooled question and budget -> one distribution per knob."""
+
+    def __init__(self, name: str, architecture: dict, grid: KnobGrid):
+        super().__init__(grid)
+        body = max((body for body in BODIES if name.startswith(body)), key=len)
+        self.vision = SOURCES[name.removeprefix(body)](architecture)
+        self.of_vision = nn.Linear(self.vision.width, WIDTH)
+        self.scale = Standardise(architecture["d_model"])
+        self.of_question = nn.Linear(architecture["d_model"], WIDTH)
+        self.of_budget = nn.Linear(CODE_SIZE, WIDTH)
+        self.body = BODIES[body]()
+        self.heads = nn.ModuleList(undecided(WIDTH, choices) for choices in grid.shape)
+
+    def fit(self, data: TrainingSet, rows: Tensor) -> None:
+        self.scale.fit(data.readings.question[rows])
+        self.vision.fit(data, rows)
+
+    def forward(self, image: Tensor, question: Tensor, budget: Tensor) -> list[Tensor]:
+        """Logits of each knob's values, [samples, budgets, values].
+
+        Args:
+            image: what `vision.reading` names, [samples, ...]; a thumbnail as float from 0 to 1.
+            question: [samples, d_model].
+            budget: relative, [samples, budgets].
+        """
+        seen = torch.stack([self.of_vision(self.vision(image)), self.of_question(self.scale(question))], dim=1)
+        seen = seen[:, None].expand(-1, budget.shape[1], -1, -1)
+        tokens = torch.cat([seen, self.of_budget(self.code(budget))[:, :, None]], dim=2)
+        hidden = self.body(tokens)
+        return [head(hidden) for head in self.heads]
+
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
+        image = getattr(data.readings, self.vision.reading)[rows]
+        if self.vision.reading == "thumbnail":
+            image = image / 255
+        logits = self(image, data.readings.question[rows], budget)
+        tier, top_k, blocks = (of_knob.log_softmax(dim=-1) for of_knob in logits)
+        return (tier[..., :, None, None] + top_k[..., None, :, None] + blocks[..., None, None, :]).flatten(2)
+
+
+class SingleStageController(LearnedController):
+    """The most probable value of every knob."""
+
+    def reads(self, budget_ms: float):
+        return frozenset({"question", self.policy.vision.reading})
+
+    @torch.inference_mode()
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        image = getattr(inputs, self.policy.vision.reading)
+        logits = self.policy(image, inputs.question, self._budget(inputs.budget_ms)[None])
+        tier, top_k, blocks = torch.stack([of_knob.argmax() for of_knob in logits]).tolist()
+        return Decision(self.grid.tiers[tier], (self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]))
+
+
+def load(name: str, context: ControllerContext) -> LearnedController:
+    """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
+    return load_learned(name, context, SingleStagePolicy, SingleStageController)
+
+
+def train(
+    name: str, directory: Path, data: TrainingSet, overhead_ms: OverheadMs, settings: TrainingSettings, seed: int
+) -> DataFrame:
+    """See `learned.train_learned`."""
+    return train_learned(name, directory, data, overhead_ms, settings, seed, SingleStagePolicy, SingleStageController)

@@ -1,0 +1,45 @@
+"""The oracle's cell: the best configuration of every question in hindsight, from the evaluation split's profile."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.budgets import Budget
+from adamolmo.config import StudyConfig
+from adamolmo.controllers.registry import ORACLE
+from adamolmo.evaluation import check_reference, summarise
+from adamolmo.oracle import oracle_table
+from adamolmo.schema import CELL, CORE_EXP, EVALUATION, REFERENCE, read_json, read_table, write_json, write_table
+from adamolmo.script import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--budget", type=Budget.parse, required=True)
+    parser.add_argument("--core-exp", type=Path, required=True, help="profile of the evaluation split")
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
+    parser.add_argument("--summary", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    args = parser.parse_args()
+    profile, metadata = read_table(args.core_exp, CORE_EXP)
+    reference = read_json(args.reference, REFERENCE)
+    check_reference(reference, metadata["device"], metadata["clock"])
+    budget_ms = args.budget.to_ms(reference["median_latency_ms"])
+    table = oracle_table(profile, args.settings.knobs.grid(), budget_ms)
+    summary = {
+        "dataset": args.dataset,
+        "controller": ORACLE,
+        "budget": str(args.budget),
+        "feasible": budget_ms >= reference["lowest_median_latency_ms"],
+        "failed": metadata["failed"],
+        **summarise(table, budget_ms, args.settings.bootstrap.resamples, args.settings.seed),
+        "device": metadata["device"],
+        "clock": metadata["clock"],
+    }
+    write_table(table, args.table, EVALUATION)
+    write_json(summary, args.summary, CELL)
+
+
+if __name__ == "__main__":
+    run(main)
