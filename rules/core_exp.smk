@@ -41,7 +41,15 @@ rule core_exp_latency:
     resources:
         gpu=GPUS,
     params:
-        settings=settings(*ENGINE_KEYS, "latency", "core_exp.shards", "seed", "datasets.{dataset}"),
+        settings=settings(
+            *ENGINE_KEYS,
+            "latency.samples",
+            "latency.repeats",
+            "latency.max_warmup",
+            "core_exp.shards",
+            "seed",
+            "datasets.{dataset}",
+        ),
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:

@@ -26,7 +26,7 @@ def test_what_a_measured_profile_says(tiny_grid, tmp_path):
     assert "drift     4.0 % (limit 5 %); 0 of 144 measured rows above it" in lines
     assert "stages    differ from the request's own time by 0.40 % in the median row, 0.40 % at most" in lines
     assert "answers   100.0 % of the timed runs gave the scored answer" in lines
-    assert any(line.startswith("estimates error on held-out samples: high 0.0 % (bias") for line in lines)
+    assert any(line.startswith("estimates error on held-out samples: all 0.0 % (bias") for line in lines)
     assert "failed    25 of 37 samples" in lines
     assert "  torn0: image 0 cannot be read" in lines
     assert "  and 5 more" in lines

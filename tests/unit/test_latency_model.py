@@ -50,7 +50,7 @@ def test_noise_of_single_rows_is_averaged_over_all_configurations():
     cases = [(tier, k, b, 4, 45, 3) for tier in TIERS for k in PER_TOP_K for b in (6, 7, 8)]
     estimates = np.array([model.predict(unseen(*case)).sum(axis=1).item() for case in cases])
     truth = np.array([true_stages(*case).sum() for case in cases])
-    assert np.abs(estimates / truth - 1).mean() < 0.03
+    assert np.abs(estimates / truth - 1).mean() < 0.05
 
 
 def test_held_out_error_is_that_of_the_noise():
