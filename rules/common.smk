@@ -54,6 +54,9 @@ PLOTS += ["training_curves"] if TRAINED else []
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # Settings of every job that answers in batches.
 BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
+# Rules for which blocks go that look inside the model; the study needs their scores only if it uses one of them.
+INTERNAL_RULES = ["activation_norm", "gradient", "attention_entropy"]
+INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=STUDY.datasets)
 # A relative path is meant from this repository.
 CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 GPUS = 1 if STUDY.model.device == "cuda" else 0

@@ -27,6 +27,7 @@ rule merge_importance:
         code=code("merge_importance.py"),
         manifest=MODEL["manifest"],
         parts=expand("results/importance/{dataset}.json", dataset=STUDY.datasets),
+        internal=INTERNAL_SCORES if STUDY.importance.selection in INTERNAL_RULES else [],
         beam="results/importance/beam_search.json" if STUDY.importance.selection == "beam_search" else [],
     output:
         "results/importance/scores.json",
@@ -39,7 +40,31 @@ rule merge_importance:
     message:
         "Rank the blocks"
     shell:
-        "python {input.code[0]} --manifest {input.manifest} --parts {input.parts} --beam {input.beam}"
+        "python {input.code[0]} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
+        " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+
+
+rule internal_scores:
+    input:
+        **MODEL,
+        code=code("internal_scores.py"),
+        samples="results/data/{dataset}/importance.parquet",
+    output:
+        "results/importance/internal/{dataset}.json",
+    log:
+        "logs/importance/internal/{dataset}.log",
+    benchmark:
+        "results/benchmarks/importance/internal/{dataset}.tsv"
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
+    message:
+        "Scores of the blocks from inside the model on {wildcards.dataset}"
+    shell:
+        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -72,6 +97,7 @@ rule compare_selection:
         **MODEL,
         code=code("compare_selection.py"),
         scores="results/importance/scores.json",
+        internal=INTERNAL_SCORES,
         beam="results/importance/beam_search.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -96,7 +122,8 @@ rule compare_selection:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
     shell:
         "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
-        " --scores {input.scores} --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 # Not part of the study's figures: what other rules than the configured one would have kept.

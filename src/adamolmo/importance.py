@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 Scorer = Callable[[str, Sequence[str]], float]
 
-MEASURED_RULES = ("accuracy_drop", *INTERNAL_RULES)
-RULES = (*MEASURED_RULES, "random", "prefix", "beam_search")
+RULES = ("accuracy_drop", *INTERNAL_RULES, "random", "prefix", "beam_search")
 
 
 def score_blocks(
@@ -36,11 +35,11 @@ def score_blocks(
     memory_bytes: float = float("inf"),
     max_failed_fraction: float,
 ) -> dict:
-    """Scores of the blocks on one dataset.
+    """Accuracy drops of one dataset.
 
     Returns:
-        num_samples, baseline_accuracy, scores {block: accuracy drop}, half_scores (the drops on the questions about
-        every other image, twice), other_scores {rule: {scores, half_scores}} and failed [{sample_id, reason}].
+        num_samples, baseline_accuracy, scores {block: drop}, half_scores (the drops on the questions about every other
+        image, twice) and failed [{sample_id, reason}].
 
     Raises AdaMolmoError when too many images are unreadable.
     """
@@ -50,14 +49,34 @@ def score_blocks(
         engine, usable, style, scorer, tier, [(), *((b,) for b in blocks)], batch_size, memory_bytes
     )
     baseline = accuracy[()]
-    by_rule = {"accuracy_drop": np.stack([baseline - accuracy[block,] for block in blocks], axis=1)}
-    by_rule |= internal_scores(engine, usable, style, tier, batch_size)
-    described = {rule: _describe(scores, blocks, usable) for rule, scores in by_rule.items()}
+    drops = np.stack([baseline - accuracy[block,] for block in blocks], axis=1)
     return {
         "num_samples": len(usable),
         "baseline_accuracy": float(baseline.mean()),
-        **described.pop("accuracy_drop"),
-        "other_scores": described,
+        **_describe(drops, blocks, usable),
+        "failed": failed,
+    }
+
+
+def score_blocks_internally(
+    engine: "Engine",
+    samples: Sequence[Sample],
+    style: str | None,
+    *,
+    tier: str,
+    batch_size: int,
+    max_failed_fraction: float,
+) -> dict:
+    """Scores of one dataset by the rules of `block_scores.py`: num_samples, rules {rule: {scores, half_scores}}, failed.
+
+    Raises AdaMolmoError when too many images are unreadable.
+    """
+    usable, failed = readable(samples, max_failed_fraction)
+    by_rule = internal_scores(engine, usable, style, tier, batch_size)
+    blocks = removable_blocks(engine)
+    return {
+        "num_samples": len(usable),
+        "rules": {rule: _describe(scores, blocks, usable) for rule, scores in by_rule.items()},
         "failed": failed,
     }
 
@@ -120,6 +139,7 @@ def merge(
     num_blocks: int,
     selection: str,
     seed: int,
+    internal: Mapping[str, dict] | None = None,
     beam: Mapping | None = None,
 ) -> dict:
     """The study's scores and removal order: every dataset of `score_blocks` counts alike.
@@ -129,9 +149,13 @@ def merge(
     Args:
         selection: the rule that the study uses, of RULES.
         seed: of the rule "random".
+        internal: results of `score_blocks_internally` by dataset; without them those rules have no order.
         beam: what `beam_search.search` found, if the study uses it.
     """
-    by_rule = {rule: _merge_rule([_of_rule(part, rule) for part in datasets.values()]) for rule in MEASURED_RULES}
+    parts = {"accuracy_drop": datasets}
+    if internal:
+        parts |= {rule: {name: internal[name]["rules"][rule] for name in datasets} for rule in INTERNAL_RULES}
+    by_rule = {rule: _merge_rule(list(of_rule.values())) for rule, of_rule in parts.items()}
     orders = {rule: _ascending(merged["scores"]) for rule, merged in by_rule.items()}
     blocks = sorted(orders["accuracy_drop"])
     orders |= {
@@ -153,7 +177,7 @@ def merge(
             rule: {
                 "between_halves": _between_halves(merged),
                 "between_datasets": {
-                    f"{a}, {b}": spearman(*(list(_of_rule(datasets[name], rule)["scores"].values()) for name in (a, b)))
+                    f"{a}, {b}": spearman(*(list(parts[rule][name]["scores"].values()) for name in (a, b)))
                     for a, b in combinations(datasets, 2)
                 },
             }
@@ -161,10 +185,6 @@ def merge(
         },
         "datasets": dict(datasets),
     }
-
-
-def _of_rule(part: Mapping, rule: str) -> Mapping:
-    return part if rule == "accuracy_drop" else part["other_scores"][rule]
 
 
 def _merge_rule(parts: Sequence[Mapping]) -> dict:

@@ -120,9 +120,7 @@ def _add_latencies(table: "DataFrame", latency: Parts, fixed_prefix_layers: int)
     if timed.empty:
         raise AdaMolmoError("no sample was timed; expected some in the latency tables (latency.samples).")
     if unknown := set(timed.index) - set(table.index):
-        raise AdaMolmoError(
-            f"timed but not scored: {sorted(unknown)[0]}; expected the same samples and configurations."
-        )
+        raise AdaMolmoError(f"{sorted(unknown)[0]} was timed but not scored; expected it in the accuracy tables.")
     agreement = float((timed["answer"] == table.loc[timed.index, "prediction"]).mean())
     if agreement < _LEAST_AGREEMENT:
         raise AdaMolmoError(

@@ -344,7 +344,6 @@ IMPORTANCE_OF_DATASET = Document(
     {
         **_SCORES,
         "half_scores": (list, "the same on the questions about every other image, twice"),
-        "other_scores": (dict, "other rule -> its scores and half_scores"),
         "failed": (list, "unreadable samples: {sample_id, reason}"),
     },
 )
@@ -363,6 +362,16 @@ IMPORTANCE = Document(
         "spearman_between_halves": (float | None, "rank correlation of the scores of two halves of the questions"),
         "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)"),
         "datasets": (dict, "dataset -> its own scores, as in its file"),
+    },
+)
+INTERNAL_SCORES = Document(
+    "internal_scores",
+    "results/importance/internal/{dataset}.json",
+    "Scores of the blocks from inside the model, to compare accuracy drops with.",
+    {
+        "num_samples": (int, "questions"),
+        "rules": (dict, "rule -> {scores, half_scores}, as those of the accuracy drop"),
+        "failed": (list, "unreadable samples: {sample_id, reason}"),
     },
 )
 BEAM_SEARCH = Document(
@@ -386,6 +395,7 @@ SELECTION = Document(
     {
         "num_samples": (int, "questions"),
         "accuracy": (dict, "rule -> blocks kept -> {value, low, high}, 95 %"),
+        "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)"),
         "failed": (list, "unreadable samples: {sample_id, reason}"),
     },
 )
@@ -434,6 +444,7 @@ FILES = (
     MANIFEST,
     SAMPLES,
     IMPORTANCE_OF_DATASET,
+    INTERNAL_SCORES,
     BEAM_SEARCH,
     IMPORTANCE,
     SELECTION,

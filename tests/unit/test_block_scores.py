@@ -85,14 +85,19 @@ def positions_of(engine, sample):
     return engine.model.run_prefix(engine.model.embed(ids, features, row.image_input_idx)).positions
 
 
-def test_attention_that_is_focused_on_one_token_scores_highest(tiny_engine, tiny_samples, monkeypatch):
+def test_attention_that_is_focused_on_one_token_scores_highest(tiny_engine, tiny_samples):
     """With queries of zero every token sees all others alike: entropy is largest and the score zero."""
-    attention = tiny_engine.model.transformer["blocks"][4].attn
-    plain = internal_scores(tiny_engine, tiny_samples[:4], "tiny", "high", batch_size=32)["attention_entropy"]
-    monkeypatch.setattr(attention.q_norm, "weight", torch.nn.Parameter(torch.zeros(16), requires_grad=False))
-    even = internal_scores(tiny_engine, tiny_samples[:4], "tiny", "high", batch_size=32)["attention_entropy"]
-    monkeypatch.setattr(attention.q_norm, "weight", torch.nn.Parameter(torch.full((16,), 1e3), requires_grad=False))
-    focused = internal_scores(tiny_engine, tiny_samples[:4], "tiny", "high", batch_size=32)["attention_entropy"]
+    weight = tiny_engine.model.transformer["blocks"][4].attn.q_norm.weight
+
+    def scores_with(value):
+        before = weight.clone()
+        weight.fill_(value)
+        try:
+            return internal_scores(tiny_engine, tiny_samples[:4], "tiny", "high", batch_size=32)["attention_entropy"]
+        finally:
+            weight.copy_(before)
+
+    even, plain, focused = (scores_with(value) for value in (0.0, 1.0, 1e3))
     assert even[:, 1] == pytest.approx(0.0, abs=1e-5)
     assert (plain[:, 1] > 0.001).all()
     assert (focused[:, 1] > 0.8).all()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from adamolmo.beam_search import search
+from adamolmo.block_scores import INTERNAL_RULES
 from adamolmo.config import ImportanceSettings
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
@@ -82,12 +83,14 @@ def dataset_scores(scores, baseline, halves):
         return dict(zip(("3", "4", "5"), values, strict=True))
 
     described = {"scores": named(scores), "half_scores": [named(half) for half in halves]}
-    norms = {"scores": named([3.0, 1.0, 2.0]), "half_scores": [named([3.0, 1.0, 2.0])] * 2}
-    others = {"activation_norm": norms, "gradient": described, "attention_entropy": described}
-    return {"num_samples": 10, "baseline_accuracy": baseline, **described, "other_scores": others, "failed": []}
+    return {"num_samples": 10, "baseline_accuracy": baseline, **described, "failed": []}
 
 
 def merged_of(datasets, selection="accuracy_drop", **settings):
+    norms = {"3": 3.0, "4": 1.0, "5": 2.0}
+    described = {"scores": norms, "half_scores": [norms] * 2}
+    internal = {name: {"rules": dict.fromkeys(INTERNAL_RULES, described)} for name in datasets}
+    settings = {"internal": internal} | settings
     return merge(datasets, model_checksum="abc", num_blocks=6, selection=selection, seed=0, **settings)
 
 
@@ -117,6 +120,7 @@ def test_every_rule_has_its_order_and_one_is_used():
     for rule, order in orders.items():
         merged = merged_of(parts, rule)
         assert (merged["selection"], merged["removal_order"], merged["removed_sets"]) == (rule, order, None)
+    assert merged_of(parts, internal=None)["removal_orders"].keys() == {"accuracy_drop", "random", "prefix"}
     searched = merged_of(parts, "beam_search", beam={"removed_sets": [[4], [3, 5]]})
     assert (searched["removal_order"], searched["removed_sets"]) == ([5, 3, 4], [[4], [3, 5]])
 

@@ -23,7 +23,12 @@ def test_measured_where_timed_and_estimated_elsewhere(tiny_grid, tmp_path):
     assert table.groupby("latency_source")["sample_id"].nunique().to_dict() == {"estimated": 4, "measured": 8}
     np.testing.assert_allclose(table["latency_ms"], table[STAGES].sum(axis=1), rtol=1e-6)
     # The stage times are of the model's form, so estimates of samples that were not timed are exact.
-    work = DataFrame([scored(int(row.sample_id[1:]), KnobConfig(row.tier, row.top_k, row.num_active_blocks)) for row in table.itertuples()])
+    work = DataFrame(
+        [
+            scored(int(row.sample_id[1:]), KnobConfig(row.tier, row.top_k, row.num_active_blocks))
+            for row in table.itertuples()
+        ]
+    )
     truth = np.array([true_stages(row) for row in work.itertuples()])
     np.testing.assert_allclose(table[STAGES], truth, rtol=1e-4)
     from_runs = table["latency_source"] == "measured"

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 from pandas.testing import assert_frame_equal
 from test_cost import count
@@ -23,6 +22,7 @@ def alone(engine, sample, config):
 def test_every_row_is_what_the_engine_says_one_by_one(tiny_engine, tiny_samples, tiny_grid):
     table = accuracy(tiny_engine, tiny_samples[::3], tiny_grid)
     assert len(table) == 4 * len(tiny_grid)
+    assert table["prediction"].nunique() > 10
     assert not table.duplicated(["sample_id", *KNOBS]).any()
     samples = {sample.sample_id: sample for sample in tiny_samples}
     for row in table.itertuples():
@@ -53,10 +53,3 @@ def test_two_passes_are_equal_however_they_are_batched(tiny_engine, tiny_samples
 
 def test_no_sample_gives_no_row(tiny_engine, tiny_grid):
     assert accuracy(tiny_engine, [], tiny_grid).empty
-
-
-def test_accuracies_vary(tiny_engine, tiny_samples, tiny_grid):
-    """The fixture is not a model that always says the same."""
-    table = accuracy(tiny_engine, tiny_samples, tiny_grid)
-    assert table["prediction"].nunique() > 10
-    assert 0 < np.mean(table["accuracy"] > 0) < 1

@@ -7,7 +7,16 @@ from adamolmo.config import StudyConfig
 from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device
-from adamolmo.schema import BEAM_SEARCH, IMPORTANCE, SAMPLES, SELECTION, read_json, read_table, write_json
+from adamolmo.schema import (
+    BEAM_SEARCH,
+    IMPORTANCE,
+    INTERNAL_SCORES,
+    SAMPLES,
+    SELECTION,
+    read_json,
+    read_table,
+    write_json,
+)
 from adamolmo.script import run
 from adamolmo.study import load_engine
 
@@ -18,6 +27,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--samples", type=Path, required=True, help="of another split than the one that was scored")
     parser.add_argument("--scores", type=Path, required=True)
+    parser.add_argument("--internal", type=Path, nargs="+", required=True)
     parser.add_argument("--beam", type=Path, required=True)
     parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--output", type=Path, required=True)
@@ -25,15 +35,28 @@ def main() -> None:
     settings, dataset, core_exp = args.settings, args.settings.datasets[args.dataset], args.settings.core_exp
     samples = samples_from_table(read_table(args.samples, SAMPLES)[0])[: settings.samples.importance]
     usable, failed = readable(samples, core_exp.max_failed_fraction)
+    scores, internal = (
+        read_json(args.scores, IMPORTANCE),
+        {p.stem: read_json(p, INTERNAL_SCORES) for p in args.internal},
+    )
     with claim_device(settings.model.device):
-        from adamolmo.importance import compare_rules, rankings
+        from adamolmo.importance import compare_rules, merge, rankings
+
+        ranked = merge(
+            scores["datasets"],
+            model_checksum=scores["model_checksum"],
+            num_blocks=scores["num_blocks"],
+            selection="accuracy_drop",
+            seed=settings.seed,
+            internal=internal,
+        )
 
         accuracy = compare_rules(
             load_engine(settings, args.model),
             usable,
             dataset.style,
             SCORERS[dataset.scorer],
-            rankings(read_json(args.scores, IMPORTANCE), read_json(args.beam, BEAM_SEARCH)),
+            rankings(ranked, read_json(args.beam, BEAM_SEARCH)),
             tier=settings.importance.tier,
             lowest_count=settings.knobs.num_active_blocks[0],
             batch_size=core_exp.batch_size,
@@ -41,7 +64,13 @@ def main() -> None:
             resamples=settings.bootstrap.resamples,
             seed=settings.seed,
         )
-    write_json({"num_samples": len(usable), "accuracy": accuracy, "failed": failed}, args.output, SELECTION)
+    content = {
+        "num_samples": len(usable),
+        "accuracy": accuracy,
+        "agreement": ranked["agreement"],
+        "failed": failed,
+    }
+    write_json(content, args.output, SELECTION)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Scores the blocks on one dataset: the accuracy lost when a block is skipped, and scores to compare it with."""
+"""Scores the blocks on one dataset: the accuracy that is lost when a block is skipped."""
 
 import argparse
 from pathlib import Path
