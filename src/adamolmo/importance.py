@@ -67,7 +67,9 @@ def score_blocks_internally(
     batch_size: int,
     max_failed_fraction: float,
 ) -> dict:
-    """Scores of one dataset by the rules of `block_scores.py`: num_samples, rules {rule: {scores, half_scores}}, failed.
+    """Scores of one dataset by the rules of `block_scores.py`.
+
+    Returns num_samples, rules {rule: {scores, half_scores}} and failed [{sample_id, reason}].
 
     Raises AdaMolmoError when too many images are unreadable.
     """
