@@ -1,8 +1,9 @@
 """What sharing saves in the accuracy pass of core_exp, in one run on one claimed core.
 
-For growing numbers of samples and of configurations it answers everything twice: shared and batched as core_exp does,
-and one configuration and one sample at a time through the engine, as a plain profiler would. Both include opening and
-cropping the images. It prints the number of answers that differ, seconds, speed-up and operations of both; draws cost
+It answers everything twice: one configuration and one sample at a time through the engine, as a plain profiler would,
+and shared and batched as core_exp does. The shared pass is repeated for growing numbers of samples and of
+configurations; what these cost one at a time is the sum of their requests' times. Both ways include opening and cropping
+the images. It prints the number of answers that differ, seconds, speed-up and operations of both; draws cost
 against the number of configurations and of samples (`profiling.pdf`, `.png`), and writes all numbers as JSON.
 
     python benchmarks/profiling.py --model results/model --importance results/importance/scores.json
@@ -33,7 +34,7 @@ def main() -> None:
         record = measure(study, args)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    draw(record, args.output)
+    plot(record, args.output)
     print_table(record)
 
 
@@ -42,14 +43,31 @@ def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
 
     engine = load_engine(study, args.model, args.importance)
     grid = study.knobs.grid()
-    sample_counts = [count for count in (6, 15, 30, 60, 120, 240) if count < args.samples] + [args.samples]
-    config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)] + [len(grid)]
-    runs = []
-    for num_samples in sample_counts:
-        runs.append(compare(engine, study, num_samples, grid))
-    for num_configs in config_counts[:-1]:
-        runs.append(compare(engine, study, args.samples, spread(grid, num_configs)))
+    alone = {name: ask_one_by_one(engine, *data, grid) for name, data in draw(study, args.samples).items()}
+    sample_counts = [count for count in (6, 15, 30, 60, 120) if count < args.samples] + [args.samples]
+    config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)]
+    cells = [(count, grid) for count in sample_counts] + [
+        (args.samples, spread(grid, count)) for count in config_counts
+    ]
+    runs = [compare(engine, study, num_samples, configs, alone) for num_samples, configs in cells]
     return {"device": describe_device(study.model.device), "datasets": list(study.datasets), "runs": runs}
+
+
+def draw(study: StudyConfig, num_samples: int) -> dict:
+    """Samples and prompt style of every dataset."""
+    from adamolmo.data.samples import Sample
+    from adamolmo.data.sources import draw_samples
+
+    return {
+        name: (
+            [
+                Sample(**{**sample, "answers": tuple(sample["answers"])})
+                for sample in draw_samples(dataset.source, name, "profile", num_samples, study.seed)
+            ],
+            dataset.style,
+        )
+        for name, dataset in study.datasets.items()
+    }
 
 
 def spread(grid: list, count: int) -> list:
@@ -57,45 +75,39 @@ def spread(grid: list, count: int) -> list:
     return [grid[(number + 1) * len(grid) // count - 1] for number in range(count)]
 
 
-def compare(engine, study: StudyConfig, num_samples: int, configs: list) -> dict:
-    """One cell: the same answers both ways, over all datasets."""
+def ask_one_by_one(engine, samples, style, configs) -> dict:
+    """(sample, configuration) -> (answer, seconds)."""
     from adamolmo.controllers.static import StaticController
-    from adamolmo.data.samples import Sample
+
+    requests = {}
+    for config in configs:
+        controller = StaticController(f"static-{config}", config)
+        for sample in samples:
+            start = time.perf_counter()
+            response = engine.answer(sample.open_image(), sample.question, style, controller, float("inf"))
+            requests[sample.sample_id, config] = response.answer, time.perf_counter() - start
+    return requests
+
+
+def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: dict) -> dict:
+    """The shared pass over all datasets beside the same requests one by one."""
     from adamolmo.data.scoring import SCORERS
-    from adamolmo.data.sources import draw_samples
+    from adamolmo.knobs import KnobConfig
     from adamolmo.profiling import accuracy_pass
 
     totals = {"shared_s": 0.0, "alone_s": 0.0, "shared_flops": 0.0, "alone_flops": 0.0, "answers": 0, "differing": 0}
-    for name, dataset in study.datasets.items():
-        drawn = draw_samples(dataset.source, name, "profile", num_samples, study.seed)
-        samples = [Sample(**{**sample, "answers": tuple(sample["answers"])}) for sample in drawn]
-        scorer = SCORERS[dataset.scorer]
-
+    for name, (samples, style) in draw(study, num_samples).items():
+        scorer, core_exp = SCORERS[study.datasets[name].scorer], study.core_exp
         start = time.perf_counter()
-        table = accuracy_pass(
-            engine,
-            samples,
-            dataset.style,
-            scorer,
-            configs,
-            study.core_exp.batch_size,
-            study.core_exp.memory_mb * 1e6,
-        )
+        table = accuracy_pass(engine, samples, style, scorer, configs, core_exp.batch_size, core_exp.memory_mb * 1e6)
         totals["shared_s"] += time.perf_counter() - start
-
-        start, answers = time.perf_counter(), {}
-        for config in configs:
-            controller = StaticController(f"static-{config}", config)
-            for sample in samples:
-                response = engine.answer(sample.open_image(), sample.question, dataset.style, controller, float("inf"))
-                answers[sample.sample_id, *vars(config).values()] = response.answer
-        totals["alone_s"] += time.perf_counter() - start
-
-        rows = table.set_index(["sample_id", "tier", "top_k", "num_active_blocks"])
-        totals["answers"] += len(rows)
-        totals["differing"] += sum(answers[key] != answer for key, answer in rows["prediction"].items())
+        for row in table.itertuples():
+            answer, seconds = alone[name][row.sample_id, KnobConfig(row.tier, row.top_k, row.num_active_blocks)]
+            totals["alone_s"] += seconds
+            totals["differing"] += answer != row.prediction
+        totals["answers"] += len(table)
         totals["alone_flops"] += float(table["flops"].sum())
-        totals["shared_flops"] += shared_flops(engine, samples, dataset.style, configs, table)
+        totals["shared_flops"] += shared_flops(engine, samples, style, configs, table)
     return {"samples": num_samples * len(study.datasets), "configs": len(configs), **totals}
 
 
@@ -146,7 +158,7 @@ def print_table(record: dict) -> None:
         )
 
 
-def draw(record: dict, path: Path) -> None:
+def plot(record: dict, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")

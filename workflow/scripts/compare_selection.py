@@ -35,10 +35,8 @@ def main() -> None:
     settings, dataset, core_exp = args.settings, args.settings.datasets[args.dataset], args.settings.core_exp
     samples = samples_from_table(read_table(args.samples, SAMPLES)[0])[: settings.samples.importance]
     usable, failed = readable(samples, core_exp.max_failed_fraction)
-    scores, internal = (
-        read_json(args.scores, IMPORTANCE),
-        {p.stem: read_json(p, INTERNAL_SCORES) for p in args.internal},
-    )
+    scores = read_json(args.scores, IMPORTANCE)
+    internal = {path.stem: read_json(path, INTERNAL_SCORES) for path in args.internal}
     with claim_device(settings.model.device):
         from adamolmo.importance import compare_rules, merge, rankings
 
