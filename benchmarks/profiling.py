@@ -2,8 +2,8 @@
 
 It answers everything twice: one configuration and one sample at a time through the engine, as a plain profiler would,
 and shared and batched as core_exp does. The shared pass is repeated for growing numbers of samples and of
-configurations; what these cost one at a time is the sum of their requests' times. Both ways include opening and cropping
-the images. It prints the number of answers that differ, seconds, speed-up and operations of both; draws cost
+configurations; what these cost one at a time is the sum of their requests' times. Both ways include opening and
+cropping the images. It prints the number of answers that differ, seconds, speed-up and operations of both; draws cost
 against the number of configurations and of samples (`profiling.pdf`, `.png`), and writes all numbers as JSON.
 
     python benchmarks/profiling.py --model results/model --importance results/importance/scores.json
