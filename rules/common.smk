@@ -17,6 +17,7 @@ from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.ranking import INTERNAL_RULES
 
 try:
     STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
@@ -54,8 +55,7 @@ PLOTS += ["training_curves"] if TRAINED else []
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # Settings of every job that answers in batches.
 BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
-# Rules for which blocks go that look inside the model; the study needs their scores only if it uses one of them.
-INTERNAL_RULES = ["activation_norm", "gradient", "attention_entropy"]
+# The study needs these only if one of their rules ranks its blocks.
 INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=STUDY.datasets)
 # A relative path is meant from this repository.
 CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))

@@ -28,11 +28,10 @@ from adamolmo.grid import batches_by_length, halving, run_shared
 from adamolmo.model.inputs import ModelInputs
 from adamolmo.model.molmoe import PrefixState
 from adamolmo.progress import progress
+from adamolmo.ranking import INTERNAL_RULES
 
 if TYPE_CHECKING:
     from adamolmo.engine import Engine
-
-INTERNAL_RULES = ("activation_norm", "gradient", "attention_entropy")
 
 
 def internal_scores(

@@ -141,7 +141,8 @@ def halving(run: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    in_words = "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(text in str(error) for text in in_words)
 
 
 @torch.inference_mode()

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamolmo.block_scores import INTERNAL_RULES, internal_scores
+from adamolmo.block_scores import internal_scores
 from adamolmo.data.samples import Sample, readable
 from adamolmo.grid import answer_samples
 from adamolmo.knobs import BlockRanking, DecoderKnobs
+from adamolmo.ranking import INTERNAL_RULES
 
 if TYPE_CHECKING:
     from adamolmo.engine import Engine

@@ -3,8 +3,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from adamolmo.block_scores import INTERNAL_RULES, internal_scores
+from adamolmo.block_scores import internal_scores
 from adamolmo.knobs import DecoderKnobs
+from adamolmo.ranking import INTERNAL_RULES
 
 
 @pytest.fixture(scope="module")

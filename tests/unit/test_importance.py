@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from adamolmo.beam_search import search
-from adamolmo.block_scores import INTERNAL_RULES
 from adamolmo.config import ImportanceSettings
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.importance import RULES, accuracy_without, compare_rules, merge, rankings, score_blocks, spearman
 from adamolmo.knobs import DecoderKnobs
-from adamolmo.ranking import load_ranking
+from adamolmo.ranking import INTERNAL_RULES, load_ranking
 
 SELECTIONS = get_args(ImportanceSettings.model_fields["selection"].annotation)
 
