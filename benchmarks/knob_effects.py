@@ -47,18 +47,21 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     from adamolmo.data.samples import Sample
     from adamolmo.data.scoring import SCORERS
     from adamolmo.data.sources import draw_samples
-    from adamolmo.profiling import Timing, accuracy_pass, latency_pass
+    from adamolmo.latency_pass import latency_pass
+    from adamolmo.profiling import accuracy_pass
     from adamolmo.study import load_engine
 
     engine = load_engine(study, args.model, args.importance)
-    timing = Timing(args.timed, repeats=3, max_warmup=30, drift_limit_pct=5.0)
     scored, timed = [], []
     for name, dataset in study.datasets.items():
         drawn = draw_samples(dataset, name, "evaluation", args.questions, args.seed)
         samples = [Sample(**{**sample, "answers": tuple(sample["answers"])}) for sample in drawn]
         passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
         scored.append(passed.assign(dataset=name))
-        rows, _ = latency_pass(engine, samples[: args.timed], dataset.style, CONFIGS, study.knobs.full, timing, seed=0)
+        reference = samples[0], study.knobs.full
+        rows, _ = latency_pass(
+            engine, samples[: args.timed], dataset.style, CONFIGS, reference, repeats=3, max_warmup=30, seed=0
+        )
         timed.append(rows.assign(dataset=name))
     return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)
 

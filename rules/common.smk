@@ -18,6 +18,7 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import ORACLE, find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.ranking import INTERNAL_RULES
 
 # Snakemake lists the files of the command line before the Snakefile's own, which they override.
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
@@ -57,6 +58,10 @@ PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times",
 PLOTS += ["training_curves"] if LEARNING else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
+# Settings of every job that answers in batches.
+BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
+# The study needs these only if one of their rules ranks its blocks.
+INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=STUDY.datasets)
 # A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
 CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
@@ -70,6 +75,7 @@ def either(names):
 wildcard_constraints:
     dataset=either(STUDY.datasets),
     split=either(SPLITS),
+    tier=either(STUDY.knobs.tiers),
     shard=r"\d+",
 
 
@@ -103,6 +109,20 @@ def dataset_files(wildcards):
 def settings(*keys):
     """A params function: the canonical JSON of these keys, where `{dataset}` stands for the wildcard."""
     return lambda wildcards: STUDY.subset(*(key.format(**dict(wildcards.items())) for key in keys))
+
+
+def profile_parts(folder):
+    """The files that a dataset's profile is merged from; latency is timed unless the clock is modelled."""
+    shards = range(STUDY.core_exp.shards)
+    timed = shards if STUDY.latency.samples == "all" else shards[: STUDY.latency.samples]
+    if STUDY.latency.clock == "modelled":
+        timed = []
+    return {
+        "accuracy": [
+            f"{folder}/accuracy/{{dataset}}-{tier}-{shard}.parquet" for tier in STUDY.knobs.tiers for shard in shards
+        ],
+        "latency": [f"{folder}/latency/{{dataset}}-{shard}.parquet" for shard in timed],
+    }
 
 
 def number_of_samples(wildcards):

@@ -5,28 +5,63 @@ rule core_exp:
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
-        "results/core_exp/shards/{dataset}-{shard}.parquet",
+        "results/core_exp/accuracy/{dataset}-{tier}-{shard}.parquet",
     log:
-        "logs/core_exp/{dataset}-{shard}.log",
+        "logs/core_exp/accuracy/{dataset}-{tier}-{shard}.log",
     benchmark:
-        "results/benchmarks/core_exp/{dataset}-{shard}.tsv"
+        "results/benchmarks/core_exp/accuracy/{dataset}-{tier}-{shard}.tsv"
     conda:
         "../envs/study.yaml"
     resources:
         gpu=GPUS,
     params:
-        settings=settings(*ENGINE_KEYS, "latency", "core_exp", "seed", "datasets.{dataset}"),
+        settings=settings(*ENGINE_KEYS, "core_exp", "seed", "datasets.{dataset}"),
     message:
-        "Profile every configuration on {wildcards.dataset}, shard {wildcards.shard}"
+        "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
+    shell:
+        "python {input.code[0]} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
+        " --model results/model --samples {input.samples} --scores {input.scores} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+rule core_exp_latency:
+    input:
+        **MODEL,
+        code=code("core_exp_latency.py"),
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/profile.parquet",
+    output:
+        "results/core_exp/latency/{dataset}-{shard}.parquet",
+    log:
+        "logs/core_exp/latency/{dataset}-{shard}.log",
+    benchmark:
+        "results/benchmarks/core_exp/latency/{dataset}-{shard}.tsv"
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        settings=settings(
+            *ENGINE_KEYS,
+            "latency.samples",
+            "latency.repeats",
+            "latency.max_warmup",
+            "core_exp.shards",
+            "seed",
+            "datasets.{dataset}",
+        ),
+    message:
+        "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
         "python {input.code[0]} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
-        " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output}"
+        " 2>&1 | tee {log}"
 
 
 rule merge_core_exp:
     input:
+        **profile_parts("results/core_exp"),
         code=code("merge_core_exp.py"),
-        shards=expand("results/core_exp/shards/{{dataset}}-{shard}.parquet", shard=range(STUDY.core_exp.shards)),
     output:
         table="results/core_exp/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",
@@ -35,9 +70,11 @@ rule merge_core_exp:
     conda:
         "../envs/study.yaml"
     params:
-        settings=settings("knobs", "core_exp.max_failed_fraction"),
+        settings=settings(
+            "model.fixed_prefix_layers", "knobs", "core_exp.max_failed_fraction", "latency.drift_limit_pct"
+        ),
     message:
         "Profile of {wildcards.dataset}"
     shell:
-        "python {input.code[0]} --shards {input.shards} --settings {params.settings:q} --table {output.table}"
-        " --reference {output.reference} 2>&1 | tee {log}"
+        "python {input.code[0]} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
+        " --table {output.table} --reference {output.reference} 2>&1 | tee {log}"

@@ -22,7 +22,7 @@ rule evaluate:
     params:
         settings=settings(
             *ENGINE_KEYS,
-            "latency",
+            "latency.max_warmup",
             "lookup",
             "core_exp.max_failed_fraction",
             "bootstrap",
@@ -62,21 +62,36 @@ use rule core_exp as core_exp_evaluation with:
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:
-        "results/core_exp_evaluation/shards/{dataset}-{shard}.parquet",
+        "results/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.parquet",
     log:
-        "logs/core_exp_evaluation/{dataset}-{shard}.log",
+        "logs/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.log",
     benchmark:
-        "results/benchmarks/core_exp_evaluation/{dataset}-{shard}.tsv"
+        "results/benchmarks/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.tsv"
     message:
-        "Profile every configuration on the evaluation split of {wildcards.dataset}, shard {wildcards.shard}"
+        "Answers of every configuration on the evaluation split of {wildcards.dataset}, tier {wildcards.tier},"
+        " shard {wildcards.shard}"
+
+
+use rule core_exp_latency as core_exp_evaluation_latency with:
+    input:
+        **MODEL,
+        code=code("core_exp_latency.py"),
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/evaluation.parquet",
+    output:
+        "results/core_exp_evaluation/latency/{dataset}-{shard}.parquet",
+    log:
+        "logs/core_exp_evaluation/latency/{dataset}-{shard}.log",
+    benchmark:
+        "results/benchmarks/core_exp_evaluation/latency/{dataset}-{shard}.tsv"
+    message:
+        "Latency of every configuration on the evaluation split of {wildcards.dataset}, shard {wildcards.shard}"
 
 
 use rule merge_core_exp as merge_core_exp_evaluation with:
     input:
+        **profile_parts("results/core_exp_evaluation"),
         code=code("merge_core_exp.py"),
-        shards=expand(
-            "results/core_exp_evaluation/shards/{{dataset}}-{shard}.parquet", shard=range(STUDY.core_exp.shards)
-        ),
     output:
         table="results/core_exp_evaluation/{dataset}.parquet",
         reference="results/core_exp_evaluation/{dataset}.reference.json",

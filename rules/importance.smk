@@ -14,9 +14,7 @@ rule importance:
     resources:
         gpu=GPUS,
     params:
-        settings=settings(
-            *ENGINE_KEYS, "importance", "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"
-        ),
+        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
@@ -29,13 +27,106 @@ rule merge_importance:
         code=code("merge_importance.py"),
         manifest=MODEL["manifest"],
         parts=expand("results/importance/{dataset}.json", dataset=STUDY.datasets),
+        internal=INTERNAL_SCORES if STUDY.importance.selection in INTERNAL_RULES else [],
+        beam="results/importance/beam_search.json" if STUDY.importance.selection == "beam_search" else [],
     output:
         "results/importance/scores.json",
     log:
         "logs/importance/merge.log",
     conda:
         "../envs/study.yaml"
+    params:
+        settings=settings("importance.selection", "seed"),
     message:
         "Rank the blocks"
     shell:
-        "python {input.code[0]} --manifest {input.manifest} --parts {input.parts} --output {output} 2>&1 | tee {log}"
+        "python {input.code[0]} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
+        " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+
+
+rule internal_scores:
+    input:
+        **MODEL,
+        code=code("internal_scores.py"),
+        samples="results/data/{dataset}/importance.parquet",
+    output:
+        "results/importance/internal/{dataset}.json",
+    log:
+        "logs/importance/internal/{dataset}.log",
+    benchmark:
+        "results/benchmarks/importance/internal/{dataset}.tsv"
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
+    message:
+        "Scores of the blocks from inside the model on {wildcards.dataset}"
+    shell:
+        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+
+
+rule beam_search:
+    input:
+        **MODEL,
+        code=code("beam_search.py"),
+        samples=expand("results/data/{dataset}/importance.parquet", dataset=STUDY.datasets),
+    output:
+        "results/importance/beam_search.json",
+    log:
+        "logs/importance/beam_search.log",
+    benchmark:
+        "results/benchmarks/importance/beam_search.tsv"
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, "datasets"),
+    message:
+        "Beam search over sets of blocks"
+    shell:
+        "python {input.code[0]} --model results/model --samples {input.samples} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+rule compare_selection:
+    input:
+        **MODEL,
+        code=code("compare_selection.py"),
+        scores="results/importance/scores.json",
+        internal=INTERNAL_SCORES,
+        beam="results/importance/beam_search.json",
+        samples="results/data/{dataset}/profile.parquet",
+    output:
+        "results/importance/selection/{dataset}.json",
+    log:
+        "logs/importance/selection/{dataset}.log",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        settings=settings(
+            *ENGINE_KEYS,
+            "importance.tier",
+            "samples.importance",
+            *BATCH_KEYS,
+            "bootstrap",
+            "seed",
+            "datasets.{dataset}",
+        ),
+    message:
+        "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
+    shell:
+        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"
+
+
+# Not part of the study's figures: what other rules than the configured one would have kept.
+rule selection:
+    input:
+        expand("results/importance/selection/{dataset}.json", dataset=STUDY.datasets),

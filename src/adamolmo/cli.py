@@ -1,4 +1,4 @@
-"""The command line of a finished study: `adamolmo answer` and `adamolmo predict`.
+"""The command line of a finished study: `adamolmo answer`, `adamolmo predict` and `adamolmo inspect`.
 
 A subcommand is a function that adds its parser and sets `run`; COMMANDS lists them.
 """
@@ -16,6 +16,7 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
 from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inspection import inspect_profile
 from adamolmo.latency import claim_device, describe_device, warm_up
 from adamolmo.schema import REFERENCE, read_json
 from adamolmo.script import run
@@ -52,7 +53,13 @@ def add_predict(commands) -> None:
     parser.set_defaults(run=predict)
 
 
-COMMANDS = (add_answer, add_predict)
+def add_inspect(commands) -> None:
+    parser = commands.add_parser("inspect", help="summarise a profile: origin, quality of its latencies, frontier")
+    parser.add_argument("file", type=Path, metavar="FILE", help="results/core_exp/{dataset}.parquet")
+    parser.set_defaults(run=lambda args: print(inspect_profile(args.file)))
+
+
+COMMANDS = (add_answer, add_predict, add_inspect)
 
 
 def _add_study(parser: ArgumentParser) -> None:

@@ -56,6 +56,10 @@ Name = Annotated[str, AfterValidator(_name)]
 BudgetText = Annotated[str, BeforeValidator(_budget)]
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[Count | Literal["all"], BeforeValidator(_count_or_all)]
+# As in `importance.RULES`, which a test compares.
+SelectionRule = Literal[
+    "accuracy_drop", "activation_norm", "gradient", "attention_entropy", "random", "prefix", "beam_search"
+]
 Ascending = Annotated[list[Count], AfterValidator(_ascending)]
 
 
@@ -188,15 +192,21 @@ class ImportanceSettings(Section):
     """How the importance of the blocks is scored."""
 
     tier: Name = Field(description="vision tier at which blocks are skipped one at a time")
+    selection: SelectionRule = Field(
+        description="rule by which blocks are removed: the least score first; 'accuracy_drop' when the block alone is "
+        "skipped, 'activation_norm', 'gradient', 'attention_entropy', 'random', 'prefix' (the last blocks go), or "
+        "'beam_search' over sets of blocks, which need not be nested"
+    )
+    beam_width: Count = Field(description="sets of each size that a beam search goes on from")
 
 
 class CoreExpSettings(Section):
     """The profiling grid: every configuration on every sample of the profile split."""
 
-    shards: Count = Field(description="jobs per dataset; each profiles its share of the samples")
-    batch_size: Count = Field(description="samples per batch of the passes that are not timed")
-    latency_samples: CountOrAll = Field(
-        description="samples per dataset whose latency is measured; the others' is estimated from token counts"
+    shards: Count = Field(description="jobs per dataset and tier; each profiles its share of the samples")
+    batch_size: Count = Field(description="samples per batch at most, of the passes that are not timed")
+    memory_mb: Count = Field(
+        description="memory that a batch of these passes may take beyond the weights, in MB by estimate"
     )
     max_failed_fraction: float = Field(
         ge=0, le=1, description="share of unreadable samples above which the study stops"
@@ -215,6 +225,9 @@ class LatencySettings(Section):
 
     clock: Literal["measured", "modelled"] = Field(
         description="'measured' times the device; 'modelled' computes latency from operations and bytes, reproducibly"
+    )
+    samples: CountOrAll = Field(
+        description="samples per dataset whose latency is measured in core_exp; the others' is estimated from them"
     )
     repeats: Count = Field(description="timed runs per sample and configuration in core_exp; the median is kept")
     max_warmup: Count = Field(description="most warm-up runs before timing starts")

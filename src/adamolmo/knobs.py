@@ -56,20 +56,24 @@ class BlockRanking:
     Attributes:
         num_blocks: blocks of the model.
         removal_order: the removable blocks, least important first.
+        removed_sets: sets that replace the first 1, 2, ... of `removal_order`, where they were searched for.
     """
 
     num_blocks: int
     removal_order: tuple[int, ...]
+    removed_sets: tuple[tuple[int, ...], ...] = ()
 
     def active(self, num_active_blocks: int) -> tuple[int, ...]:
         """Ascending indices of the `num_active_blocks` blocks that run."""
         num_removed = self.num_blocks - num_active_blocks
-        if not 0 <= num_removed <= len(self.removal_order):
-            lowest = self.num_blocks - len(self.removal_order)
+        most_removed = len(self.removed_sets or self.removal_order)
+        if not 0 <= num_removed <= most_removed:
+            lowest = self.num_blocks - most_removed
             raise AdaMolmoError(
                 f"num_active_blocks is {num_active_blocks}; this model takes {lowest} to {self.num_blocks}."
             )
-        removed = set(self.removal_order[:num_removed])
+        searched = ((), *self.removed_sets) if self.removed_sets else None
+        removed = searched[num_removed] if searched else self.removal_order[:num_removed]
         return tuple(block for block in range(self.num_blocks) if block not in removed)
 
     def decoder_knobs(self, config: KnobConfig) -> DecoderKnobs:

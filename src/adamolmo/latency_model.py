@@ -1,7 +1,14 @@
 """Latency of samples that were not timed, estimated from those that were.
 
-Per configuration and stage a line with two non-negative coefficients, overhead and time per unit of work, is fitted by
-least squares: vision over crops, prefill over prompt tokens, decode over decoded tokens.
+Per tier and stage, all configurations are fitted at once, so that each estimate rests on every timed run of its tier:
+
+    vision  = a + b * crops
+    prefill = a + b * tokens + blocks * (c[top_k] + d[top_k] * tokens)
+    decode  = a + steps * (b + blocks * (c[top_k] + d * tokens))
+
+where `blocks` counts those behind the fixed prefix, which are alike by construction, and nothing is assumed about the
+form of top_k's effect. Coefficients are not negative (more work never takes less time) and minimise relative errors:
+non-negative least squares, Lawson and Hanson (1974).
 """
 
 from typing import TYPE_CHECKING
@@ -12,54 +19,79 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 KNOBS = ["tier", "top_k", "num_active_blocks"]
-_WORK = (("vision_ms", "num_crops"), ("prefill_ms", "input_tokens"), ("decode_ms", "decode_steps"))
-STAGES = [stage for stage, _ in _WORK]
+STAGES = ["vision_ms", "prefill_ms", "decode_ms"]
+WORK = ["num_crops", "input_tokens", "decode_steps"]
 _FOLDS = 5
 
 
 class StageModel:
-    """Lines of every configuration that occurs in `timed`, a table with the knobs, the stages and their work."""
+    """Coefficients of every tier that occurs in `timed`, a table with the columns KNOBS, WORK and STAGES."""
 
-    def __init__(self, timed: "DataFrame"):
-        self._lines = {
-            config: {stage: _fit_line(rows[work].to_numpy(float), rows[stage].to_numpy(float)) for stage, work in _WORK}
-            for config, rows in timed.groupby(KNOBS, observed=True)
+    def __init__(self, timed: "DataFrame", fixed_prefix_layers: int):
+        self._fixed_prefix_layers = fixed_prefix_layers
+        self._top_k = sorted(timed["top_k"].unique())
+        self._coefficients = {
+            (tier, stage): _fit(self._terms(rows, stage), rows[stage].to_numpy(float))
+            for tier, rows in timed.groupby("tier", observed=True)
+            for stage in STAGES
         }
 
     def predict(self, rows: "DataFrame") -> "DataFrame":
-        """The stages in ms for rows with the knobs and the work, in the same order."""
-        configs = list(zip(*(rows[knob] for knob in KNOBS), strict=True))
+        """The stages in ms for rows with KNOBS and WORK, in the same order; knob values must occur in `timed`."""
         estimates = {}
-        for stage, work in _WORK:
-            overhead, per_unit = np.array([self._lines[config][stage] for config in configs]).T
-            estimates[stage] = overhead + per_unit * rows[work].to_numpy(float)
+        for stage in STAGES:
+            values = np.empty(len(rows))
+            for tier in rows["tier"].unique():
+                of_tier = (rows["tier"] == tier).to_numpy()
+                values[of_tier] = self._terms(rows[of_tier], stage) @ self._coefficients[tier, stage]
+            estimates[stage] = values
         return rows[[]].assign(**estimates)
 
+    def _terms(self, rows: "DataFrame", stage: str) -> np.ndarray:
+        crops, tokens, steps = (rows[work].to_numpy(float) for work in WORK)
+        blocks, one = rows["num_active_blocks"].to_numpy(float) - self._fixed_prefix_layers, np.ones(len(rows))
+        per_k = [blocks * (rows["top_k"].to_numpy() == k) for k in self._top_k]
+        terms = {
+            "vision_ms": [one, crops],
+            "prefill_ms": [one, tokens, *per_k, *(blocks_k * tokens for blocks_k in per_k)],
+            "decode_ms": [one, steps, *(blocks_k * steps for blocks_k in per_k), blocks * steps * tokens],
+        }
+        return np.stack(terms[stage], axis=1)
 
-def _fit_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least squares (intercept, slope), both >= 0: more work never takes less time, and none takes no negative time."""
-    dx = x - x.mean()
-    spread = float(dx @ dx)
-    slope = float(dx @ y) / spread if spread else 0.0
-    if slope <= 0:
-        return float(y.mean()), 0.0
-    intercept = float(y.mean() - slope * x.mean())
-    return (intercept, slope) if intercept >= 0 else (0.0, float(x @ y / (x @ x)))
+
+def _fit(terms: np.ndarray, times_ms: np.ndarray) -> np.ndarray:
+    from scipy.optimize import nnls
+
+    # A stage that never ran (no token was decoded) has nothing to be relative to, and estimates of zero.
+    weights = 1 / np.maximum(times_ms, 1e-3)
+    weighted = terms * weights[:, None]
+    scale = np.linalg.norm(weighted, axis=0)
+    scale[scale == 0] = 1.0
+    return nnls(weighted / scale, times_ms * weights)[0] / scale
 
 
-def held_out_error_pct(timed: "DataFrame") -> float | None:
-    """Mean absolute error of the total, in percent, when samples are estimated from the other samples (5 folds).
+def held_out_estimates(timed: "DataFrame", fixed_prefix_layers: int) -> "DataFrame":
+    """Every timed row estimated from the other samples (5 folds): sample_id, KNOBS, measured_ms and estimated_ms.
 
-    None for a single sample, which leaves nothing to estimate from.
+    Empty for a single sample, which leaves nothing to estimate from.
     """
     samples = timed["sample_id"].unique()
-    if len(samples) < 2:
-        return None
-    errors = []
-    for fold in range(min(_FOLDS, len(samples))):
-        held_out = timed["sample_id"].isin(samples[fold::_FOLDS])
-        rows = timed[held_out]
-        estimates = StageModel(timed[~held_out]).predict(rows)[STAGES].sum(axis=1).to_numpy()
-        totals = rows[STAGES].sum(axis=1).to_numpy()
-        errors.append(np.abs(estimates - totals) / totals)
-    return float(100 * np.concatenate(errors).mean())
+    held_out = timed.iloc[: 0 if len(samples) < 2 else None].assign(estimated_ms=np.nan)
+    for fold in range(min(_FOLDS, len(samples)) if len(held_out) else 0):
+        rows = timed["sample_id"].isin(samples[fold::_FOLDS])
+        estimates = StageModel(timed[~rows], fixed_prefix_layers).predict(timed[rows])
+        held_out.loc[rows, "estimated_ms"] = estimates.sum(axis=1)
+    return held_out.assign(measured_ms=held_out[STAGES].sum(axis=1))[
+        ["sample_id", *KNOBS, "measured_ms", "estimated_ms"]
+    ]
+
+
+def estimate_errors(held_out: "DataFrame") -> dict[str, dict[str, float]]:
+    """Per tier, and over "all": mean absolute error and bias of the estimated latency, in percent of the measured."""
+    error_pct = 100 * (held_out["estimated_ms"] / held_out["measured_ms"] - 1)
+    groups = {str(tier): error_pct[rows.index] for tier, rows in held_out.groupby("tier", observed=True)}
+    return {
+        name: {"mean_absolute_pct": float(errors.abs().mean()), "bias_pct": float(errors.mean())}
+        for name, errors in (groups | {"all": error_pct}).items()
+        if len(errors)
+    }

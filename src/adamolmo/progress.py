@@ -23,7 +23,15 @@ def progress(items: Iterable[Item], description: str, total: int) -> Iterator[It
         now = time.monotonic()
         if done == total or now - last_line >= _SECONDS_BETWEEN_LINES:
             last_line = now
-            print(f"{description}: {done}/{total} after {now - start:.0f} s", file=sys.stderr, flush=True)
+            note(f"{description}: {done}/{total} after {now - start:.0f} s{_outlook(done, total, now - start)}")
+
+
+def _outlook(done: int, total: int, seconds: float) -> str:
+    """Rate so far and the time that the rest takes at that rate."""
+    if seconds <= 0:
+        return ""
+    rest = "" if done == total else f", {seconds * (total - done) / done:.0f} s left"
+    return f" ({done / seconds:.2g}/s{rest})"
 
 
 def note(message: str) -> None:

@@ -94,39 +94,98 @@ SAMPLES = Table(
     },
 )
 
-CORE_EXP = Table(
-    "core_exp",
-    "results/core_exp/{dataset}.parquet",
-    "The profiling grid: one row per question of the profile split and knob configuration.",
-    ("dataset", "sample_id", "tier", "top_k", "num_active_blocks"),
+_SCORED = {
+    "prediction": Column("text", "the answer"),
+    "accuracy": Column("float32", "the dataset's score of the answer", "share"),
+}
+_STAGES = {
+    "vision_ms": Column("float32", "vision tower and projector", "not negative"),
+    "prefill_ms": Column(
+        "float32", "prompt and image tokens through the decoder, first token included", "not negative"
+    ),
+    "decode_ms": Column("float32", "the further tokens", "not negative"),
+}
+_PROVENANCE = {
+    "device": "the device that was timed",
+    "clock": "'measured' or 'modelled'",
+    "versions": "of adamolmo, Python, PyTorch and NumPy",
+    "model_checksum": "of the model, as in its manifest",
+    "data_checksum": "sha256 of the samples' file",
+    "seed": "the study's seed",
+}
+
+CORE_EXP_ACCURACY = Table(
+    "core_exp_accuracy",
+    "results/core_exp/accuracy/{dataset}-{tier}-{shard}.parquet",
+    "Answers of one tier's configurations on one share of the questions; a part of core_exp.",
+    ("dataset", *_KNOBS, "sample_id"),
     {
         "dataset": Column("text", "dataset"),
         **_IDS,
         **_KNOBS,
-        "prediction": Column("text", "the answer"),
-        "accuracy": Column("float32", "the dataset's score of the answer", "share"),
+        **_SCORED,
+        **_COSTS,
+        "decode_steps": Column("int32", "forward passes after the prompt's", "not negative"),
+        "modelled_vision_ms": Column("float32", "stage time of the modelled clock", "not negative"),
+        "modelled_prefill_ms": Column("float32", "stage time of the modelled clock", "not negative"),
+        "modelled_decode_ms": Column("float32", "stage time of the modelled clock", "not negative"),
+    },
+    {**_PROVENANCE, "failed": "unreadable samples: {sample_id, reason}"},
+)
+
+CORE_EXP_LATENCY = Table(
+    "core_exp_latency",
+    "results/core_exp/latency/{dataset}-{shard}.parquet",
+    "Timed requests of all configurations on one share of the questions that are timed; a part of core_exp.",
+    ("dataset", *_KNOBS, "sample_id"),
+    {
+        "dataset": Column("text", "dataset"),
+        "sample_id": _IDS["sample_id"],
+        **_KNOBS,
+        "answer": Column("text", "the answer of the median run"),
+        **_STAGES,
+        "latency_iqr_ms": Column("float32", "interquartile range of the runs' latency", "not negative"),
+        "elapsed_ms": Column("float32", "the median run's own time, to which the stages add up", "positive"),
+        "num_runs": Column("int32", "timed runs", "positive"),
+        "memory_bytes": Column("int64", "largest peak memory of the runs", "positive"),
+        "reference_ms": Column("float32", "median of the reference's runs between this sample's rounds", "positive"),
+    },
+    {
+        **_PROVENANCE,
+        "reference_ms": "every timing of the reference request, in order",
+        "warmup_runs": "warm-up runs made",
+    },
+)
+
+CORE_EXP = Table(
+    "core_exp",
+    "results/core_exp/{dataset}.parquet",
+    "The profiling grid: one row per question of the profile split and knob configuration.",
+    ("dataset", *_KNOBS, "sample_id"),
+    {
+        "dataset": Column("text", "dataset"),
+        **_IDS,
+        **_KNOBS,
+        **_SCORED,
         "latency_ms": Column("float32", "sum of the stages below", "positive"),
-        "vision_ms": Column("float32", "vision tower and projector", "not negative"),
-        "prefill_ms": Column(
-            "float32", "prompt and image tokens through the decoder, first token included", "not negative"
-        ),
-        "decode_ms": Column("float32", "the further tokens", "not negative"),
+        **_STAGES,
         "latency_iqr_ms": Column("float32", "interquartile range over the repeats; 0 unless measured", "not negative"),
         "latency_source": Column("text", "'measured', 'estimated' from token counts, or 'modelled'"),
+        "drift_pct": Column(
+            "float32", "how far the reference was from its median when the row was measured; else 0", "not negative"
+        ),
         **_COSTS,
     },
     {
-        "device": "the device that was timed",
-        "clock": "'measured' or 'modelled'",
-        "model_checksum": "of the model, as in its manifest",
-        "data_checksum": "sha256 of the samples' file",
-        "seed": "the study's seed",
+        **_PROVENANCE,
         "num_samples": "questions profiled",
         "num_timed": "questions whose latency was measured",
         "failed": "unreadable samples: {sample_id, reason}",
         "drift_pct": "largest change of the reference configuration's latency during the measurement",
         "drift_limit_pct": "limit above which the drift was reported",
+        "unaccounted_pct": "difference between stages and the request's own time: {median, largest} of timed rows",
         "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
+        "estimate_errors": "the same per tier and over all, with the bias: {mean_absolute_pct, bias_pct}",
         "answer_agreement": "share of timed runs that gave the scored answer",
     },
 )
@@ -284,7 +343,7 @@ IMPORTANCE_OF_DATASET = Document(
     "What skipping one block costs on one dataset.",
     {
         **_SCORES,
-        "half_scores": (list, "the same on every other question, twice"),
+        "half_scores": (list, "the same on the questions about every other image, twice"),
         "failed": (list, "unreadable samples: {sample_id, reason}"),
     },
 )
@@ -296,9 +355,48 @@ IMPORTANCE = Document(
         "model_checksum": (str, "checksum of the model that was scored"),
         "num_blocks": (int, "transformer blocks of the model"),
         **_SCORES,
+        "selection": (str, "the rule that the removal order follows"),
         "removal_order": (list, "removable blocks, the least important first"),
+        "removed_sets": (list | None, "with beam_search the sets of 1, 2, ... blocks that are removed instead"),
+        "removal_orders": (dict, "rule -> its removal order"),
         "spearman_between_halves": (float | None, "rank correlation of the scores of two halves of the questions"),
+        "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)"),
         "datasets": (dict, "dataset -> its own scores, as in its file"),
+    },
+)
+INTERNAL_SCORES = Document(
+    "internal_scores",
+    "results/importance/internal/{dataset}.json",
+    "Scores of the blocks from inside the model, to compare accuracy drops with.",
+    {
+        "num_samples": (int, "questions"),
+        "rules": (dict, "rule -> {scores, half_scores}, as those of the accuracy drop"),
+        "failed": (list, "unreadable samples: {sample_id, reason}"),
+    },
+)
+BEAM_SEARCH = Document(
+    "beam_search",
+    "results/importance/beam_search.json",
+    "The best sets of blocks to remove together; every dataset counts alike.",
+    {
+        "model_checksum": (str, "checksum of the model that was searched"),
+        "num_samples": (int, "questions"),
+        "baseline_accuracy": (float, "accuracy with all blocks"),
+        "width": (int, "sets of a size from which larger ones are made"),
+        "sets_tried": (int, "sets answered"),
+        "removed_sets": (list, "the best set of 1, 2, ... blocks"),
+        "accuracies": (list, "accuracy without each of these sets"),
+    },
+)
+SELECTION = Document(
+    "selection",
+    "results/importance/selection/{dataset}.json",
+    "Accuracy against the number of blocks kept, for each rule, on questions of the profile split.",
+    {
+        "num_samples": (int, "questions"),
+        "accuracy": (dict, "rule -> blocks kept -> {value, low, high}, 95 %"),
+        "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)"),
+        "failed": (list, "unreadable samples: {sample_id, reason}"),
     },
 )
 REFERENCE = Document(
@@ -346,7 +444,12 @@ FILES = (
     MANIFEST,
     SAMPLES,
     IMPORTANCE_OF_DATASET,
+    INTERNAL_SCORES,
+    BEAM_SEARCH,
     IMPORTANCE,
+    SELECTION,
+    CORE_EXP_ACCURACY,
+    CORE_EXP_LATENCY,
     CORE_EXP,
     REFERENCE,
     TRAINING,

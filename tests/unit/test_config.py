@@ -69,7 +69,7 @@ def test_the_study_on_molmoe():
         ("samples.profile", "many", "key 'samples.profile' is \"many\"; expected a valid integer."),
         ("samples.profile", 0, "key 'samples.profile' is 0; expected at least 1."),
         ("samples.profile", True, "key 'samples.profile' is true; expected a valid integer."),
-        ("core_exp.latency_samples", "some", "'some' is neither a whole number from 1 nor 'all'"),
+        ("latency.samples", "some", "'some' is neither a whole number from 1 nor 'all'"),
         ("latency.clock", "wall", "key 'latency.clock' is \"wall\"; expected 'measured' or 'modelled'."),
         ("budgets", ["60s"], "key 'budgets[0]': '60s' is not a budget"),
         ("budgets", ["60pct", "50.0pct"], "key 'budgets[1]': '50.0pct' is not a budget"),

@@ -186,7 +186,11 @@ def test_a_key_that_may_be_null(tmp_path):
         "num_samples": 1,
         "baseline_accuracy": 1,
         "scores": {},
+        "selection": "accuracy_drop",
         "removal_order": [],
+        "removed_sets": None,
+        "removal_orders": {},
+        "agreement": {},
         "spearman_between_halves": None,
         "datasets": {},
     }

@@ -57,21 +57,28 @@ class Study:
 
     def snakemake(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> Result:
         """`arguments` before the targets, which follow a "--"."""
+        process = self.start(*arguments, configs=configs, cores=cores)
+        output, _ = process.communicate()
+        return Result(process.returncode, output)
+
+    def start(
+        self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2
+    ) -> "subprocess.Popen[str]":
+        """Snakemake as the leader of a process group of its own, to which its jobs belong."""
         command = [sys.executable, "-m", "snakemake", "--cores", cores, "--snakefile", self.repository / "Snakefile"]
         command += ["--directory", self.directory, "--configfile", self.repository / MINI, *configs, *arguments]
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNAKEMAKE"))
         }
-        run = subprocess.run(
+        return subprocess.Popen(
             list(map(str, command)),
             cwd=self.repository,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
         )
-        return Result(run.returncode, run.stdout)
 
     def plan(self, *arguments: str | Path, configs: tuple[str | Path, ...] = ()) -> dict[str, int]:
         """Rule -> number of jobs that would run."""

@@ -5,7 +5,8 @@ import json
 import pytest
 from safetensors.torch import load_file, save_file
 
-from adamolmo.schema import CORE_EXP, SAMPLES, read_table, write_table
+from adamolmo.inspection import inspect_profile
+from adamolmo.schema import CORE_EXP, SAMPLES, SUMMARY, read_table, write_table
 
 CELL = "results/eval/okvqa/lookup-mean/60pct.json"
 
@@ -83,20 +84,37 @@ def test_missing_checkpoint(clone, config):
     assert "nowhere/config.json" in result.output
 
 
-def test_unreadable_image(study, config):
-    path = study.path("results/data/okvqa/profile.parquet")
-    samples, metadata = read_table(path, SAMPLES)
-    samples.loc[2, "image"] = samples.loc[2, "image"][:100]
-    write_table(samples, path, SAMPLES, metadata)
-    target = "results/core_exp/okvqa.parquet"
-    only_these = ("--allowed-rules", "core_exp", "merge_core_exp", "--", target)
-    error = only_error(study.snakemake(*only_these))
-    assert "1 of 12 samples are unreadable, expected at most 2 %" in error
-    assert samples.loc[2, "sample_id"] in error
+def test_a_tenth_of_the_images_unreadable(study, config):
+    """The study goes on, lists what failed and why, and counts it; above the limit it stops with one sentence."""
+    small = "samples: {importance: 10, profile: 10, evaluation: 10}\ncontrollers: [static-full]\nbudgets: [60pct]\n"
+    small += "datasets: {text_vqa: null}\ncore_exp: {max_failed_fraction: %s}"
+    tolerant = config(small % 0.1)
+    splits = [study.path(f"results/data/okvqa/{split}.parquet") for split in ("importance", "profile", "evaluation")]
+    made = study.snakemake("--", *(path.relative_to(study.directory) for path in splits), configs=(tolerant,))
+    assert made.returncode == 0, made.output
+    torn = {}
+    for path in splits:
+        samples, metadata = read_table(path, SAMPLES)
+        assert len(samples) == 10
+        torn[path.stem] = samples.loc[2, "sample_id"]
+        samples.loc[2, "image"] = samples.loc[2, "image"][:100]
+        write_table(samples, path, SAMPLES, metadata)
 
-    tolerant = config("core_exp: {max_failed_fraction: 0.1}")
-    result = study.snakemake(*only_these, configs=(tolerant,))
+    result = study.snakemake("--", "results/summary.parquet", configs=(tolerant,))
     assert result.returncode == 0, result.output
-    profile, metadata = read_table(study.path(target), CORE_EXP)
-    assert [failed["sample_id"] for failed in metadata["failed"]] == [samples.loc[2, "sample_id"]]
-    assert profile["sample_id"].nunique() == 11
+    profile, metadata = read_table(study.path("results/core_exp/okvqa.parquet"), CORE_EXP)
+    assert [failed["sample_id"] for failed in metadata["failed"]] == [torn["profile"]]
+    assert "its image cannot be read" in metadata["failed"][0]["reason"]
+    assert profile["sample_id"].nunique() == 9
+    scores = json.loads(study.path("results/importance/okvqa.json").read_text())
+    assert [failed["sample_id"] for failed in scores["failed"]] == [torn["importance"]]
+    summary, _ = read_table(study.path("results/summary.parquet"), SUMMARY)
+    assert (summary["num_samples"].item(), summary["num_failed"].item()) == (9, 1)
+    report = inspect_profile(study.path("results/core_exp/okvqa.parquet"))
+    assert "1 of 10 samples" in report
+    assert f"{torn['profile']}: sample '{torn['profile']}': its image cannot be read" in report
+
+    strict = config(small % 0.05)
+    error = only_error(study.snakemake("--", "results/core_exp/okvqa.parquet", configs=(strict,)))
+    assert "1 of 10 samples are unreadable, expected at most 5 %" in error
+    assert torn["importance"] in error

@@ -26,7 +26,11 @@ def test_touching_a_source_file_plans_nothing(study):
     ("file", "expected"),
     [
         ("src/adamolmo/lookup.py", {"lookup": 1, "evaluate": 4, **AFTER_CELLS}),
-        ("src/adamolmo/controllers/static.py", None),
+        ("src/adamolmo/profiling.py", None),
+        (
+            "src/adamolmo/controllers/static.py",
+            {"train_controller": 2, "training_curves": 1, "evaluate": 12, **AFTER_CELLS},
+        ),
         (
             "src/adamolmo/controllers/grpo.py",
             {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
@@ -47,8 +51,8 @@ def test_editing_a_source_file(study, file, expected):
     path = study.path(file)
     path.write_text(path.read_text() + "\n# edited\n")
     plan = study.plan()
-    if expected is None:  # the profile times static configurations, so all that follows from it
-        assert plan["core_exp"] == 2
+    if expected is None:  # the profile is made anew, and all that follows from it
+        assert plan["core_exp"] == plan["core_exp_evaluation"] == 4
         assert not {"prepare_data", "prepare_model", "importance"} & plan.keys()
     else:
         assert plan == expected
@@ -68,7 +72,7 @@ def test_editing_a_source_file(study, file, expected):
             {
                 "prepare_data": 2,
                 "evaluate": 16,
-                "core_exp_evaluation": 2,
+                "core_exp_evaluation": 4,
                 "merge_core_exp_evaluation": 2,
                 "oracle": 4,
                 **AFTER_CELLS,
@@ -78,6 +82,7 @@ def test_editing_a_source_file(study, file, expected):
             "training: {steps: 21}",
             {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
         ),
+        ("latency: {samples: 2, repeats: 2}", {}),
         ("bootstrap: {resamples: 51}", {"evaluate": 16, "oracle": 4, **AFTER_CELLS}),
     ],
 )

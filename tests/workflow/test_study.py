@@ -8,7 +8,7 @@ from mini_study import MINI, ROOT
 from adamolmo.config import StudyConfig
 from adamolmo.lookup import load_tables
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import EVALUATION, SAMPLES, SUMMARY, read_table
+from adamolmo.schema import CORE_EXP, EVALUATION, SAMPLES, SUMMARY, read_table
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
 PLOTS = (
@@ -56,6 +56,28 @@ def test_the_profile_covers_the_grid(finished):
     assert len(profile) == len(CONFIG.datasets) * CONFIG.samples.profile * len(CONFIG.knobs.grid())
     assert shared["clock"] == "modelled"
     assert shared["model_checksum"] == json.loads(finished.path("results/model/manifest.json").read_text())["checksum"]
+
+
+def test_a_measured_profile_in_shards(study, config):
+    """The timed samples' rows are measured, the others estimated, and the parts know what they belong to."""
+    changed = config(
+        "core_exp: {shards: 2}\nlatency: {clock: measured, samples: 3, repeats: 2, drift_limit_pct: 1000.0}"
+    )
+    target = "results/core_exp/okvqa.parquet"
+    rules = ("core_exp", "core_exp_latency", "merge_core_exp")
+    result = study.snakemake("--allowed-rules", *rules, "--", target, configs=(changed,))
+    assert result.returncode == 0, result.output
+    profile, metadata = read_table(study.path(target), CORE_EXP)
+    grid = CONFIG.knobs.grid()
+    assert profile["latency_source"].value_counts().to_dict() == {"estimated": 9 * len(grid), "measured": 3 * len(grid)}
+    assert (metadata["clock"], metadata["num_timed"], metadata["num_samples"]) == ("measured", 3, 12)
+    assert metadata["answer_agreement"] == 1.0
+    assert metadata["versions"].keys() == {"adamolmo", "python", "torch", "numpy"}
+    assert metadata["unaccounted_pct"]["median"] < 1
+    stages = profile[["vision_ms", "prefill_ms", "decode_ms"]].sum(axis=1)
+    assert abs(stages / profile["latency_ms"] - 1).max() < 0.01
+    reference = json.loads(study.path("results/core_exp/okvqa.reference.json").read_text())
+    assert reference["clock"] == "measured"
 
 
 def test_a_cell_follows_its_lookup_table(finished):

@@ -1,13 +1,14 @@
-"""Profiles every knob configuration on one shard of a dataset's samples."""
+"""Answers of every knob configuration of one tier on one shard of a dataset's samples."""
 
 import argparse
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.data.samples import samples_from_table
+from adamolmo.data.samples import check_failures, samples_from_table, split_readable
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device
-from adamolmo.schema import CORE_EXP, MANIFEST, SAMPLES, file_checksum, read_json, read_table, write_table
+from adamolmo.provenance import provenance
+from adamolmo.schema import CORE_EXP_ACCURACY, SAMPLES, read_table, write_table
 from adamolmo.script import run
 from adamolmo.study import load_engine
 
@@ -15,6 +16,7 @@ from adamolmo.study import load_engine
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dataset", required=True)
+    parser.add_argument("--tier", required=True)
     parser.add_argument("--shard", type=int, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--samples", type=Path, required=True)
@@ -23,35 +25,24 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     settings, dataset, core_exp = args.settings, args.settings.datasets[args.dataset], args.settings.core_exp
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])[args.shard :: core_exp.shards]
+    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
+    usable, failed = split_readable(samples[args.shard :: core_exp.shards])
+    check_failures(failed, len(samples), core_exp.max_failed_fraction)
     with claim_device(settings.model.device):
-        from adamolmo.profiling import Timing, profile_dataset
+        from adamolmo.profiling import accuracy_pass
 
-        timed = core_exp.latency_samples
-        table, metadata = profile_dataset(
-            load_engine(settings, args.model, args.scores),
-            samples,
-            dataset=args.dataset,
-            style=dataset.style,
-            scorer=SCORERS[dataset.scorer],
-            configs=settings.knobs.grid(),
-            reference=settings.knobs.full,
-            batch_size=core_exp.batch_size,
-            timing=Timing(
-                samples=timed if timed == "all" else -(-timed // core_exp.shards),
-                repeats=settings.latency.repeats,
-                max_warmup=settings.latency.max_warmup,
-                drift_limit_pct=settings.latency.drift_limit_pct,
-            ),
-            max_failed_fraction=core_exp.max_failed_fraction,
-            seed=settings.seed,
+        engine = load_engine(settings, args.model, args.scores)
+        table = accuracy_pass(
+            engine,
+            usable,
+            dataset.style,
+            SCORERS[dataset.scorer],
+            [config for config in settings.knobs.grid() if config.tier == args.tier],
+            core_exp.batch_size,
+            core_exp.memory_mb * 1e6,
         )
-    metadata |= {
-        "model_checksum": read_json(args.model / "manifest.json", MANIFEST)["checksum"],
-        "data_checksum": file_checksum(args.samples),
-        "seed": settings.seed,
-    }
-    write_table(table, args.output, CORE_EXP, metadata)
+        metadata = provenance(engine, args.model, args.samples, settings.seed) | {"failed": failed}
+    write_table(table.assign(dataset=args.dataset), args.output, CORE_EXP_ACCURACY, metadata)
 
 
 if __name__ == "__main__":

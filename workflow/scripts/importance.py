@@ -32,6 +32,7 @@ def main() -> None:
             SCORERS[dataset.scorer],
             tier=settings.importance.tier,
             batch_size=settings.core_exp.batch_size,
+            memory_bytes=settings.core_exp.memory_mb * 1e6,
             max_failed_fraction=settings.core_exp.max_failed_fraction,
         )
     write_json(scores, args.output, IMPORTANCE_OF_DATASET)

@@ -3,8 +3,17 @@
 import argparse
 from pathlib import Path
 
+from adamolmo.config import StudyConfig
 from adamolmo.importance import merge
-from adamolmo.schema import IMPORTANCE, IMPORTANCE_OF_DATASET, MANIFEST, read_json, write_json
+from adamolmo.schema import (
+    BEAM_SEARCH,
+    IMPORTANCE,
+    IMPORTANCE_OF_DATASET,
+    INTERNAL_SCORES,
+    MANIFEST,
+    read_json,
+    write_json,
+)
 from adamolmo.script import run
 
 
@@ -12,11 +21,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--parts", type=Path, nargs="+", required=True)
+    parser.add_argument("--internal", type=Path, nargs="*", required=True, help="none unless they select the blocks")
+    parser.add_argument("--beam", type=Path, nargs="*", required=True, help="none unless it selects the blocks")
+    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     manifest = read_json(args.manifest, MANIFEST)
     parts = {path.stem: read_json(path, IMPORTANCE_OF_DATASET) for path in args.parts}
-    scores = merge(parts, model_checksum=manifest["checksum"], num_blocks=manifest["num_blocks"])
+    scores = merge(
+        parts,
+        model_checksum=manifest["checksum"],
+        num_blocks=manifest["num_blocks"],
+        selection=args.settings.importance.selection,
+        seed=args.settings.seed,
+        internal={path.stem: read_json(path, INTERNAL_SCORES) for path in args.internal},
+        beam=read_json(args.beam[0], BEAM_SEARCH) if args.beam else None,
+    )
     write_json(scores, args.output, IMPORTANCE)
 
 

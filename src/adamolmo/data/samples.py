@@ -48,11 +48,14 @@ def samples_from_table(table: "DataFrame") -> list[Sample]:
 
 
 def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[list[Sample], list[dict]]:
-    """The samples whose image can be read, and the others as {sample_id, reason}.
+    """`split_readable`. Raises AdaMolmoError when more than `max_failed_fraction` failed, or there is none at all."""
+    usable, failed = split_readable(samples)
+    check_failures(failed, len(samples), max_failed_fraction)
+    return usable, failed
 
-    Raises:
-        AdaMolmoError: more than `max_failed_fraction` of the samples failed, or there is none at all.
-    """
+
+def split_readable(samples: Sequence[Sample]) -> tuple[list[Sample], list[dict]]:
+    """The samples whose image can be read, and the others as {sample_id, reason}."""
     usable, failed = [], []
     for sample in samples:
         try:
@@ -60,7 +63,6 @@ def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[lis
             usable.append(sample)
         except AdaMolmoError as error:
             failed.append({"sample_id": sample.sample_id, "reason": str(error)})
-    check_failures(failed, len(samples), max_failed_fraction)
     return usable, failed
 
 

@@ -1,0 +1,189 @@
+"""What sharing saves in the accuracy pass of core_exp, in one run on one claimed core.
+
+It answers everything twice: one configuration and one sample at a time through the engine, as a plain profiler would,
+and shared and batched as core_exp does. The shared pass is repeated for growing numbers of samples and of
+configurations; what these cost one at a time is the sum of their requests' times. Both ways include opening and
+cropping the images. It prints the number of answers that differ, seconds, speed-up and operations of both; draws cost
+against the number of configurations and of samples (`profiling.pdf`, `.png`), and writes all numbers as JSON.
+
+    python benchmarks/profiling.py --model results/model --importance results/importance/scores.json
+
+Operations are those of the requests' tokens by the analytic model (padding not counted).
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+from adamolmo.config import StudyConfig
+from adamolmo.latency import claim_device, describe_device
+from adamolmo.script import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
+    parser.add_argument("--model", type=Path, default=Path("results/model"))
+    parser.add_argument("--importance", type=Path, default=Path("results/importance/scores.json"))
+    parser.add_argument("--samples", type=int, default=60, help="most samples per dataset")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/profiling"), help="without suffix")
+    args = parser.parse_args()
+    study = StudyConfig.load(args.config)
+    with claim_device(study.model.device):
+        record = measure(study, args)
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    args.output.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    plot(record, args.output)
+    print_table(record)
+
+
+def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
+    from adamolmo.study import load_engine
+
+    engine = load_engine(study, args.model, args.importance)
+    grid = study.knobs.grid()
+    alone = {name: ask_one_by_one(engine, *data, grid) for name, data in samples_of(study, args.samples).items()}
+    sample_counts = [count for count in (6, 15, 30, 60, 120) if count < args.samples] + [args.samples]
+    config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)]
+    cells = [(count, grid) for count in sample_counts] + [
+        (args.samples, spread(grid, count)) for count in config_counts
+    ]
+    runs = [compare(engine, study, num_samples, configs, alone) for num_samples, configs in cells]
+    return {"device": describe_device(study.model.device), "datasets": list(study.datasets), "runs": runs}
+
+
+def samples_of(study: StudyConfig, num_samples: int) -> dict:
+    """Samples and prompt style of every dataset."""
+    from adamolmo.data.samples import Sample
+    from adamolmo.data.sources import draw_samples
+
+    return {
+        name: (
+            [
+                Sample(**{**sample, "answers": tuple(sample["answers"])})
+                for sample in draw_samples(dataset.source, name, "profile", num_samples, study.seed)
+            ],
+            dataset.style,
+        )
+        for name, dataset in study.datasets.items()
+    }
+
+
+def spread(grid: list, count: int) -> list:
+    """`count` configurations from all over the grid, the full one among them."""
+    return [grid[(number + 1) * len(grid) // count - 1] for number in range(count)]
+
+
+def ask_one_by_one(engine, samples, style, configs) -> dict:
+    """(sample, configuration) -> (answer, seconds)."""
+    from adamolmo.controllers.static import StaticController
+
+    requests = {}
+    for config in configs:
+        controller = StaticController(f"static-{config}", config)
+        for sample in samples:
+            start = time.perf_counter()
+            response = engine.answer(sample.open_image(), sample.question, style, controller, float("inf"))
+            requests[sample.sample_id, config] = response.answer, time.perf_counter() - start
+    return requests
+
+
+def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: dict) -> dict:
+    """The shared pass over all datasets beside the same requests one by one."""
+    from adamolmo.data.scoring import SCORERS
+    from adamolmo.knobs import KnobConfig
+    from adamolmo.profiling import accuracy_pass
+
+    totals = {"shared_s": 0.0, "alone_s": 0.0, "shared_flops": 0.0, "alone_flops": 0.0, "answers": 0, "differing": 0}
+    for name, (samples, style) in samples_of(study, num_samples).items():
+        scorer, core_exp = SCORERS[study.datasets[name].scorer], study.core_exp
+        start = time.perf_counter()
+        table = accuracy_pass(engine, samples, style, scorer, configs, core_exp.batch_size, core_exp.memory_mb * 1e6)
+        totals["shared_s"] += time.perf_counter() - start
+        for row in table.itertuples():
+            answer, seconds = alone[name][row.sample_id, KnobConfig(row.tier, row.top_k, row.num_active_blocks)]
+            totals["alone_s"] += seconds
+            totals["differing"] += answer != row.prediction
+        totals["answers"] += len(table)
+        totals["alone_flops"] += float(table["flops"].sum())
+        totals["shared_flops"] += shared_flops(engine, samples, style, configs, table)
+    return {"samples": num_samples * len(study.datasets), "configs": len(configs), **totals}
+
+
+def shared_flops(engine, samples, style, configs, table) -> float:
+    """Operations of the shared pass: crops and shared tokens once per image, blocks once per node of the tree."""
+    from adamolmo.grid import image_batches, num_block_runs, prepare_group
+    from adamolmo.knobs import DecoderKnobs
+    from adamolmo.packing import pack
+
+    costs, config = engine.costs, engine.model.config
+    total = 0.0
+    for tier in dict.fromkeys(entry.tier for entry in configs):
+        of_tier = [entry for entry in configs if entry.tier == tier]
+        top_ks = sorted({entry.top_k for entry in of_tier})
+        ((groups),) = image_batches(engine, samples, style, tier, len(samples))
+        for group in groups:
+            rows = prepare_group(engine, group, style, tier)
+            tokens = pack([rows]).input_ids.shape[1]
+            total += costs.vision(rows[0].pixels.shape[1]).flops + costs.prefix(tokens).flops
+            for top_k in top_ks:
+                knobs = [engine.decoder_knobs(entry) for entry in of_tier if entry.top_k == top_k]
+                runs = num_block_runs(knobs, config.fixed_prefix_layers)
+                one_block = DecoderKnobs(top_k, (config.num_layers - 1,))
+                head = costs.adaptive(tokens, DecoderKnobs(top_k, ())).flops
+                total += runs * (costs.adaptive(tokens, one_block).flops - head) + len(knobs) * len(rows) * head
+    decode = [
+        costs.decode(int(row.input_tokens), int(row.decode_steps), engine.decoder_knobs(_config(row))).flops
+        for row in table.itertuples()
+    ]
+    return total + sum(decode)
+
+
+def _config(row):
+    from adamolmo.knobs import KnobConfig
+
+    return KnobConfig(row.tier, row.top_k, row.num_active_blocks)
+
+
+def print_table(record: dict) -> None:
+    print("| samples | configurations | one at a time, s | shared, s | speed-up | operations | differing answers |")
+    print("|---|---|---|---|---|---|---|")
+    for cell in record["runs"]:
+        print(
+            f"| {cell['samples']} | {cell['configs']} | {cell['alone_s']:.1f} | {cell['shared_s']:.1f} "
+            f"| {cell['alone_s'] / cell['shared_s']:.1f}x | {cell['alone_flops'] / cell['shared_flops']:.1f}x "
+            f"({(cell['alone_flops'] - cell['shared_flops']) / 1e9:.1f} GFLOP) "
+            f"| {cell['differing']} of {cell['answers']} |"
+        )
+
+
+def plot(record: dict, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    most_configs = max(cell["configs"] for cell in record["runs"])
+    most_samples = max(cell["samples"] for cell in record["runs"])
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+    panels = [
+        ("samples", f"samples ({most_configs} configurations)", lambda cell: cell["configs"] == most_configs),
+        ("configs", f"configurations ({most_samples} samples)", lambda cell: cell["samples"] == most_samples),
+    ]
+    for axis, (key, label, wanted) in zip(axes, panels, strict=True):
+        cells = sorted(filter(wanted, record["runs"]), key=lambda cell: cell[key])
+        numbers = [cell[key] for cell in cells]
+        axis.plot(numbers, [cell["alone_s"] for cell in cells], "o-", color="#D55E00", label="one at a time")
+        axis.plot(numbers, [cell["shared_s"] for cell in cells], "s-", color="#0072B2", label="shared (core_exp)")
+        axis.set(xscale="log", yscale="log", xlabel=label)
+        axis.grid(alpha=0.3, which="both")
+    axes[0].set_ylabel("time of the accuracy pass (s)")
+    axes[0].legend()
+    for suffix in (".pdf", ".png"):
+        figure.savefig(path.with_suffix(suffix), dpi=150, metadata={"CreationDate": None} if suffix == ".pdf" else None)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    run(main)

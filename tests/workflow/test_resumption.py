@@ -1,0 +1,67 @@
+"""A core_exp that is killed again and again ends as if nothing had happened, and repeats no finished shard."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+TARGET = "results/core_exp/okvqa.parquet"
+KILLS = 10
+
+
+def shards_in(output: str) -> tuple[set[str], set[str]]:
+    """Shards whose job was started, and those whose job was finished."""
+    started = dict(re.findall(r"^Job (\d+): Answers of every configuration on (.*)$", output, re.MULTILINE))
+    finished = re.findall(r"^Finished jobid: (\d+)", output, re.MULTILINE)
+    return set(started.values()), {started[job] for job in finished if job in started}
+
+
+def tables(study) -> dict[str, bytes]:
+    made = study.path("results/core_exp")
+    return {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*okvqa*") if path.suffix != ".tmp"}
+
+
+def test_sigkill_at_random_moments(study, config):
+    # Four shard jobs and a merge. A killed Snakemake leaves its lock behind, which concerns nobody else here.
+    arguments = ("--nolock", "--allowed-rules", "core_exp", "merge_core_exp", "--", TARGET)
+    configs = (config("core_exp: {shards: 2}"),)
+
+    def begin_anew():
+        shutil.rmtree(study.path("results/core_exp"))
+
+    begin_anew()
+    start = time.monotonic()
+    undisturbed = study.snakemake(*arguments, configs=configs)
+    duration = time.monotonic() - start
+    assert undisturbed.returncode == 0, undisturbed.output
+    expected = tables(study)
+    assert {name.split("-", 1)[0] for name in expected} == {"okvqa.parquet", "okvqa.reference.json", "accuracy/okvqa"}
+    started, finished = shards_in(undisturbed.output)
+    assert len(started) == 4 and started == finished
+
+    moments = random.Random(0)
+    kills, kept, finished = 0, 0, set()
+    begin_anew()
+    while kills < KILLS or tables(study) != expected:
+        process = study.start(*arguments, configs=configs)
+        timeout = moments.uniform(0.2, 0.9) * duration if kills < KILLS else None
+        try:
+            output, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            kills += 1
+        again, now_finished = shards_in(output)
+        assert not again & finished, "a finished shard was made again"
+        kept += len(finished)
+        finished |= now_finished
+        if process.returncode != -signal.SIGKILL:
+            assert process.returncode == 0, output
+            assert tables(study) == expected
+            if kills < KILLS:
+                begin_anew()
+                finished = set()
+    assert kept > 0, "no kill left a finished shard behind"
