@@ -34,7 +34,8 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance"]
+PLOTS = ["pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times"]
+PLOTS += ["repeatability", "importance"]
 PLOTS += ["training_curves"] if TRAINED else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]

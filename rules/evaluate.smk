@@ -55,6 +55,32 @@ rule summarise:
         "python {input.code[0]} --cells {input.cells} --output {output} 2>&1 | tee {log}"
 
 
+rule compare:
+    input:
+        code=code("compare.py"),
+        summary="results/summary.parquet",
+        answers=expand(
+            "results/eval/{dataset}/{controller}/{budget}.parquet",
+            dataset=STUDY.datasets,
+            controller=STUDY.controllers,
+            budget=STUDY.budgets,
+        ),
+    output:
+        comparisons="results/comparisons.parquet",
+        hypervolumes="results/hypervolumes.parquet",
+    log:
+        "logs/compare.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=settings("bootstrap", "seed"),
+    message:
+        "Compare every two controllers on the same questions"
+    shell:
+        "python {input.code[0]} --summary {input.summary} --answers results/eval --settings {params.settings:q}"
+        " --comparisons {output.comparisons} --hypervolumes {output.hypervolumes} 2>&1 | tee {log}"
+
+
 rule unknown_cell:
     input:
         refuse_cell,

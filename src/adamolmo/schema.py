@@ -212,6 +212,38 @@ SUMMARY = Table(
     },
 )
 
+COMPARISONS = Table(
+    "comparisons",
+    "results/comparisons.parquet",
+    "Paired differences between every two controllers on the same questions, per budget and as the mean over the "
+    "feasible budgets ('all').",
+    ("dataset", "budget", "controller", "other"),
+    {
+        "dataset": Column("text", "dataset"),
+        "budget": Column("text", "budget as written in the configuration, or 'all'"),
+        "controller": Column("text", "controller"),
+        "other": Column("text", "the controller that it is compared with"),
+        **_interval("accuracy_gain", "mean score less that of the other"),
+        "accuracy_p": Column("float64", "two-sided p-value of the sign-flip test over images, uncorrected", "share"),
+        **_interval("violation_change", "violation rate less that of the other"),
+        **_interval("latency_change_ms", "mean latency less that of the other"),
+    },
+)
+HYPERVOLUMES = Table(
+    "hypervolumes",
+    "results/hypervolumes.parquet",
+    "Per dataset and controller the area below its accuracy over latency, up to the highest budget, in share of the "
+    "whole: the accuracy at hand on average over all latency limits up to that budget.",
+    ("dataset", "controller"),
+    {
+        "dataset": Column("text", "dataset"),
+        "controller": Column("text", "controller"),
+        "reference_latency_ms": Column("float64", "the highest budget; slower points cover nothing", "positive"),
+        **_interval("hypervolume", "covered share of (reference latency x accuracy 1)", "share"),
+        **_interval("gain", "the same less that of the baseline, on the same resamples"),
+    },
+)
+
 MANIFEST = Document(
     "manifest",
     "results/model/manifest.json",
@@ -293,6 +325,7 @@ CELL = Document(
 
 # In the order in which the workflow makes them.
 FILES = (MANIFEST, SAMPLES, IMPORTANCE_OF_DATASET, IMPORTANCE, CORE_EXP, REFERENCE, TRAINING, CELL, EVALUATION, SUMMARY)
+FILES += (COMPARISONS, HYPERVOLUMES)
 
 
 def write_table(frame: "DataFrame", path: str | Path, schema: Table, metadata: Mapping | None = None) -> None:

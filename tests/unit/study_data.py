@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ def profile(samples: int = 250, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "dataset": np.array([dataset for dataset, _ in grid])[each],
+            "sample_id": np.tile(np.char.mod("%d", np.arange(samples)), len(grid)),
+            "image_id": np.tile(np.char.mod("%d", np.arange(samples) // 3), len(grid)),
             "tier": np.array([config.tier for config in configs])[each],
             "top_k": np.array([config.top_k for config in configs])[each],
             "num_active_blocks": np.array([config.num_active_blocks for config in configs])[each],
@@ -61,6 +64,8 @@ def profile(samples: int = 250, seed: int = 0) -> pd.DataFrame:
             "vision_ms": times[..., 0].ravel(),
             "prefill_ms": times[..., 1].ravel(),
             "decode_ms": times[..., 2].ravel(),
+            "latency_iqr_ms": (times.sum(axis=-1) * rng.gamma(2, 0.01, times.shape[:2])).ravel(),
+            "latency_source": np.where(np.tile(np.arange(samples) % 3 == 0, len(grid)), "measured", "estimated"),
         }
     )
 
@@ -130,6 +135,52 @@ def write_cells(folder: Path, controllers: Sequence[str] = CONTROLLERS, budgets:
                 path.write_text(json.dumps(cell(dataset, controller, budget)))
                 paths.append(path)
     return paths
+
+
+def comparisons(summary: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of controllers at every budget, and over all; differences above 2 points count as shown."""
+    rows = []
+    means = summary.groupby(["dataset", "controller"])[["accuracy", "violation_rate", "latency_mean_ms"]].mean()
+    cells = pd.concat([summary, means.reset_index().assign(budget="all")])
+    for (dataset, budget), cell in cells.groupby(["dataset", "budget"]):
+        for one, other in permutations(cell.itertuples(), 2):
+            gain = one.accuracy - other.accuracy
+            differences = {
+                "accuracy_gain": (gain, 0.02),
+                "violation_change": (one.violation_rate - other.violation_rate, 0.05),
+                "latency_change_ms": (one.latency_mean_ms - other.latency_mean_ms, 0.5),
+            }
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "budget": budget,
+                    "controller": one.controller,
+                    "other": other.controller,
+                    "accuracy_p": 0.0001 if abs(gain) > 0.02 else 0.5,
+                    **{name: value for name, (value, _) in differences.items()},
+                    **{f"{name}_low": value - half for name, (value, half) in differences.items()},
+                    **{f"{name}_high": value + half for name, (value, half) in differences.items()},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def hypervolumes(summary: pd.DataFrame) -> pd.DataFrame:
+    table = summary.groupby(["dataset", "controller"], as_index=False)["accuracy"].mean()
+    area = 0.6 * table["accuracy"]
+    base = table["dataset"].map(table[table["controller"] == "lookup-mean"].set_index("dataset")["accuracy"].mul(0.6))
+    return table.drop(columns="accuracy").assign(
+        reference_latency_ms=36.0,
+        hypervolume=area,
+        hypervolume_low=area - 0.02,
+        hypervolume_high=area + 0.02,
+        gain=area - base,
+        gain_low=area - base - 0.01,
+        gain_high=area - base + 0.01,
+    )
+
+
+TIMING = {"drift_pct": 3.2, "drift_limit_pct": 5.0, "estimate_error_pct": 8.4, "num_timed": 20}
 
 
 def training_log(steps: int = 400, seed: int = 0) -> pd.DataFrame:

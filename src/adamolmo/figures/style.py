@@ -57,6 +57,21 @@ class Look:
     marker: str
     linestyle: str = "-"
 
+    @property
+    def filled(self) -> dict[str, object]:
+        """Keywords of a filled marker with a dark edge; an x has no face, so its edge has the colour."""
+        edge = self.color if self.marker == "x" else EDGE
+        return {"marker": self.marker, "mfc": self.color, "mec": edge, "mew": 0.4, "markersize": self._size}
+
+    @property
+    def hollow(self) -> dict[str, object]:
+        """The same marker, only its edge: what missed its budget."""
+        return {"marker": self.marker, "mfc": "white", "mec": self.color, "mew": 0.8, "markersize": self._size}
+
+    @property
+    def _size(self) -> float:
+        return 7.0 if self.marker == "*" else 4.0
+
 
 LOOKS = {  # in the order of every legend
     "oracle": Look(BLACK, "x", ":"),

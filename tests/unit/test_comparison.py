@@ -1,0 +1,111 @@
+"""Differences between controllers on the same questions, from the files that the evaluation writes."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from adamolmo.comparison import ALL_BUDGETS, Outcomes, baseline_of, compare, hypervolumes, read_outcomes
+from adamolmo.errors import AdaMolmoError
+from adamolmo.pareto import hypervolume_interval
+from adamolmo.schema import COMPARISONS, EVALUATION, HYPERVOLUMES, read_table, write_table
+from adamolmo.statistics import paired_bootstrap, sign_flip_test
+
+BUDGETS_MS = np.array([5.0, 10.0, 20.0])
+
+
+@pytest.fixture
+def outcomes() -> Outcomes:
+    """Three controllers on 60 questions about 20 images; the first budget is met by nothing."""
+    rng = np.random.default_rng(0)
+    return Outcomes(
+        dataset="okvqa",
+        controllers=("lookup-mean", "static-full", "two-stage-budget"),
+        budgets=("5ms", "10ms", "20ms"),
+        budget_ms=BUDGETS_MS,
+        feasible=np.array([False, True, True]),
+        clusters=np.repeat(np.arange(20), 3),
+        accuracy=rng.integers(0, 2, size=(3, 3, 60)).astype(float),
+        latency_ms=rng.uniform(6, 18, size=(3, 3, 60)),
+    )
+
+
+def _row(table: pd.DataFrame, budget: str, controller: str, other: str) -> pd.Series:
+    rows = table[(table["budget"] == budget) & (table["controller"] == controller) & (table["other"] == other)]
+    (row,) = [row for _, row in rows.iterrows()]
+    return row
+
+
+def test_every_ordered_pair_at_every_budget_and_over_the_feasible_ones(outcomes):
+    table = compare([outcomes], resamples=100, seed=4)
+    assert len(table) == 3 * 2 * 4
+    row = _row(table, "20ms", "two-stage-budget", "lookup-mean")
+    a, b = outcomes.accuracy[2, 2], outcomes.accuracy[0, 2]
+    expected = paired_bootstrap(a, b, outcomes.clusters, resamples=100, seed=4)
+    assert (row["accuracy_gain"], row["accuracy_gain_low"], row["accuracy_gain_high"]) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+    assert row["accuracy_p"] == sign_flip_test(a - b, outcomes.clusters, seed=4)[0]
+    late = outcomes.latency_ms > BUDGETS_MS[:, None]
+    assert row["violation_change"] == pytest.approx(late[2, 2].mean() - late[0, 2].mean())
+    assert row["latency_change_ms"] == pytest.approx((outcomes.latency_ms[2, 2] - outcomes.latency_ms[0, 2]).mean())
+    mirrored = _row(table, "20ms", "lookup-mean", "two-stage-budget")
+    assert mirrored["accuracy_gain"] == pytest.approx(-row["accuracy_gain"])
+    assert mirrored["accuracy_p"] == row["accuracy_p"]
+    mean = outcomes.accuracy[:, 1:].mean(axis=1)  # without the budget that nothing meets
+    gain = _row(table, ALL_BUDGETS, "static-full", "lookup-mean")["accuracy_gain"]
+    assert gain == pytest.approx((mean[1] - mean[0]).mean())
+
+
+def test_hypervolumes_are_shares_up_to_the_highest_budget_and_gains_are_paired(outcomes):
+    table = hypervolumes([outcomes], resamples=100, seed=4).set_index("controller")
+    one = table.loc["static-full"]
+    expected = hypervolume_interval(
+        outcomes.latency_ms[1], outcomes.accuracy[1], outcomes.clusters, 20.0, resamples=100, seed=4
+    )
+    assert one["reference_latency_ms"] == 20.0
+    assert (one["hypervolume"], one["hypervolume_low"], one["hypervolume_high"]) == pytest.approx(
+        (expected.value / 20, expected.low / 20, expected.high / 20)
+    )
+    assert one["gain"] == pytest.approx(one["hypervolume"] - table.loc["lookup-mean", "hypervolume"])
+    assert one["gain_low"] < one["gain"] < one["gain_high"]
+    assert (table.loc["lookup-mean", ["gain", "gain_low", "gain_high"]] == 0).all()
+
+
+def test_tables_are_what_their_schemas_say(outcomes, tmp_path):
+    write_table(compare([outcomes], 20, 0), tmp_path / "a.parquet", COMPARISONS)
+    write_table(hypervolumes([outcomes], 20, 0), tmp_path / "b.parquet", HYPERVOLUMES)
+    assert len(read_table(tmp_path / "a.parquet", COMPARISONS)[0]) == 24
+    assert len(read_table(tmp_path / "b.parquet", HYPERVOLUMES)[0]) == 3
+
+
+def test_a_single_controller_has_nothing_to_be_compared_with(outcomes, tmp_path):
+    alone = Outcomes(
+        **vars(outcomes) | {name: getattr(outcomes, name)[:1] for name in ("controllers", "accuracy", "latency_ms")}
+    )
+    write_table(compare([alone], 20, 0), tmp_path / "a.parquet", COMPARISONS)
+    assert len(read_table(tmp_path / "a.parquet", COMPARISONS)[0]) == 0
+
+
+def test_the_baseline_is_the_plainest_table():
+    assert baseline_of(["two-stage-budget", "lookup-median", "lookup-mean"]) == "lookup-mean"
+    assert baseline_of(["two-stage-budget", "static-full"]) == "static-full"
+    assert baseline_of(["single-stage-mlp", "hybrid"]) == "hybrid"
+
+
+def _write_answers(path, ids, latency_ms) -> None:
+    columns = {"text": "x", "float32": 1.0, "float64": 1.0}
+    rows = pd.DataFrame({name: [columns.get(c.type, 1)] * len(ids) for name, c in EVALUATION.columns.items()})
+    write_table(rows.assign(sample_id=ids, image_id=ids, latency_ms=latency_ms), path, EVALUATION)
+
+
+def test_answers_are_read_by_rising_budget_and_other_questions_are_refused(tmp_path):
+    cells = [("a", "9ms", 9.0), ("a", "10ms", 10.0), ("b", "9ms", 9.0), ("b", "10ms", 10.0)]
+    summary = pd.DataFrame(cells, columns=["controller", "budget", "budget_ms"]).assign(dataset="d", feasible=True)
+    for controller, budget, ms in cells:
+        _write_answers(tmp_path / "d" / controller / f"{budget}.parquet", ["q", "r"], [ms, ms + 0.5])
+    (outcomes,) = read_outcomes(summary, tmp_path)
+    assert outcomes.budgets == ("9ms", "10ms")
+    np.testing.assert_allclose(outcomes.latency_ms, [[[9, 9.5], [10, 10.5]]] * 2)
+    _write_answers(tmp_path / "d" / "b" / "10ms.parquet", ["q", "s"], [1.0, 2.0])
+    with pytest.raises(AdaMolmoError, match="b/10ms.parquet: answers other questions than a at 9ms"):
+        list(read_outcomes(summary, tmp_path))
