@@ -21,6 +21,7 @@ include: "rules/lookup.smk"
 include: "rules/controllers.smk"
 include: "rules/evaluate.smk"
 include: "rules/plots.smk"
+include: "rules/report.smk"
 
 
 rule all:
@@ -28,3 +29,5 @@ rule all:
     input:
         "results/summary.parquet",
         expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),
+        expand("results/tables/{table}.{suffix}", table=TABLES, suffix=["csv", "tex"]),
+        "results/report.html",

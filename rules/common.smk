@@ -37,6 +37,9 @@ PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
 PLOTS = ["pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times"]
 PLOTS += ["repeatability", "importance"]
 PLOTS += ["training_curves"] if TRAINED else []
+TABLES = ["accuracy", "violations", "gains"]
+# Design 1 against design 2, where the study has both.
+TABLES += ["designs"] if {"two-stage", "single-stage"} <= {name.rpartition("-")[0] for name in TRAINED} else []
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # A relative path is meant from this repository.
