@@ -22,7 +22,7 @@ rule table:
 # Snakemake prints the graph of this very study: the same configuration files, nothing is run.
 rule rule_graph:
     input:
-        snakefile=workflow.snakefile,
+        snakefile=str(Path(HERE, "Snakefile")),
         rules=sorted(str(path) for path in Path(HERE, "rules").glob("*.smk")),
     output:
         "results/report/rule_graph.dot",
@@ -30,20 +30,18 @@ rule rule_graph:
         "logs/report/rule_graph.log",
     conda:
         "../envs/study.yaml"
-    params:
-        configfiles=[os.path.abspath(path) for path in workflow.configfiles],
     message:
         "Graph of the rules"
     shell:
-        "snakemake --snakefile {input.snakefile} --configfile {params.configfiles:q} --forceall --rulegraph dot"
+        "snakemake --snakefile {input.snakefile} --configfile {workflow.configfiles:q} --forceall --rulegraph dot"
         " > {output} 2> {log}"
 
 
 rule report:
     input:
         code=code("report.py"),
-        template=os.path.join(HERE, "workflow/report/report.html.j2"),
-        captions=[os.path.join(HERE, f"workflow/report/{plot}.rst") for plot in PLOTS],
+        template=str(Path(HERE, "workflow/report/report.html.j2")),
+        captions=[str(Path(HERE, f"workflow/report/{plot}.rst")) for plot in PLOTS],
         figures=expand("results/plots/{plot}.png", plot=PLOTS),
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",

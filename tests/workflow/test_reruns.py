@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-PLOTS_OF_CELLS = {"pareto": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
-AFTER_CELLS = {"summarise": 1, **PLOTS_OF_CELLS, "all": 1}
+PLOTS_OF_CELLS = {"pareto": 1, "gains": 1, "hypervolume": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
+PLOTS_OF_PROFILE = {"stage_times": 1, "repeatability": 1, "block_importance": 1}
+AFTER_CELLS = {"summarise": 1, "compare": 1, **PLOTS_OF_CELLS, "table": 3, "report": 1, "all": 1}
 
 
 def test_nothing_to_do_when_finished(finished):
@@ -35,9 +36,11 @@ def test_touching_a_source_file_plans_nothing(study):
             {"train_controller": 1, "training_curves": 1, "evaluate": 12, **AFTER_CELLS},
         ),
         (
-            "src/adamolmo/plots.py",
-            {**PLOTS_OF_CELLS, "stage_times": 1, "block_importance": 1, "training_curves": 1, "all": 1},
+            "src/adamolmo/figures/panels.py",
+            {**PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, "report": 1, "all": 1},
         ),
+        ("src/adamolmo/report/findings.py", {"report": 1, "all": 1}),
+        ("src/adamolmo/tables.py", {"table": 3, "report": 1, "all": 1}),
         ("workflow/scripts/summarise.py", AFTER_CELLS),
         ("src/adamolmo/reference.py", {}),
     ],
@@ -57,7 +60,7 @@ def test_editing_a_source_file(study, file, expected):
     ("text", "expected"),
     [
         ("budgets: [60pct, 75pct, 90pct]", {"evaluate": 6, **AFTER_CELLS}),
-        ("budgets: [90pct, 60pct]", {}),
+        ("budgets: [90pct, 60pct]", {"report": 1, "all": 1}),  # it prints the configuration
         (
             "controllers: [static-full, static-low-k4-b12, lookup-mean, two-stage-budget]",
             {"evaluate": 4, **AFTER_CELLS},

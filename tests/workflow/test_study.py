@@ -1,6 +1,7 @@
 """The whole study in miniature: the real rules, scripts, model and data."""
 
 import json
+import re
 from dataclasses import replace
 
 from mini_study import MINI, ROOT
@@ -8,10 +9,11 @@ from mini_study import MINI, ROOT
 from adamolmo.config import StudyConfig
 from adamolmo.lookup import load_tables
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import EVALUATION, SAMPLES, SUMMARY, read_table
+from adamolmo.schema import COMPARISONS, EVALUATION, SAMPLES, SUMMARY, read_table
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
-PLOTS = ("pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "training_curves")
+PLOTS = ("pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times")
+PLOTS += ("repeatability", "importance", "training_curves")
 TABLES = (".parquet", ".json", ".safetensors")
 
 
@@ -39,6 +41,27 @@ def test_every_figure_is_drawn(finished):
     for plot in PLOTS:
         assert finished.path(f"results/plots/{plot}.pdf").read_bytes().startswith(b"%PDF")
         assert finished.path(f"results/plots/{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_has_every_figure_the_rules_and_the_settings(finished):
+    page = finished.path("results/report.html").read_text()
+    for plot in PLOTS:
+        assert f'<figure id="{plot}">' in page
+    for rule in ("prepare_data", "core_exp", "train_controller", "evaluate", "compare"):
+        assert f">{rule}</text>" in page
+    first = re.search(r'<p class="findings">(.*?)</p>', page, re.DOTALL)[1]
+    assert "Warning: latencies are modelled" in first
+    assert "seed: 0" in page
+
+
+def test_every_two_controllers_are_compared(finished):
+    table, _ = read_table(finished.path("results/comparisons.parquet"), COMPARISONS)
+    pairs = {(a, b) for a in CONFIG.controllers for b in CONFIG.controllers if a != b}
+    assert len(table) == len(CONFIG.datasets) * (len(CONFIG.budgets) + 1) * len(pairs)
+    assert set(zip(table["controller"], table["other"], strict=True)) == pairs
+    for name in ("accuracy", "violations", "gains"):
+        assert finished.path(f"results/tables/{name}.csv").read_text().startswith("dataset,controller,")
+        assert r"\begin{tabular}" in finished.path(f"results/tables/{name}.tex").read_text()
 
 
 def test_the_profile_covers_the_grid(finished):

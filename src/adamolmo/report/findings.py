@@ -1,4 +1,4 @@
-"""The findings in words, from the numbers alone: who wins where, how surely, which budgets are missed, what to doubt."""
+"""The findings in words, from the numbers alone: who wins where, how surely, budgets missed, what to doubt."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

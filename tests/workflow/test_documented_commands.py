@@ -1,0 +1,60 @@
+"""Every command in README and docs: planned by Snakemake, known to make, or marked as needing a GPU or a cluster."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from mini_study import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARKS = ("needs a gpu", "needs a cluster")
+
+
+def _commands() -> list[tuple[str, str]]:
+    """(page, command) of the indented and ```bash blocks; comments are kept."""
+    found = []
+    for page in PAGES:
+        text = re.sub(r"```(?!bash).*?```", "", page.read_text(), flags=re.DOTALL)
+        blocks = re.findall(r"(?:^    \S.*\n)+", text, re.MULTILINE) + re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        found += [(page.name, line.strip()) for block in blocks for line in block.splitlines() if line.strip()]
+    return [(page, line) for page, line in found if not line.startswith("#")]
+
+
+COMMANDS = _commands()
+
+
+def test_commands_are_found():
+    assert ("getting-started.md", "snakemake --dry-run") in COMMANDS
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:50]}" for page, line in COMMANDS])
+def test_the_command_can_run(page, line, clone):
+    if any(mark in line.lower() for mark in MARKS):
+        pytest.skip("marked as needing a GPU or a cluster")
+    program, *arguments = shlex.split(line, comments=True)
+    if program == "make":
+        run = subprocess.run(["make", "--dry-run", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+    elif program == "snakemake":
+        _plan(clone, arguments)
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file()
+    else:
+        pytest.fail(
+            f"{page}: no test knows how to run '{line}'; mark it as needing a GPU or a cluster, or extend this."
+        )
+
+
+def _plan(clone, arguments: list[str]) -> None:
+    kept, skip = [], False
+    for argument in arguments:  # the plan is made in the clone, wherever the command would run
+        if skip or argument == "--directory":
+            skip = not skip
+            continue
+        kept.append(argument)
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", *kept]
+    run = subprocess.run(command, cwd=clone.repository, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
