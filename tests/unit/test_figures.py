@@ -16,7 +16,7 @@ import study_data
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from PIL import Image
 
 from adamolmo.errors import AdaMolmoError
@@ -293,8 +293,9 @@ def test_violations_shows_rates_with_their_bounds_and_shades_impossible_budgets(
             return (0.5 - (np.asarray(heights) - row) / 0.78) ** 2
 
         bars = axes.containers[row]
-        np.testing.assert_allclose(rates(bars.lines[0].get_ydata()), cells["violation_rate"], atol=1e-12)
-        np.testing.assert_allclose(bars.lines[0].get_xdata(), range(5))
+        x, y = bars.lines[0].get_xydata().T
+        np.testing.assert_allclose(rates(y), cells["violation_rate"], atol=1e-12)
+        np.testing.assert_allclose(x, range(5))
         bounds = [rates(segment[:, 1])[::-1] for segment in bars.lines[2][0].get_segments()]
         np.testing.assert_allclose(bounds, cells[["violation_rate_low", "violation_rate_high"]], atol=1e-12)
         shaded = [p for p in axes.patches if matplotlib.colors.to_hex(p.get_facecolor()).upper() == style.ALARM]
@@ -347,8 +348,9 @@ def test_importance_shows_every_drop_and_the_order_of_removal(figures):
     np.testing.assert_allclose(mesh.get_array()[0], 100 * np.array(list(scores["scores"].values())))
     last = scores["datasets"][study_data.DATASETS[-1]]["scores"]
     np.testing.assert_allclose(mesh.get_array()[-1], 100 * np.array(list(last.values())))
-    numbers = [text for text in heat.texts if text.get_position()[1] < 0]
-    assert [round(text.get_position()[0] - 0.5) + 3 for text in numbers] == scores["removal_order"]
+    order = [text for text in heat.texts if isinstance(text, Annotation)]
+    assert [round(text.xy[0] - 0.5) + 3 for text in order] == scores["removal_order"]
+    assert [text.get_text() for text in order] == [str(place) for place in range(1, 14)]
 
 
 def test_importance_shows_accuracy_against_the_blocks_kept_with_intervals(figures, profile):

@@ -5,10 +5,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import study_data
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobConfig
 from adamolmo.report.findings import StudyResults, first_paragraph, flat_knobs
 from adamolmo.report.page import render
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
@@ -36,9 +38,15 @@ def results(tmp_path) -> StudyResults:
     return StudyResults(
         summary=summary.assign(latency_p50_ms=0.9 * summary["budget_ms"], violation_rate=0.01),
         comparisons=study_data.comparisons(summary).assign(accuracy_p=0.5),
-        profile=study_data.profile(samples=150),
+        profile=_without_chance(study_data.profile(samples=30)),
         timing=dict.fromkeys(study_data.DATASETS, study_data.TIMING),
     )
+
+
+def _without_chance(profile: pd.DataFrame) -> pd.DataFrame:
+    """Every question is answered as well as its config answers on average: no knob looks flat by bad luck."""
+    configs = zip(profile["dataset"], profile["tier"], profile["top_k"], profile["num_active_blocks"], strict=True)
+    return profile.assign(accuracy=[study_data.accuracy(d, KnobConfig(t, k, b)) for d, t, k, b in configs])
 
 
 def _with(results: StudyResults, **changes) -> StudyResults:
@@ -106,7 +114,7 @@ def test_drift_estimates_failures_and_a_modelled_clock_are_warned_of(results):
 
 
 def test_a_knob_without_effect_on_accuracy_or_time_is_called_flat(results):
-    assert [text for text in flat_knobs(results) if "vision tier" in text] == []
+    assert flat_knobs(results) == []
     profile = results.profile.copy()
     full = profile[(profile["tier"] == "high") & (profile["top_k"] == 8)]
     same = full[full["num_active_blocks"] == 16].set_index(["dataset", "sample_id"])["accuracy"]

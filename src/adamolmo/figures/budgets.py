@@ -110,7 +110,7 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
 
     axes.axhspan(height(0), height(1), color="#F2F2F2", linewidth=0, zorder=0.2, alpha=0.7)
     axes.axhline(height(0.05), **_P95_LINE, zorder=0.5)
-    x = cells["budget"].map(budgets.index.get_loc)
+    x = budgets.index.get_indexer(cells["budget"])
     middle, low, high = (height(cells[f"violation_rate{end}"]) for end in ("", "_low", "_high"))
     bars = np.stack([middle - high, low - middle]).clip(0)
     axes.errorbar(x, middle, yerr=bars, color=shape.color, linewidth=0.7, elinewidth=1.2, zorder=2)

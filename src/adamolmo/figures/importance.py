@@ -49,7 +49,8 @@ def _heat_map(axes: Axes, scores: Mapping[str, object], datasets: list[str]) -> 
         color = "white" if dark else "black"
         axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", fontsize=5, color=color)
     for place, block in enumerate(scores["removal_order"], start=1):
-        axes.text(blocks.index(block) + 0.5, -0.12, place, ha="center", va="bottom", fontsize=5.5, color=style.GREY)
+        above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "fontsize": 5.5, "color": style.GREY}
+        axes.annotate(str(place), (blocks.index(block) + 0.5, 0), **above)
     axes.set_title("Points of accuracy lost without one block (above: order of removal)", pad=12, fontsize=7)
     axes.set_xticks(np.arange(len(blocks)) + 0.5, blocks)
     axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
