@@ -132,11 +132,11 @@ def test_a_study_of_one_controller_says_so(results):
     assert text[0] == "The study has one controller only, static-full, so nothing is compared."
 
 
-def test_the_rule_graph_is_read_and_drawn_from_left_to_right():
+def test_the_rule_graph_is_read_and_drawn_downwards():
     graph = read_rule_graph(DOT)
     assert graph == {"evaluate": set(), "prepare_data": {"evaluate", "core_exp"}, "core_exp": {"evaluate"}}
     svg = draw_rule_graph(graph)
-    places = {name: float(x) for x, name in re.findall(r'<text x="([\d.]+)"[^>]*>(\w+)</text>', svg)}
+    places = {name: float(y) for y, name in re.findall(r'<text x="[\d.]+" y="([\d.]+)">(\w+)</text>', svg)}
     assert places["prepare_data"] < places["core_exp"] < places["evaluate"]
     assert svg.count("<path") == 2  # prepare_data -> evaluate is implied
     with pytest.raises(AdaMolmoError, match="has no rule"):

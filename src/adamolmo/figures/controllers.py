@@ -62,7 +62,7 @@ def training_curves(logs: Mapping[str, pd.DataFrame], path: str | Path) -> Figur
         for controller in in_order(logs):
             log, shape = logs[controller], look(controller)
             series = log[column] * scale
-            smooth = series.rolling(max(1, len(series) // 25), center=True, min_periods=1).mean()
+            smooth = series.rolling(max(1, len(series) // 10), center=True, min_periods=1).mean()
             axes.plot(log["step"], series, color=shape.color, linewidth=0.4, alpha=0.35)
             axes.plot(log["step"], smooth, color=shape.color, linestyle=shape.linestyle)
         axes.set_title(label, fontsize=7)

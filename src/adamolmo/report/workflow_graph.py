@@ -8,7 +8,7 @@ from adamolmo.errors import AdaMolmoError
 
 _NODE = re.compile(r'^\s*(\d+)\s*\[.*?label\s*=\s*"([^"]+)"', re.MULTILINE)
 _EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.MULTILINE)
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 118, 22, 34, 9  # px, of a rule's box and between boxes
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 118, 22, 22, 20  # px, of a rule's box and between boxes
 
 
 def read_rule_graph(dot: str) -> dict[str, set[str]]:
@@ -25,23 +25,34 @@ def read_rule_graph(dot: str) -> dict[str, set[str]]:
 
 
 def draw_rule_graph(graph: Mapping[str, set[str]]) -> str:
-    """An SVG element: data flows from left to right; an edge that a longer way implies is left out."""
-    layer_of = _layers(graph)
-    columns = [[name for name in sorted(graph) if layer_of[name] == i] for i in range(max(layer_of.values()) + 1)]
-    tallest = max(map(len, columns))
-    height = tallest * (_HEIGHT + _GAP_Y)
+    """An SVG element: data flows downwards; an edge that a longer way implies is left out."""
+    rows = _rows(graph)
+    width = max(map(len, rows)) * (_WIDTH + _GAP_X) + 2
     place = {}
-    for i, column in enumerate(columns):
-        top = (height - len(column) * (_HEIGHT + _GAP_Y)) / 2
-        for j, name in enumerate(column):
-            place[name] = i * (_WIDTH + _GAP_X) + 1, top + j * (_HEIGHT + _GAP_Y) + 1
+    for depth, row in enumerate(rows):
+        left = (width - len(row) * (_WIDTH + _GAP_X) + _GAP_X) / 2
+        for i, name in enumerate(row):
+            place[name] = left + i * (_WIDTH + _GAP_X), 1 + depth * (_HEIGHT + _GAP_Y)
     edges = [_edge(place[name], place[user]) for name in sorted(graph) for user in sorted(_direct(graph, name))]
     boxes = [_box(name, *place[name]) for name in sorted(graph)]
-    width = len(columns) * (_WIDTH + _GAP_X) - _GAP_X + 2
+    height = len(rows) * (_HEIGHT + _GAP_Y) - _GAP_Y + 2
     return (
-        f'<svg class="workflow" viewBox="0 0 {width} {height:g}" role="img" aria-label="rules of the workflow">'
+        f'<svg class="workflow" viewBox="0 0 {width} {height}" role="img" aria-label="rules of the workflow">'
         f"{''.join(edges)}{''.join(boxes)}</svg>"
     )
+
+
+def _rows(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """The rules of each layer, below the middle of the rules that they use, so that few edges cross."""
+    layer_of, rows, at = _layers(graph), [], {}
+    for depth in range(max(layer_of.values()) + 1):
+        middles = {}
+        for name in (name for name in sorted(graph) if layer_of[name] == depth):
+            used = [at[other] for other, users in graph.items() if name in users]
+            middles[name] = sum(used) / len(used) if used else 0.0
+        rows.append(sorted(middles, key=middles.get))
+        at |= {name: i - (len(middles) - 1) / 2 for i, name in enumerate(rows[-1])}
+    return rows
 
 
 def _layers(graph: Mapping[str, set[str]]) -> dict[str, int]:
@@ -62,10 +73,9 @@ def _direct(graph: Mapping[str, set[str]], name: str) -> set[str]:
 
 
 def _edge(start: tuple[float, float], end: tuple[float, float]) -> str:
-    x, y = start[0] + _WIDTH, start[1] + _HEIGHT / 2
-    to_x, to_y = end[0], end[1] + _HEIGHT / 2
-    bend = _GAP_X * 0.6
-    return f'<path d="M{x:g} {y:g}C{x + bend:g} {y:g} {to_x - bend:g} {to_y:g} {to_x:g} {to_y:g}"/>'
+    x, y, to_x, to_y = start[0] + _WIDTH / 2, start[1] + _HEIGHT, end[0] + _WIDTH / 2, end[1]
+    bend = 0.7 * _GAP_Y
+    return f'<path d="M{x:g} {y:g}C{x:g} {y + bend:g} {to_x:g} {to_y - bend:g} {to_x:g} {to_y:g}"/>'
 
 
 def _box(name: str, x: float, y: float) -> str:
