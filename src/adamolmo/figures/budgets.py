@@ -41,7 +41,7 @@ def violations(summary: pd.DataFrame, path: str | Path) -> Figure:
     Filled: 'the p95 is within the budget' is shown with 99 % confidence. Shaded: no static config meets the budget.
     """
     controllers = in_order(summary["controller"])
-    figure, panels = panel_grid(summary["dataset"], row_in=0.65 + 0.3 * len(controllers))
+    figure, panels = panel_grid(summary["dataset"], row_in=0.65 + 0.34 * len(controllers))
     for place, (dataset, axes) in enumerate(panels.items()):
         cells = summary[summary["dataset"] == dataset]
         budgets = budgets_of(cells)
@@ -113,10 +113,10 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     x = budgets.index.get_indexer(cells["budget"])
     middle, low, high = (height(cells[f"violation_rate{end}"]) for end in ("", "_low", "_high"))
     bars = np.stack([middle - high, low - middle]).clip(0)
-    axes.errorbar(x, middle, yerr=bars, color=shape.color, linewidth=0.7, elinewidth=1.2, zorder=2)
+    axes.errorbar(x, middle, yerr=bars, color=shape.color, linewidth=0.5, elinewidth=1.4, zorder=2)
     for at, cell in zip(x, cells.itertuples(), strict=True):
         looks = shape.filled if promise_kept(cell) else shape.hollow
-        axes.plot(at, height(cell.violation_rate), linestyle="", **looks | {"markersize": 3.0}, zorder=3)
+        axes.plot(at, height(cell.violation_rate), linestyle="", **looks | {"markersize": 2.2, "mew": 0.6}, zorder=3)
 
 
 def _stacked_shares(

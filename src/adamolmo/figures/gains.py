@@ -19,6 +19,7 @@ from adamolmo.figures.pareto import missed
 from adamolmo.figures.style import in_order, look, styled
 from adamolmo.statistics import SIGNIFICANCE, holm
 
+_FULL_COLOR_POINTS = 10.0  # a larger difference has no darker colour
 _WORSE_BETTER = LinearSegmentedColormap.from_list("worse_better", [style.ORANGE, "#FFFFFF", style.BLUE])
 
 
@@ -34,10 +35,9 @@ def gains(summary: pd.DataFrame, comparisons: pd.DataFrame, path: str | Path) ->
     rows = [name for name in controllers if name != baseline]
     figure, panels = panel_grid(summary["dataset"], row_in=0.6 + 0.19 * max(1, len(rows)))
     paired = comparisons[(comparisons["other"] == baseline) & (comparisons["budget"] != ALL_BUDGETS)]
-    reach = max(1.0, 100 * paired["accuracy_gain"].abs().max()) if len(paired) else 1.0
     for place, (dataset, axes) in enumerate(panels.items()):
         cells, pairs = (table[table["dataset"] == dataset] for table in (summary, paired))
-        _matrix(axes, cells, pairs, rows, TwoSlopeNorm(0.0, -reach, reach))
+        _matrix(axes, cells, pairs, rows, TwoSlopeNorm(0.0, -_FULL_COLOR_POINTS, _FULL_COLOR_POINTS))
         axes.set_title(dataset)
         axes.set_yticks(range(len(rows)), rows if place % COLUMNS == 0 else [""] * len(rows))
     handles = [

@@ -138,9 +138,14 @@ def _percent_axis(axes: Axes, full_ms: float) -> None:
 
 
 def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Sequence[str], baseline: str) -> None:
-    """One row per controller: its gain at every budget (small) and over all (large, with its interval)."""
+    """One row per controller: its gain over all budgets (large, with its interval) and at each (small).
+
+    The intervals set the scale; a single budget beyond it is an arrow at the edge, its number is in `gains`.
+    """
     over = cells.assign(over=missed(cells)).set_index(["controller", "budget"])["over"]
     usual = over[baseline].sum()
+    means, each = gains[gains["budget"] == ALL_BUDGETS], gains[gains["budget"] != ALL_BUDGETS]
+    reach = max([1.0, *(110 * means[f"accuracy_gain{end}"].abs().max() for end in ("_low", "_high") if len(means))])
     axes.axvline(0, color=look(baseline).color, linewidth=0.8, zorder=1)
     for row, controller in enumerate(controllers):
         shape = look(controller)
@@ -149,19 +154,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
         if controller == baseline:
             axes.plot(0, row - 0.12, **shape.filled, zorder=3)
             continue
-        one = gains[gains["controller"] == controller]
-        each = one[one["budget"] != ALL_BUDGETS]
-        faces = ["white" if over[controller, budget] else shape.color for budget in each["budget"]]
-        axes.scatter(
-            100 * each["accuracy_gain"],
-            np.full(len(each), row + 0.3),
-            5,
-            faces,
-            edgecolors=shape.color,
-            linewidths=0.5,
-            zorder=2,
-        )
-        mean = one[one["budget"] == ALL_BUDGETS]
+        mean = means[means["controller"] == controller]
         axes.errorbar(
             100 * mean["accuracy_gain"],
             np.full(len(mean), row - 0.12),
@@ -172,11 +165,22 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
             **(shape.hollow if over[controller].sum() > usual else shape.filled),
             zorder=3,
         )
+        for cell in each[each["controller"] == controller].itertuples():
+            x, beyond = 100 * cell.accuracy_gain, abs(100 * cell.accuracy_gain) > reach
+            axes.plot(
+                np.clip(x, -0.97 * reach, 0.97 * reach) if beyond else x,
+                row + 0.3,
+                marker=(">" if x > 0 else "<") if beyond else "o",
+                markersize=2.2,
+                mew=0.5,
+                mec=shape.color,
+                mfc="white" if over[controller, cell.budget] else shape.color,
+                zorder=2,
+            )
     axes.set_ylim(len(controllers) - 0.5, -0.5)
+    axes.set_xlim(-reach, reach)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-    reach = max(1.0, 1.05 * np.abs(axes.get_xlim()).max())
-    axes.set_xlim(-reach, reach)
 
 
 def _label(controller: str, baseline: str) -> str:
