@@ -30,10 +30,12 @@ rule rule_graph:
         "logs/report/rule_graph.log",
     conda:
         "../envs/study.yaml"
+    params:
+        configfiles=[os.path.relpath(path) for path in workflow.configfiles],
     message:
         "Graph of the rules"
     shell:
-        "snakemake --snakefile {input.snakefile} --configfile {workflow.configfiles:q} --forceall --rulegraph dot"
+        "snakemake --snakefile {input.snakefile} --configfile {params.configfiles:q} --forceall --rulegraph dot"
         " > {output} 2> {log}"
 
 
