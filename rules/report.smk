@@ -19,6 +19,11 @@ rule table:
         " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
 
 
+# What the command line adds to config.yaml.
+OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles]
+OVERRIDES.remove(os.path.relpath(os.path.join(workflow.basedir, "config.yaml")))
+
+
 # Snakemake prints the graph of this very study: the same configuration files, nothing is run.
 rule rule_graph:
     input:
@@ -31,11 +36,11 @@ rule rule_graph:
     conda:
         "../envs/study.yaml"
     params:
-        configfiles=[os.path.relpath(path) for path in workflow.configfiles],
+        configfiles=["--configfile", *OVERRIDES] if OVERRIDES else [],
     message:
         "Graph of the rules"
     shell:
-        "snakemake --snakefile {input.snakefile} --configfile {params.configfiles:q} --forceall --rulegraph dot"
+        "snakemake --snakefile {input.snakefile} {params.configfiles:q} --forceall --rulegraph dot"
         " > {output} 2> {log}"
 
 
