@@ -307,7 +307,8 @@ def test_violations_shows_rates_with_their_bounds_and_shades_impossible_budgets(
         np.testing.assert_allclose(bounds, cells[["violation_rate_low", "violation_rate_high"]], atol=1e-12)
         shaded = [p for p in axes.patches if matplotlib.colors.to_hex(p.get_facecolor()).upper() == style.ALARM]
         assert [(p.get_x(), p.get_width()) for p in shaded] == [(-0.5, 1.0)]
-        markers = [line for line in axes.lines if line.get_marker() == look("lookup-mean").marker]
+        color = look("lookup-mean").color
+        markers = [line for line in axes.lines if line.get_marker() == "o" and line.get_markeredgecolor() == color]
         filled = [line.get_markerfacecolor() != "white" for line in markers]
         misses = (cells["violation_rate"] * cells["num_samples"]).round()
         assert filled == (misses <= 7).tolist()  # of 300 requests at most 7 may miss

@@ -115,8 +115,8 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     bars = np.stack([middle - high, low - middle]).clip(0)
     axes.errorbar(x, middle, yerr=bars, color=shape.color, linewidth=0.5, elinewidth=1.4, zorder=2)
     for at, cell in zip(x, cells.itertuples(), strict=True):
-        looks = shape.filled if promise_kept(cell) else shape.hollow
-        axes.plot(at, height(cell.violation_rate), linestyle="", **looks | {"markersize": 2.2, "mew": 0.6}, zorder=3)
+        face = shape.color if promise_kept(cell) else "white"  # the row names the controller, so a dot is enough
+        axes.plot(at, height(cell.violation_rate), "o", mfc=face, mec=shape.color, mew=0.7, markersize=2.6, zorder=3)
 
 
 def _stacked_shares(
