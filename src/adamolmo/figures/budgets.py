@@ -23,8 +23,7 @@ from adamolmo.figures.panels import (
 )
 from adamolmo.figures.style import in_order, look, styled
 from adamolmo.knobs import KnobConfig
-from adamolmo.statistics import misses_allowed
-from adamolmo.summary import static_configs, tiers_by_cost
+from adamolmo.summary import keeps_p95, static_configs, tiers_by_cost
 
 _KNOB_COLORS = {"tier": style.BLUE, "top_k": style.VERMILLION, "num_active_blocks": style.GREEN}
 _KNOB_TITLES = {"tier": "tier", "top_k": "top-k", "num_active_blocks": "blocks"}
@@ -70,12 +69,6 @@ def violations(summary: pd.DataFrame, path: str | Path) -> Figure:
     return style.save(figure, path)
 
 
-def promise_kept(cell: object) -> bool:
-    """Whether a cell (a row of the summary) shows 'the p95 is within the budget' with 99 % confidence."""
-    allowed = misses_allowed(int(cell.num_samples))
-    return allowed is not None and round(cell.violation_rate * cell.num_samples) <= allowed
-
-
 @styled
 def knob_distribution(summary: pd.DataFrame, profile: pd.DataFrame, path: str | Path) -> Figure:
     """How often each controller that decides chose each value of each knob, against the budget: stacked shares."""
@@ -114,9 +107,9 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     middle, low, high = (height(cells[f"violation_rate{end}"]) for end in ("", "_low", "_high"))
     bars = np.stack([middle - high, low - middle]).clip(0)
     axes.errorbar(x, middle, yerr=bars, color=shape.color, linewidth=0.5, elinewidth=1.4, zorder=2)
-    for at, cell in zip(x, cells.itertuples(), strict=True):
-        face = shape.color if promise_kept(cell) else "white"  # the row names the controller, so a dot is enough
-        axes.plot(at, height(cell.violation_rate), "o", mfc=face, mec=shape.color, mew=0.7, markersize=2.6, zorder=3)
+    for at, y, kept in zip(x, middle, keeps_p95(cells), strict=True):  # the row names the controller: a dot is enough
+        face = shape.color if kept else "white"
+        axes.plot(at, y, "o", mfc=face, mec=shape.color, mew=0.7, markersize=2.6, zorder=3)
 
 
 def _stacked_shares(

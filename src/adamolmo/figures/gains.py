@@ -15,9 +15,9 @@ from matplotlib.patches import Patch, Rectangle
 from adamolmo.comparison import ALL_BUDGETS, baseline_of
 from adamolmo.figures import style
 from adamolmo.figures.panels import COLUMNS, budget_ticks, budgets_of, error_bars, legend_below, panel_grid
-from adamolmo.figures.pareto import missed
 from adamolmo.figures.style import in_order, look, styled
 from adamolmo.statistics import SIGNIFICANCE, holm
+from adamolmo.summary import misses_budget
 
 _FULL_COLOR_POINTS = 10.0  # a larger difference has no darker colour
 _WORSE_BETTER = LinearSegmentedColormap.from_list("worse_better", [style.ORANGE, "#FFFFFF", style.BLUE])
@@ -96,7 +96,7 @@ def hypervolume(hypervolumes: pd.DataFrame, path: str | Path) -> Figure:
 
 def _matrix(axes: Axes, cells: pd.DataFrame, pairs: pd.DataFrame, rows: Sequence[str], norm: TwoSlopeNorm) -> None:
     budgets = budgets_of(cells)
-    over = cells.assign(over=missed(cells)).set_index(["controller", "budget"])["over"]
+    over = cells.assign(over=misses_budget(cells)).set_index(["controller", "budget"])["over"]
     small = 5.5 if len(budgets) <= 6 else 4.5
     for pair, p in zip(pairs.itertuples(), holm(pairs["accuracy_p"]), strict=True):
         x, y, points = budgets.index.get_loc(pair.budget), rows.index(pair.controller), 100 * pair.accuracy_gain

@@ -17,7 +17,7 @@ from adamolmo.figures import style
 from adamolmo.figures.panels import COLUMNS, budgets_of, circle, error_bars, legend_below
 from adamolmo.figures.style import in_order, look, styled
 from adamolmo.pareto import frontier
-from adamolmo.summary import full_latency_ms, static_configs
+from adamolmo.summary import full_latency_ms, misses_budget, static_configs
 
 _CLOUD = "#C4C4C4"
 _MARKS = {
@@ -69,11 +69,6 @@ def pareto(summary: pd.DataFrame, profile: pd.DataFrame, comparisons: pd.DataFra
     return style.save(figure, path)
 
 
-def missed(cells: pd.DataFrame) -> pd.Series:
-    """Whether the median request of each cell of the summary is over its budget."""
-    return cells["latency_p50_ms"] > cells["budget_ms"]
-
-
 def _pairs_of_panels(datasets: Sequence[str], controllers: int) -> tuple[Figure, dict[str, tuple[Axes, Axes]]]:
     columns = min(len(datasets), COLUMNS)
     rows = -(-len(datasets) // columns)
@@ -108,7 +103,7 @@ def _curve(axes: Axes, cells: pd.DataFrame, controller: str) -> None:
     if controller.startswith("static-"):
         axes.plot(cells["latency_p50_ms"].median(), 100 * cells["accuracy"].mean(), **shape.filled, zorder=3)
         return
-    x, y, over = cells["latency_p50_ms"], 100 * cells["accuracy"], missed(cells)
+    x, y, over = cells["latency_p50_ms"], 100 * cells["accuracy"], misses_budget(cells)
     axes.plot(x, y, color=shape.color, linestyle=shape.linestyle, linewidth=0.8, zorder=2)
     axes.plot(x[~over], y[~over], linestyle="", **shape.filled, zorder=2.2)
     axes.plot(x[over], y[over], linestyle="", **shape.hollow, zorder=2.1)
@@ -142,7 +137,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
 
     The intervals set the scale; a single budget beyond it is an arrow at the edge, its number is in `gains`.
     """
-    over = cells.assign(over=missed(cells)).set_index(["controller", "budget"])["over"]
+    over = cells.assign(over=misses_budget(cells)).set_index(["controller", "budget"])["over"]
     usual = over[baseline].sum()
     means, each = gains[gains["budget"] == ALL_BUDGETS], gains[gains["budget"] != ALL_BUDGETS]
     reach = max([1.0, *(110 * means[f"accuracy_gain{end}"].abs().max() for end in ("_low", "_high") if len(means))])

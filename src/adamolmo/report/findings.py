@@ -8,8 +8,8 @@ import pandas as pd
 
 from adamolmo.comparison import ALL_BUDGETS, baseline_of
 from adamolmo.figures.style import in_order
-from adamolmo.statistics import SIGNIFICANCE, holm, mean_intervals, misses_allowed
-from adamolmo.summary import static_configs, tiers_by_cost
+from adamolmo.statistics import SIGNIFICANCE, holm, mean_intervals, samples_needed
+from adamolmo.summary import keeps_p95, misses_budget, static_configs, tiers_by_cost
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
 _DOUBTFUL_ESTIMATE_PCT = 10.0
@@ -56,7 +56,7 @@ def verdict(results: StudyResults) -> list[str]:
         sentences.append(f"On {dataset}, {best['controller']} beats {base}: {_gain(best)}.")
     if open_datasets:
         rows = table[table["dataset"].isin(open_datasets) & table["keeps_budgets"] & (table["controller"] != "oracle")]
-        most = f"; the largest gain is {_of_largest(rows)}" if len(rows) else ""
+        most = f"; the largest gain is {_of_largest(rows)}" if (rows["accuracy_gain"] > 0).any() else ""
         sentences.append(
             f"On {_and(open_datasets)}, no controller that keeps its budgets as often as {base} is shown to beat "
             f"it{most}."
@@ -108,18 +108,13 @@ def missed_budgets(results: StudyResults) -> list[str]:
     if len(late):
         names = [f"{name} {late.loc[name, 'missed']} of {late.loc[name, 'cells']}" for name in in_order(late.index)]
         sentences.append(f"Feasible budgets missed by the median request: {', '.join(names)}.")
-    allowed = {int(n): misses_allowed(int(n)) for n in summary["num_samples"].unique()}
-    kept = [
-        allowed[int(row.num_samples)] is not None
-        and round(row.violation_rate * row.num_samples) <= allowed[int(row.num_samples)]
-        for row in summary.itertuples()
-    ]
-    possible = any(limit is not None for limit in allowed.values())
-    sentences.append(
-        f"The p95 is shown to be within the budget (99 % confidence) in {sum(kept)} of {len(kept)} cells."
-        if possible
-        else "With fewer than 90 questions no cell can show that its p95 is within the budget (99 % confidence)."
-    )
+    if summary["num_samples"].max() < (fewest := samples_needed(0)):
+        sentences.append(f"With fewer than {fewest} questions no cell can show that its p95 is within the budget.")
+    else:
+        kept = int(keeps_p95(summary).sum())
+        sentences.append(
+            f"The p95 is shown to be within the budget (99 % confidence) in {kept} of {len(summary)} cells."
+        )
     return sentences
 
 
@@ -180,7 +175,7 @@ def data_warnings(results: StudyResults) -> list[str]:
 
 def _median_misses(summary: pd.DataFrame) -> pd.DataFrame:
     """missed and cells, by dataset and controller, over the feasible budgets."""
-    late = summary["feasible"] & (summary["latency_p50_ms"] > summary["budget_ms"])
+    late = summary["feasible"] & misses_budget(summary)
     counts = summary.assign(missed=late, cells=summary["feasible"])
     return counts.groupby(["dataset", "controller"])[["missed", "cells"]].sum()
 
