@@ -1,6 +1,5 @@
 """Every command in README and docs: planned by Snakemake, known to make, or marked as needing a GPU or a cluster."""
 
-import re
 import shlex
 import subprocess
 import sys
@@ -13,12 +12,15 @@ MARKS = ("needs a gpu", "needs a cluster")
 
 
 def _commands() -> list[tuple[str, str]]:
-    """(page, command) of the indented and ```bash blocks; comments are kept."""
+    """(page, command) of the indented and ```bash blocks, comments at the end of a line included."""
     found = []
     for page in PAGES:
-        text = re.sub(r"```(?!bash).*?```", "", page.read_text(), flags=re.DOTALL)
-        blocks = re.findall(r"(?:^    \S.*\n)+", text, re.MULTILINE) + re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
-        found += [(page.name, line.strip()) for block in blocks for line in block.splitlines() if line.strip()]
+        fence = None  # the language of the block that a line stands in
+        for line in page.read_text().splitlines():
+            if line.startswith("```"):
+                fence = line[3:] if fence is None else None
+            elif (fence == "bash" or (fence is None and line.startswith("    "))) and line.strip():
+                found.append((page.name, line.strip()))
     return [(page, line) for page, line in found if not line.startswith("#")]
 
 
@@ -55,6 +57,6 @@ def _plan(clone, arguments: list[str]) -> None:
             skip = not skip
             continue
         kept.append(argument)
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--quiet", *kept]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", *kept]
     run = subprocess.run(command, cwd=clone.repository, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
