@@ -1,4 +1,5 @@
 # make pareto   create .venv and run the study up to results/plots/pareto.pdf
+# make report   the same, and the report of the whole study: results/report.html
 # make test     run all tests
 # make lint     check style: ruff, snakefmt, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
@@ -9,10 +10,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: pareto test lint docs clean
+.PHONY: pareto report test lint docs clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
+
+report: $(VENV)/study.stamp
+	$(BIN)/snakemake --cores all results/report.html
 
 test: $(VENV)/test.stamp
 	$(BIN)/pytest -q

@@ -23,6 +23,7 @@ include: "rules/lookup.smk"
 include: "rules/controllers.smk"
 include: "rules/evaluate.smk"
 include: "rules/plots.smk"
+include: "rules/report.smk"
 
 
 rule all:
@@ -31,3 +32,5 @@ rule all:
         "results/summary.parquet",
         "results/controllers.md",
         expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),
+        expand("results/tables/{table}.{suffix}", table=TABLES, suffix=["csv", "tex"]),
+        "results/report.html",
