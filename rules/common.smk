@@ -95,10 +95,13 @@ def training_code(wildcards):
 
 def refuse_cell(wildcards):
     """A cell that the configuration does not have is one sentence, not a missing rule."""
-    cell = wildcards.unknown_cell.split("/")
     known = {"dataset": STUDY.datasets, "controller": STUDY.controllers, "budget": STUDY.budgets}
-    for (kind, names), name in zip(known.items(), cell):
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else f": {', '.join(names)}."
-            sys.exit(f"error: {kind} '{name}' is not among the configured {kind}s{hint}")
+    for (kind, names), name in zip(known.items(), wildcards.unknown_cell.split("/")):
+        refuse_unless_known(kind, names, name)
+
+
+def refuse_unless_known(kind, names, name):
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else f": {', '.join(names)}."
+        sys.exit(f"error: {kind} '{name}' is not among the configured {kind}s{hint}")
