@@ -1,7 +1,9 @@
 import os
 
+BASE_CONFIG = os.path.join(workflow.basedir, "config.yaml")
 
-configfile: os.path.join(workflow.basedir, "config.yaml")
+
+configfile: BASE_CONFIG
 
 
 report: "workflow/report/workflow.rst"

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
@@ -13,20 +12,22 @@ SOURCE = os.path.join(workflow.basedir, "src")
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 sys.path.insert(0, SOURCE)
 
+from adamolmo.budgets import Budget
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 
+# Snakemake lists the files of the command line before the Snakefile's own, which they override.
+CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
 try:
-    STUDY = StudyConfig.from_dict(config, *(os.path.relpath(path) for path in workflow.configfiles))
-    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers}
+    STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
-TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
+TRAINED = [name for name in STUDY.controllers if find_controller(name).trained]
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",
@@ -51,10 +52,6 @@ wildcard_constraints:
     dataset=either(STUDY.datasets),
     split=either(SPLITS),
     shard=r"\d+",
-    controller=either(STUDY.controllers),
-    budget=either(STUDY.budgets),
-    unknown_cell=rf"(?!({either(STUDY.datasets)})/({either(STUDY.controllers)})/({either(STUDY.budgets)})\.)"
-    r"[^/]+/[^/]+/[^/]+",
 
 
 @cache
@@ -81,27 +78,29 @@ def number_of_samples(wildcards):
     return getattr(STUDY.samples, wildcards.split)
 
 
+def known(parse, text):
+    """`parse(text)`, where a fault is one sentence instead of a missing rule."""
+    try:
+        return parse(text)
+    except AdaMolmoError as error:
+        sys.exit(f"error: {error}")
+
+
+def cell_controller(wildcards):
+    """Any budget and controller can be asked for, listed in the configuration or not."""
+    if wildcards.dataset not in STUDY.datasets:
+        sys.exit(f"error: dataset '{wildcards.dataset}' is unknown; configured are {', '.join(STUDY.datasets)}.")
+    known(Budget.parse, wildcards.budget)
+    return known(find_controller, wildcards.controller)
+
+
 def controller_code(wildcards):
-    return code("evaluate.py", CONTROLLERS[wildcards.controller].module)
+    return code("evaluate.py", cell_controller(wildcards).module)
 
 
 def controller_inputs(wildcards):
-    return [f"results/{path}" for path in CONTROLLERS[wildcards.controller].inputs]
+    return [f"results/{path}" for path in cell_controller(wildcards).inputs]
 
 
 def training_code(wildcards):
-    return code("train_controller.py", CONTROLLERS[wildcards.controller].module)
-
-
-def refuse_cell(wildcards):
-    """A cell that the configuration does not have is one sentence, not a missing rule."""
-    known = {"dataset": STUDY.datasets, "controller": STUDY.controllers, "budget": STUDY.budgets}
-    for (kind, names), name in zip(known.items(), wildcards.unknown_cell.split("/")):
-        refuse_unless_known(kind, names, name)
-
-
-def refuse_unless_known(kind, names, name):
-    if name not in names:
-        close = get_close_matches(name, names, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else f": {', '.join(names)}."
-        sys.exit(f"error: {kind} '{name}' is not among the configured {kind}s{hint}")
+    return code("train_controller.py", known(find_controller, wildcards.controller).module)

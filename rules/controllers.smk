@@ -36,7 +36,7 @@ rule train_controller:
     benchmark:
         "results/benchmarks/train_controller/{controller}.tsv"
     wildcard_constraints:
-        controller=either(TRAINED),
+        controller="[^/]+",
     conda:
         "../envs/study.yaml"
     resources:

@@ -11,6 +11,10 @@ rule evaluate:
         samples="results/eval/{dataset}/{controller}/{budget}.parquet",
     log:
         "logs/evaluate/{dataset}/{controller}/{budget}.log",
+    wildcard_constraints:
+        dataset="[^/]+",
+        controller="[^/]+",
+        budget="[^/]+",
     conda:
         "../envs/study.yaml"
     resources:
@@ -53,10 +57,3 @@ rule summarise:
         "Summary of all cells"
     shell:
         "python {input.code[0]} --cells {input.cells} --output {output} 2>&1 | tee {log}"
-
-
-rule unknown_cell:
-    input:
-        refuse_cell,
-    output:
-        "results/eval/{unknown_cell}.json",

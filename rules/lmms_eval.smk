@@ -9,53 +9,38 @@ BENCHMARKS = expand(
     controller=HARNESS.controllers,
     budget=HARNESS.budgets,
 )
-try:
-    BENCHMARK_CONTROLLERS = {name: find_controller(name) for name in HARNESS.controllers}
-except AdaMolmoError as error:
-    sys.exit(f"error: lmms_eval.controllers: {error}")
+
+
+def profile_of(wildcards):
+    """Any controller and budget can be asked for, but a benchmark needs a profile that the configuration names."""
+    if wildcards.task not in HARNESS.tasks:
+        sys.exit(f"error: task '{wildcards.task}' is not among lmms_eval.tasks: {', '.join(HARNESS.tasks)}.")
+    profile = HARNESS.tasks[wildcards.task].profile
+    if profile not in STUDY.datasets:
+        datasets = ", ".join(STUDY.datasets)
+        sys.exit(f"error: lmms_eval.tasks.{wildcards.task}.profile is '{profile}'; expected one of {datasets}.")
+    return profile
 
 
 def task_samples(wildcards):
     """The study's own datasets are tasks as well."""
-    if not wildcards.task.startswith(OWN_PREFIX):
-        return []
-    return f"results/data/{profile_of(wildcards)}/evaluation.parquet"
-
-
-def profile_of(wildcards):
-    profile = HARNESS.tasks[wildcards.task].profile
-    if profile not in STUDY.datasets:
-        sys.exit(
-            f"error: lmms_eval.tasks.{wildcards.task}.profile is '{profile}'; expected one of {', '.join(STUDY.datasets)}."
-        )
-    return profile
+    profile = profile_of(wildcards)
+    return f"results/data/{profile}/evaluation.parquet" if wildcards.task.startswith(OWN_PREFIX) else []
 
 
 def task_reference(wildcards):
+    known(Budget.parse, wildcards.budget)
     return f"results/core_exp/{profile_of(wildcards)}.reference.json"
 
 
 def benchmark_code(wildcards):
-    modules = [BENCHMARK_CONTROLLERS[wildcards.controller].module]
+    modules = [known(find_controller, wildcards.controller).module]
     modules += ["adamolmo.lmms_eval.tasks.documents"] if wildcards.task.startswith(OWN_PREFIX) else []
     return code("run_lmms_eval.py", *modules)
 
 
 def benchmark_controller(wildcards):
-    controller = BENCHMARK_CONTROLLERS[wildcards.controller]
-    if controller.trained and wildcards.controller not in STUDY.controllers:
-        sys.exit(
-            f"error: lmms_eval.controllers: '{wildcards.controller}' is trained by the study; "
-            f"expected it among the configured controllers: {', '.join(STUDY.controllers)}."
-        )
-    return [f"results/{path}" for path in controller.inputs]
-
-
-def refuse_benchmark(wildcards):
-    """A benchmark that the configuration does not have is one sentence, not a missing rule."""
-    known = {"task": HARNESS.tasks, "controller": HARNESS.controllers, "budget": HARNESS.budgets}
-    for (kind, names), name in zip(known.items(), wildcards.unknown_benchmark.split("/")):
-        refuse_unless_known(kind, names, name)
+    return [f"results/{path}" for path in known(find_controller, wildcards.controller).inputs]
 
 
 rule lmms_eval:
@@ -77,7 +62,7 @@ rule prepare_lmms_eval:
     log:
         "logs/lmms_eval/data/{task}.log",
     wildcard_constraints:
-        task=either(HARNESS.tasks),
+        task="[^/]+",
     conda:
         "../envs/lmms_eval.yaml"
     params:
@@ -105,9 +90,9 @@ rule run_lmms_eval:
     log:
         "logs/lmms_eval/{task}/{controller}/{budget}.log",
     wildcard_constraints:
-        task=either(HARNESS.tasks),
-        controller=either(HARNESS.controllers),
-        budget=either(HARNESS.budgets),
+        task="[^/]+",
+        controller="[^/]+",
+        budget="[^/]+",
     conda:
         "../envs/lmms_eval.yaml"
     resources:
@@ -147,13 +132,3 @@ rule summarise_lmms_eval:
     shell:
         "python {input.code[0]} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
         " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"
-
-
-rule unknown_benchmark:
-    input:
-        refuse_benchmark,
-    output:
-        "results/lmms_eval/{unknown_benchmark}.json",
-    wildcard_constraints:
-        unknown_benchmark=rf"(?!({either(HARNESS.tasks)})/({either(HARNESS.controllers)})/({either(HARNESS.budgets)})\.)"
-        r"[^/]+/[^/]+/[^/]+",

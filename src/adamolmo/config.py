@@ -15,15 +15,24 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from adamolmo.budgets import Budget
+from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import CropRange, KnobConfig
 
 
-def _budget(text: str) -> str:
+def _budget(text: Any) -> str:
     try:
         return str(Budget.parse(text))
     except AdaMolmoError as error:
         raise ValueError(str(error)) from error
+
+
+def _controller(name: str) -> str:
+    try:
+        find_controller(name)
+    except AdaMolmoError as error:
+        raise ValueError(str(error)) from error
+    return name
 
 
 def _name(text: str) -> str:
@@ -53,7 +62,8 @@ def _count_or_all(value: Any) -> Any:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-BudgetText = Annotated[str, AfterValidator(_budget)]
+BudgetText = Annotated[str, BeforeValidator(_budget)]
+ControllerName = Annotated[str, AfterValidator(_controller)]
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[Count | Literal["all"], BeforeValidator(_count_or_all)]
 Ascending = Annotated[list[Count], AfterValidator(_ascending)]
@@ -229,7 +239,7 @@ class LmmsEvalSettings(Section):
     )
     limit: Count | None = Field(description="documents per task, the first ones; null for all")
     tasks: dict[str, LmmsTaskSettings] = Field(description="tasks of lmms-eval by name; null removes one")
-    controllers: Annotated[list[str], AfterValidator(_distinct)] = Field(description="controllers, by name")
+    controllers: Annotated[list[ControllerName], AfterValidator(_distinct)] = Field(description="controllers, by name")
     budgets: Annotated[list[BudgetText], AfterValidator(_distinct)] = Field(description="budgets, as in `budgets`")
 
 
@@ -249,7 +259,9 @@ class StudyConfig(Section):
     budgets: Annotated[list[BudgetText], AfterValidator(_distinct)] = Field(
         description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms'"
     )
-    controllers: Annotated[list[str], AfterValidator(_distinct)] = Field(description="controllers evaluated, by name")
+    controllers: Annotated[list[ControllerName], AfterValidator(_distinct)] = Field(
+        description="controllers evaluated, by name"
+    )
     training: TrainingSettings = Field(description="training of the learned controllers")
     bootstrap: BootstrapSettings = Field(description="confidence intervals")
     lmms_eval: LmmsEvalSettings = Field(description="evaluation by lmms-eval, not part of the default targets")
@@ -382,7 +394,7 @@ def _sentence(error: ValidationError, raw: Mapping, sources: Sequence[str | Path
         description = _model_at(location[:-1]).model_fields[location[-1]].description
         text = f"{source}: key '{key}' is missing; expected {description}."
     elif fault["type"] == "value_error":
-        text = f"{source}: {f'key {key!r}: ' if key else ''}{message}."
+        text = f"{source}: {f'key {key!r}: ' if key else ''}{message}{'' if message.endswith('?') else '.'}"
     else:
         text = f"{source}: key '{key}' is {_shown(fault['input'])}; expected {message}."
     more = error.error_count() - 1

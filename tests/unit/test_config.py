@@ -59,7 +59,11 @@ def test_the_shipped_configuration():
         ("latency.clock", "wall", "key 'latency.clock' is \"wall\"; expected 'measured' or 'modelled'."),
         ("budgets", ["60s"], "key 'budgets[0]': '60s' is not a budget"),
         ("budgets", ["60pct", "50.0pct"], "key 'budgets[1]': '50.0pct' is not a budget"),
-        ("budgets", [60], "key 'budgets[0]' is 60; expected a valid string."),
+        (
+            "budgets",
+            [60],
+            "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms'.",
+        ),
         ("budgets", ["60pct", "60pct"], "key 'budgets': the list names '60pct' twice"),
         ("controllers", [], "key 'controllers': the list is empty"),
         ("knobs.top_k", [8, 4], "key 'knobs.top_k': [8, 4] is not a list of different numbers in ascending order"),

@@ -19,41 +19,35 @@ def test_online_prepares_nothing(clone, config):
     assert "prepare_lmms_eval" not in plan
 
 
+def test_any_controller_and_budget_can_be_asked_for(clone):
+    assert clone.plan("--", "results/lmms_eval/adamolmo_okvqa/static-low-k4-b12/70pct.json")["run_lmms_eval"] == 1
+
+
 @pytest.mark.parametrize(
-    ("text", "target", "sentence"),
+    ("text", "cell", "sentence"),
     [
         (
             "",
-            "okvqa/lookup-mean/60pct.json",
-            "task 'okvqa' is not among the configured tasks; did you mean 'adamolmo_okvqa'?",
+            "okvqa/lookup-mean/60pct",
+            "task 'okvqa' is not among lmms_eval.tasks: adamolmo_text_vqa, adamolmo_okvqa.",
         ),
-        (
-            "",
-            "adamolmo_okvqa/lookup-meen/60pct.json",
-            "controller 'lookup-meen' is not among the configured controllers",
-        ),
-        ("", "adamolmo_okvqa/lookup-mean/7ms.json", "budget '7ms' is not among the configured budgets: 60pct, 90pct."),
-        (
-            "lmms_eval: {controllers: [lookup-meen]}",
-            "summary.parquet",
-            "lmms_eval.controllers: controller 'lookup-meen' is unknown; did you mean 'lookup-mean'?",
-        ),
+        ("", "adamolmo_okvqa/lookup-meen/60pct", "controller 'lookup-meen' is unknown; did you mean 'lookup-mean'?"),
+        ("", "adamolmo_okvqa/lookup-mean/60.0pct", "'60.0pct' is not a budget; expected a positive number"),
         (
             "lmms_eval: {tasks: {mme: {profile: gqa, style: null, metric: m}}}",
-            "mme/lookup-mean/60pct.json",
+            "mme/lookup-mean/60pct",
             "lmms_eval.tasks.mme.profile is 'gqa'; expected one of text_vqa, okvqa.",
-        ),
-        (
-            "{controllers: [static-full], lmms_eval: {controllers: [two-stage-budget]}}",
-            "adamolmo_okvqa/two-stage-budget/60pct.json",
-            "lmms_eval.controllers: 'two-stage-budget' is trained by the study; expected it among the configured "
-            "controllers: static-full.",
         ),
     ],
 )
-def test_refusals(clone, config, text, target, sentence):
+def test_refusals(clone, config, text, cell, sentence):
     configs = (config(text),) if text else ()
-    result = clone.snakemake("--dry-run", "--", f"results/lmms_eval/{target}", configs=configs)
+    result = clone.snakemake("--dry-run", "--", f"results/lmms_eval/{cell}.json", configs=configs)
     assert result.returncode == 1
     assert "Traceback" not in result.output
     assert any(error.startswith(sentence) for error in result.errors), result.output
+
+
+def test_unknown_controller_in_the_configuration(clone, config):
+    result = clone.snakemake("--dry-run", configs=(config("lmms_eval: {controllers: [lookup-meen]}"),))
+    assert "key 'lmms_eval.controllers[0]': controller 'lookup-meen' is unknown" in result.errors[0]

@@ -2,7 +2,7 @@
 
 A scene is a noisy 192 x 192 px canvas. The three datasets differ in what is drawn and asked:
 
-* text_vqa: one to three coloured signs carry a number of one to three digits, 8 to 40 px high. Asked: the number, its
+* text_vqa: one to three coloured signs carry a number of one to three digits, 8 to 32 px high. Asked: the number, its
   first or last digit, the sum of its digits. Small digits can only be read from high-resolution crops.
 * okvqa: objects, each a shape in a colour. Asked: facts that the picture does not show. A fixed random knowledge base
   gives every (shape, colour) a value for each of `RELATIONS` and a friend, so questions need one fact
@@ -52,7 +52,7 @@ RELATIONS = {
 # The knowledge base is part of the datasets' definition: it never depends on the study's seed.
 _KNOWLEDGE_SEED = 20240924
 _FONT_FILE = "DejaVuSans-Bold.ttf"
-DIGIT_HEIGHTS_PX = (8, 12, 16, 24, 32, 40)
+DIGIT_HEIGHTS_PX = (8, 12, 16, 24, 32)
 OBJECT_SIZES_PX = (12, 16, 24, 32, 48)
 
 
@@ -141,19 +141,18 @@ def _place_sign(result: Scene, draw, rng, colour: str, heights_px: tuple[int, ..
     """Draws a sign where it overlaps nothing; returns its number, or None when no place was found."""
     number = str(rng.integers(10 ** (digits := int(rng.integers(1, 4))))).zfill(digits)
     height = int(rng.choice(heights_px))
-    advance = 8 * math.ceil(0.6 * height / 8)
-    step = _grid_step(height)
-    # The margin around the number is a whole step, so that the digits stand on the grid as well.
-    box = _free_box(rng, result.parts, advance * digits + step, step * math.ceil(height / step) + step, step)
+    pitch = 16 * math.ceil(height / 16)
+    box = _free_box(rng, result.parts, pitch * digits, pitch, step=pitch, margin=pitch / 4)
     if box is None:
         return None
-    draw.rounded_rectangle(box, radius=step / 4, fill=COLOURS[colour])
+    draw.rounded_rectangle(box, radius=pitch / 4, fill=COLOURS[colour])
     result.parts.append(Placed(box, "sign", colour))
     font = _font(round(height / 0.73))
+    middle = (box[1] + box[3]) / 2
     for position, digit in enumerate(number):
-        left, top = box[0] + step / 2 + position * advance, box[1] + step / 2
-        draw.text((left + advance / 2, top + height / 2), digit, font=font, fill=_INK, anchor="mm")
-        result.parts.append(Placed((left, top, left + advance, top + height), digit, colour))
+        left = box[0] + pitch / 4 + position * pitch
+        draw.text((left + pitch / 2, middle), digit, font=font, fill=_INK, anchor="mm")
+        result.parts.append(Placed((left, middle - height / 2, left + pitch, middle + height / 2), digit, colour))
     return number
 
 
@@ -244,7 +243,7 @@ def crowded_scene(rng: np.random.Generator) -> Scene:
     _place_objects(result, rng, rng.choice(SHAPES, size=8), OBJECT_SIZES_PX)
     draw = ImageDraw.Draw(result.image)
     for _ in range(8):
-        _place_sign(result, draw, rng, str(rng.choice(list(COLOURS))), DIGIT_HEIGHTS_PX[:4])
+        _place_sign(result, draw, rng, str(rng.choice(list(COLOURS))), DIGIT_HEIGHTS_PX[:3])
     _place_objects(result, rng, rng.choice(SHAPES, size=12), OBJECT_SIZES_PX[:2])
     return result
 
@@ -268,14 +267,16 @@ def _place_objects(result: Scene, rng, shapes, sizes_px: tuple[int, ...]) -> Non
         result.parts.append(Placed(box, str(shape), colour))
 
 
-def _free_box(rng, taken: list[Placed], width: float, height: float, step: int):
-    """A random box on the grid of `step` px that overlaps nothing, or None when no place was found."""
-    columns, rows = (int((CANVAS_PX - side) // step) for side in (width, height))
-    if min(columns, rows) < 0:
+def _free_box(rng, taken: list[Placed], width: float, height: float, step: int, margin: float = 0):
+    """A random box with a margin around it that overlaps nothing, or None when no place was found; without its margin
+    it stands on the grid of `step` px."""
+    first = math.ceil(margin / step)
+    last_column, last_row = (int((CANVAS_PX - margin - side) // step) for side in (width, height))
+    if min(last_column, last_row) < first:
         return None
     for _ in range(60):
-        left, top = step * int(rng.integers(columns + 1)), step * int(rng.integers(rows + 1))
-        box = (left, top, left + width, top + height)
+        left, top = step * int(rng.integers(first, last_column + 1)), step * int(rng.integers(first, last_row + 1))
+        box = (left - margin, top - margin, left + width + margin, top + height + margin)
         if not any(_overlap(box, other.box) for other in taken):
             return box
     return None
