@@ -16,6 +16,7 @@ from adamolmo.data.procedural import scenes
 from adamolmo.lmms_eval.data import prepare
 
 TASKS = ("textvqa_val", "ok_vqa_val2014", "vqav2_val", "mme", "pope")
+OPTIONS = {"A": "yes", "B": "no", "C": "red", "D": "2"}  # of the multiple-choice tasks; the right one goes round
 NUM_VQA = 10
 NUM_YES_NO = 16  # two questions on each of eight pictures
 # How many of ten annotators agree with the reference of VQA document i, and what leave-one-out scoring gives for it:
@@ -130,3 +131,29 @@ def _pope(references: Mapping) -> Iterator[dict]:
     for i, picture, image, question, answer in _yes_no(references, "pope"):
         ids = {"id": str(i), "question_id": str(i), "image_source": f"picture {picture}", "category": "random"}
         yield ids | {"image": image, "question": question, "answer": answer}
+
+
+def write_multiple_choice(root: Path) -> None:
+    """`root`/lmms-lab-encoder/{MMBench,ScienceQA}, each with a named configuration, as on the Hub."""
+    number, text = datasets.Value("int64"), _TEXT
+    mmbench = {"index": number, "question": text, "hint": text, "answer": text, "source": text, "split": text}
+    mmbench |= {"category": text, "L2-category": text, "image": _IMAGE, **dict.fromkeys(OPTIONS, text)}
+    scienceqa = {"question": text, "hint": text, "choices": datasets.List(text), "answer": number, "image": _IMAGE}
+    rows = {"MMBench": [], "ScienceQA": []}
+    for i, (_, image, question) in enumerate(_asked("coco_2014_vqa")):
+        right = i % len(OPTIONS)
+        kind = {"source": "made up", "split": "dev", "category": "all", "L2-category": "all", "hint": "nan"}
+        row = {"index": i, "question": question, "image": image, "answer": list(OPTIONS)[right]}
+        rows["MMBench"].append(row | kind | OPTIONS)
+        row = {"question": question, "hint": "", "choices": list(OPTIONS.values()), "answer": right, "image": image}
+        rows["ScienceQA"].append(row)
+    for repository, name, split, features in (
+        ("MMBench", "en", "dev", mmbench),
+        ("ScienceQA", "ScienceQA-IMG", "test", scienceqa),
+    ):
+        folder = root / "lmms-lab-encoder" / repository
+        (folder / name).mkdir(parents=True)
+        files = f"data_files: [{{split: {split}, path: {name}/{split}-*}}]"
+        (folder / "README.md").write_text(f"---\nconfigs:\n- config_name: {name}\n  {files}\n---\n")
+        documents = datasets.Dataset.from_list(rows[repository], datasets.Features(features))
+        documents.to_parquet(folder / name / f"{split}-00000-of-00001.parquet")

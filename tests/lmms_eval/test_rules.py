@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK, BENCHMARKS, COMPARISONS
+from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
 from adamolmo.schema import CELL, read_json, read_table
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
@@ -50,7 +50,7 @@ def test_own_tasks_equal_the_evaluate_rule(ran):
 
 def test_controllers_are_compared_on_the_same_documents(ran):
     study, _ = ran
-    table, _ = read_table(study.path("results/lmms_eval/comparisons.parquet"), COMPARISONS)
+    table, _ = read_table(study.path("results/lmms_eval/comparisons.parquet"), BENCHMARK_COMPARISONS)
     assert len(table) == len(TASKS) + 1
     for row in table.itertuples():
         cells = [
@@ -59,7 +59,7 @@ def test_controllers_are_compared_on_the_same_documents(ran):
         ]
         one, other = (cell["metrics"][row.metric]["value"] for cell in cells)
         assert row.difference == pytest.approx(one - other)
-        assert row.low <= row.difference <= row.high
+        assert row.difference_low <= row.difference <= row.difference_high
 
 
 def test_answers_are_complete(ran):

@@ -10,8 +10,19 @@ from adamolmo.statistics import cluster_weights, clustered_bootstrap
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 
-from fabricated import ANNOTATORS, LEAVE_ONE_OUT, MME_CATEGORIES, NUM_VQA, RIGHT, TASKS, prepared
+from fabricated import (
+    ANNOTATORS,
+    LEAVE_ONE_OUT,
+    MME_CATEGORIES,
+    NUM_VQA,
+    OPTIONS,
+    RIGHT,
+    TASKS,
+    prepared,
+    write_multiple_choice,
+)
 
+from adamolmo.lmms_eval.data import prepare
 from adamolmo.lmms_eval.run import run_task
 
 RESAMPLES, SEED = 200, 3
@@ -142,17 +153,39 @@ def test_every_request_is_kept(scored):
 
 def test_two_budgets_with_one_loaded_model(bench, unscored):
     """The second budget is answered anew, with other knobs; lmms-eval's clean-up leaves the model usable."""
-    asked = {}
+    model, asked = bench.model("lookup-mean", "35pct"), {}
     for budget in ("35pct", "100pct"):
-        model = bench.model("lookup-mean", budget)
+        model.setting = bench.model("lookup-mean", budget).setting
         run_task(model, "textvqa_val", unscored.path, None, RESAMPLES, SEED)
-        asked[budget] = model.answers
+        asked[budget] = dict(model.answers)
     cheap, dear = asked["35pct"], asked["100pct"]
     assert cheap.keys() == dear.keys()
     for key in cheap:
         assert cheap[key].response.config != dear[key].response.config
         assert cheap[key].response.stages.total_ms < dear[key].response.stages.total_ms
         assert cheap[key].budget_ms < dear[key].budget_ms
+
+
+def test_multiple_choice(bench, tmp_path):
+    """MMBench writes files when it aggregates, so its mean over documents is resampled; ScienceQA is a plain mean."""
+    write_multiple_choice(tmp_path / "hub")
+    for task in ("mmbench_en_dev_static", "scienceqa_img"):
+        prepare(task, tmp_path / "hub", tmp_path / task)
+    model = bench.model("static-full", "60pct")
+    mmbench = run_task(model, "mmbench_en_dev_static", tmp_path, None, RESAMPLES, SEED)
+    hits = []
+    for i, said in enumerate(mmbench.answers["prediction"]):
+        named = [letter for letter, option in OPTIONS.items() if option in said]
+        hits.append(named == [list(OPTIONS)[i % len(OPTIONS)]])
+    found = mmbench.metrics["gpt_eval_score"]
+    assert found["value"] == pytest.approx(100 * mean(hits))
+    expected = clustered_bootstrap(hits, mmbench.answers["image_id"].to_numpy(), resamples=RESAMPLES, seed=SEED)
+    assert (found["low"], found["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
+
+    scienceqa = run_task(model, "scienceqa_img", tmp_path, None, RESAMPLES, SEED)
+    letters = [said.upper() == list(OPTIONS)[i % 4] for i, said in enumerate(scienceqa.answers["prediction"])]
+    assert value(scienceqa, "exact_match") == pytest.approx(mean(letters))
+    assert all("A. yes" in prompt for prompt in scienceqa.answers["prompt"])
 
 
 def test_limit(bench, unscored):

@@ -9,7 +9,7 @@ import pytest
 from adamolmo.errors import AdaMolmoError
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.resampling import resampled_values
-from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK, BENCHMARKS, COMPARISONS
+from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
 from adamolmo.schema import write_json, write_table
 from adamolmo.statistics import Interval, paired_bootstrap
@@ -116,10 +116,10 @@ def cell(folder, controller, budget="60pct", **changes):
 
 def test_the_comparison_is_the_paired_bootstrap(tmp_path):
     table = compare([cell(tmp_path, controller) for controller in SCORES])
-    write_table(table, tmp_path / "comparisons.parquet", COMPARISONS)
+    write_table(table, tmp_path / "comparisons.parquet", BENCHMARK_COMPARISONS)
     (row,) = table.itertuples()
     expected = paired_bootstrap(*SCORES.values(), IMAGES, resamples=400, seed=7)
-    assert Interval(row.difference, row.low, row.high) == pytest.approx(expected)
+    assert Interval(row.difference, row.difference_low, row.difference_high) == pytest.approx(expected)
     assert (row.task, row.budget, row.metric) == ("quiz", "60pct", "accuracy")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adamolmo.config import StudyConfig
 from adamolmo.lmms_eval.figure import benchmarks
-from adamolmo.lmms_eval.schema import BENCHMARKS, COMPARISONS
+from adamolmo.lmms_eval.schema import BENCHMARK_COMPARISONS, BENCHMARKS
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
 from adamolmo.schema import replacing, write_table
 from adamolmo.script import run
@@ -23,7 +23,7 @@ def main() -> None:
     settings = args.settings.lmms_eval
     table = collect(args.cells)
     write_table(table, args.table, BENCHMARKS)
-    write_table(compare(args.cells), args.comparisons, COMPARISONS)
+    write_table(compare(args.cells), args.comparisons, BENCHMARK_COMPARISONS)
     with replacing(args.markdown) as temporary:
         temporary.write_text(as_markdown(table, settings.budgets))
     metrics = {task: entry.metric for task, entry in settings.tasks.items()}

@@ -167,16 +167,18 @@ def _scratch(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def _no_network() -> Iterator[None]:
-    """Whoever tries to connect to another machine gets an error that says so."""
+    """Whoever looks up or connects to another machine gets an error that says so."""
 
-    def refuse(self: socket.socket, address) -> None:
-        if self.family != socket.AF_UNIX:
-            raise ConnectionRefusedError(f"{address}: the network is not used while task data is prepared data")
-        return connect(self, address)
+    def refuse(address) -> None:
+        raise ConnectionRefusedError(f"{address}: the network is not used while task data is prepared data")
 
-    connect = socket.socket.connect
-    socket.socket.connect = refuse
+    def connect(self: socket.socket, address) -> None:
+        return original_connect(self, address) if self.family == socket.AF_UNIX else refuse(address)
+
+    original_connect, original_lookup = socket.socket.connect, socket.getaddrinfo
+    socket.socket.connect = connect
+    socket.getaddrinfo = lambda host, *args, **kwargs: refuse(host)
     try:
         yield
     finally:
-        socket.socket.connect = connect
+        socket.socket.connect, socket.getaddrinfo = original_connect, original_lookup

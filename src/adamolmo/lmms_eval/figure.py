@@ -13,6 +13,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.plot_style import PAGE_IN, in_order, look, styled
 
 _MAX_COLUMNS = 3
+_SMALL = {"ha": "right", "fontsize": 6, "color": style.GREY}
 
 
 @styled
@@ -39,7 +40,8 @@ def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], path: str | Path
             axes.axvline(budget_ms, color=style.LIGHT, linewidth=0.6, zorder=0)
         for controller in in_order(cells["controller"]):
             _curve(axes, cells[cells["controller"] == controller].sort_values("budget_ms"), controller)
-        axes.set_title(f"{task} ({cells['num_documents'].iloc[0]} documents)")
+        axes.set_title(task)
+        axes.text(1, 0.02, f"{cells['num_documents'].iloc[0]} documents", transform=axes.transAxes, **_SMALL)
         axes.set_ylabel(metric)
         axes.set_xlabel("Median latency of a request (ms)")
         axes.grid(axis="y")
@@ -56,8 +58,8 @@ def _curve(axes, cells: pd.DataFrame, controller: str) -> None:
     axes.errorbar(
         cells["latency_p50_ms"],
         cells["value"],
-        xerr=_bars(cells, "latency_p50_ms", "latency_p50_ms_low", "latency_p50_ms_high"),
-        yerr=_bars(cells, "value", "low", "high"),
+        xerr=_bars(cells, "latency_p50_ms"),
+        yerr=_bars(cells, "value"),
         color=shape.color,
         ecolor=(shape.color, 0.6),
         elinewidth=0.7,
@@ -66,9 +68,8 @@ def _curve(axes, cells: pd.DataFrame, controller: str) -> None:
     )
 
 
-def _bars(cells: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
-    """How far the interval reaches below and above the value; a bootstrap interval can lie beside it."""
-    return np.maximum([cells[value] - cells[low], cells[high] - cells[value]], 0)
+def _bars(cells: pd.DataFrame, column: str) -> np.ndarray:
+    return np.maximum([cells[column] - cells[f"{column}_low"], cells[f"{column}_high"] - cells[column]], 0)
 
 
 def _handle(controller: str) -> Line2D:
@@ -84,4 +85,10 @@ def _handle(controller: str) -> Line2D:
 
 def _marker(controller: str) -> dict[str, object]:
     shape = look(controller)
-    return {"marker": shape.marker, "mfc": shape.color, "mec": style.EDGE, "mew": 0.4}
+    return {
+        "marker": shape.marker,
+        "mfc": shape.color,
+        "mec": style.EDGE,
+        "mew": 0.4,
+        "markersize": 7 if shape.marker == "*" else 4,
+    }

@@ -63,8 +63,8 @@ BENCHMARKS = Table(
         "budget": Column("text", "budget as written"),
         "metric": Column("text", "metric of the task"),
         "value": Column("float64", "the metric, in the task's own unit"),
-        "low": Column("float64", "lower end of its 95 % interval; the value where there is no interval"),
-        "high": Column("float64", "upper end of its 95 % interval; the value where there is no interval"),
+        "value_low": Column("float64", "lower end of its 95 % interval; the value where there is no interval"),
+        "value_high": Column("float64", "upper end of its 95 % interval; the value where there is no interval"),
         "has_interval": Column("bool", "whether the metric could be resampled"),
         "higher_is_better": Column("bool", "as the task says"),
         "budget_ms": Column("float64", "budget in milliseconds", "positive"),
@@ -77,8 +77,8 @@ BENCHMARKS = Table(
         "num_documents": Column("int32", "documents answered", "positive"),
     },
 )
-COMPARISONS = Table(
-    "comparisons",
+BENCHMARK_COMPARISONS = Table(
+    "benchmark_comparisons",
     "results/lmms_eval/comparisons.parquet",
     "Two controllers on the same documents under the same budget: paired bootstrap, clustered by image.",
     ("task", "budget", "metric", "controller", "other"),
@@ -89,9 +89,9 @@ COMPARISONS = Table(
         "controller": Column("text", "one controller"),
         "other": Column("text", "the other one"),
         "difference": Column("float64", "the controller's metric minus the other's"),
-        "low": Column("float64", "lower end of its 95 % interval"),
-        "high": Column("float64", "upper end of its 95 % interval"),
+        "difference_low": Column("float64", "lower end of its 95 % interval"),
+        "difference_high": Column("float64", "upper end of its 95 % interval"),
     },
 )
 
-LMMS_FILES = (TASK_DATA, BENCHMARK, ANSWERS, BENCHMARKS, COMPARISONS)
+LMMS_FILES = (TASK_DATA, BENCHMARK, ANSWERS, BENCHMARKS, BENCHMARK_COMPARISONS)

@@ -48,15 +48,15 @@ def _rows(cell: dict) -> Iterable[dict]:
             **shared,
             "metric": metric,
             "value": found["value"],
-            "low": found["low"] if has_interval else found["value"],
-            "high": found["high"] if has_interval else found["value"],
+            "value_low": found["low"] if has_interval else found["value"],
+            "value_high": found["high"] if has_interval else found["value"],
             "has_interval": has_interval,
             "higher_is_better": found["higher_is_better"],
         }
 
 
 def compare(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Every two controllers of a task and budget, with the columns of `schema.COMPARISONS`.
+    """Every two controllers of a task and budget, with the columns of `schema.BENCHMARK_COMPARISONS`.
 
     Both saw the same resamples of the same images, so what makes a document hard for both cancels. Metrics without
     resamples are left out. Raises AdaMolmoError when two cells have different documents or resamples.
@@ -77,9 +77,9 @@ def compare(paths: Iterable[str | Path]) -> pd.DataFrame:
                 interval = percentile_interval(difference, drawn)
                 rows.append(
                     {"task": task, "budget": budget, "metric": metric, **names, "difference": interval.value}
-                    | {"low": interval.low, "high": interval.high}
+                    | {"difference_low": interval.low, "difference_high": interval.high}
                 )
-    columns = ["task", "budget", "metric", "controller", "other", "difference", "low", "high"]
+    columns = ["task", "budget", "metric", "controller", "other", "difference", "difference_low", "difference_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -113,6 +113,6 @@ def as_markdown(table: pd.DataFrame, budgets: Sequence[str]) -> str:
 
 
 def _shown(cell) -> str:
-    interval = f"[{cell.low:.4g}, {cell.high:.4g}]" if cell.has_interval else "(no interval)"
+    interval = f"[{cell.value_low:.4g}, {cell.value_high:.4g}]" if cell.has_interval else "(no interval)"
     late = f"{100 * cell.violation_rate:.3g} % over {cell.budget_ms:.4g} ms"
     return f"{cell.value:.4g} {interval}<br>{cell.latency_p50_ms:.4g} ms, {late}"
