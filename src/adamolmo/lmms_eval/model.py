@@ -97,6 +97,8 @@ class AdaMolmo(lmms):
         Raises AdaMolmoError for a document that has not exactly one image, and for half a pair of MME.
         """
         asked = [request.args for request in requests]
+        for task in dict.fromkeys(task for *_, task, _ in asked):
+            self.setting(task)  # what is wrong with the last task is said before the first is answered
         self._check_pairs(asked)
         _note_sampling(generation for _, generation, *_ in asked)
         if asked and self.engine.clock.name == "measured":
