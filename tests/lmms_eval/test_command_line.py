@@ -50,5 +50,5 @@ def test_two_stock_tasks(bench, unscored, tmp_path):
 def test_missing_data_ends_with_a_sentence(bench, tmp_path):
     run = lmms_eval(bench, tmp_path, "mme")
     assert run.returncode == 1
-    assert run.stderr.strip().splitlines()[-1].endswith("run `snakemake lmms_eval_data` where there is a network.")
+    assert f"error: {tmp_path / 'mme'}: task 'mme' has no prepared data; run `snakemake lmms_eval_data`" in run.stderr
     assert "RetryError" not in run.stdout + run.stderr
