@@ -124,16 +124,16 @@ class AdaMolmo(lmms):
 
     def _check_pairs(self, asked: Sequence[tuple]) -> None:
         documents = {(task, split, doc_id) for *_, doc_id, task, split in asked if task in _PAIRS}
-        for task, split in {key[:2] for key in documents}:
-            names = self.task_dict[task][split].select_columns(list(_PAIRS[task]))
-            pairs = Counter(tuple(names[doc_id].values()) for t, s, doc_id in documents if (t, s) == (task, split))
-            for pair, count in pairs.items():
-                if count != 2:
-                    name = ", ".join(f"{key} '{value}'" for key, value in zip(_PAIRS[task], pair, strict=True))
-                    raise AdaMolmoError(
-                        f"task '{task}': {count} document(s) with {name}; its score needs exactly 2 of each: "
-                        "check the task's data, or the limit on its documents."
-                    )
+        pairs: Counter = Counter()
+        for task, split, doc_id in documents:
+            names = self.task_dict[task][split].select_columns(list(_PAIRS[task]))[doc_id]  # the image stays encoded
+            pairs[task, *(f"{key} '{names[key]}'" for key in _PAIRS[task])] += 1
+        for (task, *names), count in sorted(pairs.items()):
+            if count != 2:
+                raise AdaMolmoError(
+                    f"task '{task}': {count} document(s) with {', '.join(names)}; its score needs exactly 2 of each: "
+                    "check the task's data, or the limit on its documents."
+                )
 
     def clean(self) -> None:
         """lmms-eval calls this when all requests are answered; the engine stays, it may serve the next budget."""
