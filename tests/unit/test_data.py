@@ -84,3 +84,12 @@ def test_the_vocabulary_covers_all_questions_and_answers(tmp_path):
                 prompt = format_prompt(question.text, style)
                 assert tokenizer.decode(tokenizer.encode(prompt)) == prompt
                 assert not set(unknown) & set(tokenizer.encode(f"{prompt} {question.answer}"))
+
+
+def test_every_digit_has_image_tokens_of_its_own():
+    """16 px are one token of the finest crops; digits that shared or straddled tokens could hardly be learned."""
+    for index in range(60):
+        digits = [part for part in scene("text_vqa", "training", index).parts if part.label.isdigit()]
+        columns = [(part.box[0], part.box[2], part.box[1] // 16) for part in digits]
+        assert all(left % 16 == 0 and right % 16 == 0 for left, right, _ in columns)
+        assert len(set(columns)) == len(columns)

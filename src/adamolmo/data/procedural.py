@@ -2,8 +2,8 @@
 
 A scene is a noisy 192 x 192 px canvas. The three datasets differ in what is drawn and asked:
 
-* text_vqa: one to three coloured signs carry a number of one to three digits, 8 to 32 px high. Asked: the number, its
-  first or last digit, the sum of its digits. Small digits can only be read from high-resolution crops.
+* text_vqa: one to three coloured signs carry a number of one to three digits. Asked: the number, its first or last
+  digit, the sum of its digits. Digits are 8 to 48 px high, and every vision tier resolves two more of the six heights.
 * okvqa: objects, each a shape in a colour. Asked: facts that the picture does not show. A fixed random knowledge base
   gives every (shape, colour) a value for each of `RELATIONS` and a friend, so questions need one fact
   ("what is the food of the star ?") or two ("what is the food of the friend of the star ?").
@@ -18,9 +18,9 @@ Everything is a function of (dataset, split, index): splits are disjoint streams
 import hashlib
 import importlib.util
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +52,8 @@ RELATIONS = {
 # The knowledge base is part of the datasets' definition: it never depends on the study's seed.
 _KNOWLEDGE_SEED = 20240924
 _FONT_FILE = "DejaVuSans-Bold.ttf"
-DIGIT_HEIGHTS_PX = (8, 12, 16, 24, 32)
+DIGIT_HEIGHTS_PX = (8, 12, 16, 24, 32, 48)
+_LENGTH_SHARES = (0.5, 0.3, 0.2)  # of numbers with one, two and three digits
 OBJECT_SIZES_PX = (12, 16, 24, 32, 48)
 
 
@@ -107,13 +108,13 @@ def entity_questions(entity: Entity, name: str) -> list[Question]:
 
 
 def scene(dataset: str, split: str, index: int) -> Scene:
-    """The `index`-th scene of a split of a dataset (or of "crowded").
+    """The `index`-th scene of a split of a dataset (or of "crowded_8px", 16, 32).
 
     It is the same on every machine that has the same versions of NumPy and Pillow.
     """
     digest = hashlib.sha256(f"{dataset}/{split}/{index}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    result = (GENERATORS | {"crowded": crowded_scene})[dataset](rng)
+    result = (GENERATORS | _CROWDED)[dataset](rng)
     result.image = _add_noise(result.image, rng)
     rng.shuffle(result.questions)
     return result
@@ -137,11 +138,12 @@ def text_scene(rng: np.random.Generator) -> Scene:
     return result
 
 
-def _place_sign(result: Scene, draw, rng, colour: str, heights_px: tuple[int, ...]) -> str | None:
+def _place_sign(result: Scene, draw, rng, colour: str, heights_px: Sequence[int]) -> str | None:
     """Draws a sign where it overlaps nothing; returns its number, or None when no place was found."""
-    number = str(rng.integers(10 ** (digits := int(rng.integers(1, 4))))).zfill(digits)
+    digits = int(rng.choice(len(_LENGTH_SHARES), p=_LENGTH_SHARES)) + 1
+    number = str(rng.integers(10**digits)).zfill(digits)
     height = int(rng.choice(heights_px))
-    pitch = 16 * math.ceil(height / 16)
+    pitch = 2 * 2 ** int(math.log2(height))
     box = _free_box(rng, result.parts, pitch * digits, pitch, step=pitch, margin=pitch / 4)
     if box is None:
         return None
@@ -157,8 +159,8 @@ def _place_sign(result: Scene, draw, rng, colour: str, heights_px: tuple[int, ..
 
 
 def _grid_step(size: float) -> int:
-    """The largest power of two, from 8 px, that does not exceed a thing's size."""
-    return 2 ** max(3, int(math.log2(size)))
+    """The largest power of two, from 16 px, that does not exceed an object's size."""
+    return max(16, 2 ** int(math.log2(size)))
 
 
 def _sign_questions(number: str, colour: str) -> list[Question]:
@@ -237,14 +239,21 @@ def _distance(a: Placed, b: Placed) -> float:
     return float(np.hypot(ax - bx, ay - by))
 
 
-def crowded_scene(rng: np.random.Generator) -> Scene:
-    """As many signs and objects as find room, without questions: for the pretraining of the vision tower."""
-    result = text_scene(rng)
-    _place_objects(result, rng, rng.choice(SHAPES, size=8), OBJECT_SIZES_PX)
+def crowded_scene(rng: np.random.Generator, smallest_px: int) -> Scene:
+    """As many signs and objects from a size as find room, without questions: for the pretraining of the vision tower.
+
+    They stand so far apart that no image token shows two of them at the vision tier that just resolves this size.
+    """
+    result = Scene(_background(rng))
+    heights = [height for height in DIGIT_HEIGHTS_PX if smallest_px <= height <= 4 * smallest_px]
+    sizes = [size for size in OBJECT_SIZES_PX if size >= smallest_px]
     draw = ImageDraw.Draw(result.image)
+    for _ in range(3):
+        _place_sign(result, draw, rng, str(rng.choice(list(COLOURS))), heights)
+    _place_objects(result, rng, rng.choice(SHAPES, size=8), sizes, 2 * smallest_px)
     for _ in range(8):
-        _place_sign(result, draw, rng, str(rng.choice(list(COLOURS))), DIGIT_HEIGHTS_PX[:3])
-    _place_objects(result, rng, rng.choice(SHAPES, size=12), OBJECT_SIZES_PX[:2])
+        _place_sign(result, draw, rng, str(rng.choice(list(COLOURS))), heights[:3])
+    _place_objects(result, rng, rng.choice(SHAPES, size=12), sizes[:2], 2 * smallest_px)
     return result
 
 
@@ -253,13 +262,14 @@ GENERATORS: dict[str, Callable[[np.random.Generator], Scene]] = {
     "okvqa": knowledge_scene,
     "coco_2014_vqa": objects_scene,
 }
+_CROWDED = {f"crowded_{size}px": partial(crowded_scene, smallest_px=size) for size in (8, 16, 32)}
 
 
-def _place_objects(result: Scene, rng, shapes, sizes_px: tuple[int, ...]) -> None:
+def _place_objects(result: Scene, rng, shapes, sizes_px: Sequence[int], smallest_step: int = 16) -> None:
     draw = ImageDraw.Draw(result.image)
     for shape in shapes:
         size = int(rng.choice(sizes_px))
-        box = _free_box(rng, result.parts, size, size, _grid_step(size))
+        box = _free_box(rng, result.parts, size, size, max(smallest_step, _grid_step(size)))
         if box is None:
             continue
         colour = str(rng.choice(list(COLOURS)))
@@ -268,14 +278,13 @@ def _place_objects(result: Scene, rng, shapes, sizes_px: tuple[int, ...]) -> Non
 
 
 def _free_box(rng, taken: list[Placed], width: float, height: float, step: int, margin: float = 0):
-    """A random box with a margin around it that overlaps nothing, or None when no place was found; without its margin
-    it stands on the grid of `step` px."""
-    first = math.ceil(margin / step)
-    last_column, last_row = (int((CANVAS_PX - margin - side) // step) for side in (width, height))
-    if min(last_column, last_row) < first:
+    """A random box on the grid of `step` px with a margin around it that overlaps nothing, or None when no place was
+    found. A margin may reach beyond the canvas."""
+    columns, rows = (int((CANVAS_PX - side) // step) for side in (width, height))
+    if min(columns, rows) < 0:
         return None
     for _ in range(60):
-        left, top = step * int(rng.integers(first, last_column + 1)), step * int(rng.integers(first, last_row + 1))
+        left, top = step * int(rng.integers(columns + 1)), step * int(rng.integers(rows + 1))
         box = (left - margin, top - margin, left + width + margin, top + height + margin)
         if not any(_overlap(box, other.box) for other in taken):
             return box

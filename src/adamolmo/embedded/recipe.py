@@ -50,9 +50,31 @@ ARCHITECTURE = {
     },
 }
 
-# Tier -> (crops at most, images per batch): about the same number of tokens in every batch.
-TIERS = {"low": (1, 16), "medium": (4, 13), "high": (16, 9)}
-TIER_SHARES = {"low": 0.3, "medium": 0.35, "high": 0.35}
+
+@dataclass(frozen=True)
+class TrainingTier:
+    """One vision tier in training.
+
+    Attributes:
+        max_crops: high-resolution crops.
+        smallest_px: size on the canvas that such crops just resolve (a patch of 8 px).
+        vision_images: images per batch of the vision phase.
+        joint_images: images per batch and worker of the joint phase: about the same number of tokens for every tier.
+        share: of the steps.
+    """
+
+    max_crops: int
+    smallest_px: int
+    vision_images: int
+    joint_images: int
+    share: float
+
+
+TIERS = {
+    "low": TrainingTier(max_crops=1, smallest_px=32, vision_images=32, joint_images=40, share=0.25),
+    "medium": TrainingTier(max_crops=4, smallest_px=16, vision_images=10, joint_images=24, share=0.35),
+    "high": TrainingTier(max_crops=16, smallest_px=8, vision_images=4, joint_images=11, share=0.4),
+}
 STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
 
 
@@ -70,20 +92,19 @@ class Recipe:
     blocks and the full top_k always run, no knob is seen in training."""
 
     seed: int = 0
-    questions_per_image: int = 8
+    questions_per_image: int = 3  # many images teach more than many questions about few
     vision_steps: int = 1000
-    vision_images: int = 4
     text_steps: int = 300
     text_rows: int = 24
     text_questions: int = 10
-    joint_steps: int = 600
-    low_tier_steps: int = 150
-    joint_share: float = 1.0  # of the images per batch that TIERS names
+    joint_steps: int = 1200
+    low_tier_steps: int = 150  # few image tokens: the decoder soon finds out that the image matters
+    batch_share: float = 1.0  # of the images per batch that TIERS names
     warmup_steps: int = 30
     decay_share: float = 0.34
     vision_rate: LearningRate = LearningRate(muon=0.007, adam=1e-3)
     text_rate: LearningRate = LearningRate(muon=0.02, adam=3e-3)
-    joint_rate: LearningRate = LearningRate(muon=0.015, adam=2e-3)
+    joint_rate: LearningRate = LearningRate(muon=0.01, adam=1.2e-3)
     load_balance: float = 0.01
     router_z: float = 0.001
 
@@ -94,9 +115,8 @@ class Recipe:
             vision_steps=steps,
             text_steps=steps,
             joint_steps=steps,
-            vision_images=1,
             text_rows=2,
-            joint_share=0.15,
+            batch_share=0.15,
         )
 
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import CANVAS_PX, COLOURS, SHAPES, Question, entity_questions, scene
+from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
 from adamolmo.embedded.batches import (
     EMPTY,
     PART_LABELS,
@@ -33,10 +33,10 @@ from adamolmo.embedded.batches import (
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import (
     STYLE_OF_DATASET,
-    TIER_SHARES,
     TIERS,
     LearningRate,
     Recipe,
+    TrainingTier,
     embedded_config,
     initialise,
 )
@@ -45,7 +45,7 @@ from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer
 
-_DATASET_SHARES = {"text_vqa": 0.45, "okvqa": 0.3, "coco_2014_vqa": 0.25}
+_DATASET_SHARES = {"text_vqa": 0.5, "okvqa": 0.2, "coco_2014_vqa": 0.3}
 _LOG_EVERY = 20
 _SAVE_EVERY = 50
 
@@ -60,8 +60,9 @@ def train_vision(recipe: Recipe, output: Path) -> None:
     ]
     log = _Log("vision", recipe.vision_steps)
     for step in range(recipe.vision_steps):
+        tier = TIERS[_tier_of_step(recipe, "vision", step)]
         rng = _rng(recipe, "vision", 0, step)
-        crops, labels = _labelled_crops(model, recipe.vision_images, rng)
+        crops, labels = _labelled_crops(model, tier, _batch_size(tier.vision_images, recipe), rng)
         loss, accuracies = _cell_loss(head(model.vision_backbone(*crops)), labels)
         _update(loss, optimisers, step, recipe.vision_steps, recipe)
         log.add(step, {"loss": loss.item(), **accuracies})
@@ -105,15 +106,15 @@ def _joint_worker(
     checkpoint = output.with_suffix(".checkpoint.safetensors")
     first_step = _load_start(model, vision, text, checkpoint)
     if first_step == 0:
-        _align_features(model, tokenizer, _rng(recipe, "alignment", 0, 0))
+        _align_features(model, tokenizer, recipe)
     model.vision_backbone.requires_grad_(False)
     optimisers = _optimisers(model, recipe.joint_rate)
     log = _Log("joint", recipe.joint_steps) if rank == 0 else None
     with _RouterLogits(model) as router:
         for step in range(first_step, recipe.joint_steps):
             # One tier for all workers: they wait for each other after every step.
-            tier = _tier_of_step(recipe, step)
-            batch, datasets = _image_batch(model, tokenizer, recipe, tier, _rng(recipe, "joint", rank, step))
+            tier = "low" if step < recipe.low_tier_steps else _tier_of_step(recipe, "joint", step)
+            batch, datasets = _image_batch(model, tokenizer, recipe, TIERS[tier], _rng(recipe, "joint", rank, step))
             answer_loss, accuracy = _answer_loss(model, batch)
             warmup = step - first_step if first_step else step
             loss = answer_loss + router.loss(recipe)
@@ -166,7 +167,7 @@ def _training_scene(dataset: str, rng: np.random.Generator):
 def _whiten_patches(model: MolmoE, rng) -> None:
     """Starts the patch embedding as the whitened principal components of patches: small towers learn much faster from
     decorrelated inputs of unit variance."""
-    (pixels, _), _ = _labelled_crops(model, 12, rng)
+    (pixels, _), _ = _labelled_crops(model, TIERS["high"], 12, rng)
     patches = pixels.flatten(0, 2)
     eigenvalues, eigenvectors = torch.linalg.eigh(torch.cov(patches.T))
     weight = model.vision_backbone.image_vit.patch_embedding.weight
@@ -181,9 +182,9 @@ def _whiten_features(model: MolmoE, rng) -> None:
     """
     backbone, config = model.vision_backbone, PreprocessConfig.of_model(model.config)
     features = []
-    for max_crops, _ in TIERS.values():
+    for tier in TIERS.values():
         for dataset in STYLE_OF_DATASET:
-            crops = [preprocess(_training_scene(dataset, rng).image, 1, max_crops, config) for _ in range(8)]
+            crops = [preprocess(_training_scene(dataset, rng).image, 1, tier.max_crops, config) for _ in range(8)]
             inputs = torch.stack([c.pixels for c in crops]), torch.stack([c.masks for c in crops])
             features.append(backbone(*inputs).flatten(0, 2))
     second_moment = torch.stack([f.T @ f / len(f) for f in features]).mean(dim=0)
@@ -194,11 +195,16 @@ def _whiten_features(model: MolmoE, rng) -> None:
 
 
 @torch.no_grad()
-def _align_features(model: MolmoE, tokenizer: Tokenizer, rng) -> None:
+def _align_features(model: MolmoE, tokenizer: Tokenizer, recipe: Recipe) -> None:
     """Folds a linear map into the projector that adds to every image feature the embeddings of the words for what it
     shows, found by ridge regression: the decoder, which knows the words, can look for them in the image at once."""
-    (pixels, masks), labels = _labelled_crops(model, 60, rng)
-    features, (part, colour) = model.vision_backbone(pixels, masks).flatten(0, 2), labels.flatten(0, 2).T
+    features, labels = [], []
+    rng = _rng(recipe, "alignment", 0, 0)
+    for tier in TIERS.values():
+        crops, shown = _labelled_crops(model, tier, _batch_size(10 * tier.vision_images, recipe), rng)
+        features.append(model.vision_backbone(*crops).flatten(0, 2))
+        labels.append(shown.flatten(0, 2))
+    features, (part, colour) = torch.cat(features), torch.cat(labels).T
     words = _word_embeddings(model, tokenizer, PART_LABELS), _word_embeddings(model, tokenizer, tuple(COLOURS))
     shown = part != EMPTY
     targets = torch.zeros_like(features)
@@ -209,7 +215,7 @@ def _align_features(model: MolmoE, tokenizer: Tokenizer, rng) -> None:
     error = (features @ to_words.T - targets)[shown].square().sum() / targets[shown].square().sum()
     print(f"alignment: {100 * (1 - error):.0f} % of the words' variance is in the features", flush=True)
     weight = model.vision_backbone.image_projector.w2.weight
-    weight.copy_((to_words + 0.5 * torch.eye(len(to_words))) @ weight)
+    weight.copy_((to_words + 0.1 * torch.eye(len(to_words))) @ weight)
 
 
 def _word_embeddings(model: MolmoE, tokenizer: Tokenizer, words: tuple[str, ...]) -> Tensor:
@@ -221,12 +227,12 @@ def _word_embeddings(model: MolmoE, tokenizer: Tokenizer, words: tuple[str, ...]
     return table[torch.tensor(ids)].mean(dim=1)
 
 
-def _labelled_crops(model: MolmoE, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
+def _labelled_crops(model: MolmoE, tier: TrainingTier, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
     """High-resolution crops of crowded scenes with the labels of their tokens. The overview is left out: several parts
     share each of its tokens."""
     config = PreprocessConfig.of_model(model.config)
-    drawn = [_training_scene("crowded", rng) for _ in range(count)]
-    crops = [preprocess(s.image, 1, TIERS["high"][0], config) for s in drawn]
+    drawn = [_training_scene(f"crowded_{tier.smallest_px}px", rng) for _ in range(count)]
+    crops = [preprocess(s.image, 1, tier.max_crops, config) for s in drawn]
     labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
     inputs = torch.stack([c.pixels[1:] for c in crops]), torch.stack([c.masks[1:] for c in crops])
     return inputs, torch.from_numpy(np.stack(labels))
@@ -256,26 +262,27 @@ def _knowledge_row(rng, count: int) -> list[Question]:
     return row
 
 
-def _tier_of_step(recipe: Recipe, step: int) -> str:
-    """The first steps see the fewest image tokens: there the decoder finds out soonest that the image matters."""
-    if step < recipe.low_tier_steps:
-        return "low"
-    return str(_rng(recipe, "tier", 0, step).choice(list(TIERS), p=list(TIER_SHARES.values())))
+def _tier_of_step(recipe: Recipe, phase: str, step: int) -> str:
+    shares = [tier.share for tier in TIERS.values()]
+    return str(_rng(recipe, f"{phase} tier", 0, step).choice(list(TIERS), p=shares))
 
 
-def _image_batch(model, tokenizer, recipe: Recipe, tier: str, rng) -> tuple[PackedBatch, list[str]]:
+def _batch_size(images: int, recipe: Recipe) -> int:
+    return max(1, round(images * recipe.batch_share))
+
+
+def _image_batch(model, tokenizer, recipe: Recipe, tier: TrainingTier, rng) -> tuple[PackedBatch, list[str]]:
     config = PreprocessConfig.of_model(model.config)
-    max_crops, count = TIERS[tier]
     datasets, drawn, questions = [], [], []
-    while len(drawn) < max(1, round(count * recipe.joint_share)):
+    while len(drawn) < _batch_size(tier.joint_images, recipe):
         dataset = str(rng.choice(list(_DATASET_SHARES), p=list(_DATASET_SHARES.values())))
         candidate = _training_scene(dataset, rng)
-        asked = answerable(candidate, smallest_px=8 * CANVAS_PX / (max_crops**0.5 * config.crop_size[0]))
+        asked = answerable(candidate, tier.smallest_px)
         if asked:
             datasets.append(dataset)
             drawn.append(candidate)
             questions.append(asked[: recipe.questions_per_image])
-    crops = [preprocess(s.image, 1, max_crops, config) for s in drawn]
+    crops = [preprocess(s.image, 1, tier.max_crops, config) for s in drawn]
     return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets
 
 
