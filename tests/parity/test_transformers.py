@@ -8,7 +8,6 @@ from olmoe_twin import olmoe_twin
 
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig, VisionConfig
-from adamolmo.model.layouts import unstack_experts
 from adamolmo.model.molmoe import MolmoE, generate
 
 pytest.importorskip("transformers", reason="transformers is not installed (extra 'test')")
