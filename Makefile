@@ -1,4 +1,5 @@
 # make pareto   create .venv and run the study up to results/plots/pareto.pdf
+# make report   the same, and the report of the whole study: results/report.html
 # make test     run all tests
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
 # make lint     check style: ruff, snakefmt, Snakemake's own lint
@@ -15,10 +16,13 @@ export OMP_NUM_THREADS := 1
 WITHOUT_BROKEN_TORCHVISION = $(BIN)/python -c 'import torchvision' 2>/dev/null \
 	|| $(BIN)/python -m pip uninstall --yes torchvision
 
-.PHONY: pareto test lmms-eval lint docs clean
+.PHONY: pareto report test lmms-eval lint docs clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
+
+report: $(VENV)/study.stamp
+	$(BIN)/snakemake --cores all results/report.html
 
 test: $(VENV)/test.stamp
 	$(BIN)/pytest -q

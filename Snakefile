@@ -24,6 +24,7 @@ include: "rules/controllers.smk"
 include: "rules/evaluate.smk"
 include: "rules/plots.smk"
 include: "rules/lmms_eval.smk"
+include: "rules/report.smk"
 
 
 rule all:
@@ -32,3 +33,5 @@ rule all:
         "results/summary.parquet",
         "results/controllers.md",
         expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),
+        expand("results/tables/{table}.{suffix}", table=TABLES, suffix=["csv", "tex"]),
+        "results/report.html",

@@ -15,7 +15,8 @@ sys.path.insert(0, SOURCE)
 from adamolmo.budgets import Budget
 from adamolmo.code_files import code_files
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.registry import ORACLE, find_controller
+from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
 from adamolmo.ranking import INTERNAL_RULES
@@ -47,15 +48,18 @@ CELLS = expand(
     controller=STUDY.controllers,
     budget=STUDY.budgets,
 )
-# What all controllers are compared with.
-BASELINE = "lookup-mean" if "lookup-mean" in STUDY.controllers else STUDY.controllers[0]
-COMPARISONS = {"comparison": "results/comparison.parquet", "hypervolume": "results/hypervolume.parquet"}
+COMPARISONS = {"comparisons": "results/comparisons.parquet", "hypervolumes": "results/hypervolumes.parquet"}
 EVALUATION_PROFILES = []
 if ORACLE in STUDY.controllers:
     COMPARISONS["regret"] = "results/regret.parquet"
     EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
-PLOTS = ["pareto", "knob_distribution", "violations", "overhead", "stage_times", "importance", "comparison"]
+PLOTS = ["pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times"]
+PLOTS += ["repeatability", "importance"]
 PLOTS += ["training_curves"] if LEARNING else []
+TABLES = ["accuracy", "violations", "gains"]
+# Design 1 against design 2, where the study has both.
+if all(any(name.startswith(design) for name in TRAINED) for design in ("two-stage-", "single-stage-")):
+    TABLES += ["designs"]
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # Settings of every job that answers in batches.

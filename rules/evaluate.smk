@@ -128,8 +128,8 @@ rule oracle:
 rule compare:
     input:
         code=code("compare.py"),
-        cells=CELLS,
-        tables=[cell.replace(".json", ".parquet") for cell in CELLS],
+        summary="results/summary.parquet",
+        answers=[cell.replace(".json", ".parquet") for cell in CELLS],
         core_exp=EVALUATION_PROFILES,
     output:
         **COMPARISONS,
@@ -139,12 +139,11 @@ rule compare:
         "../envs/study.yaml"
     params:
         settings=settings("knobs", "bootstrap", "seed"),
-        baseline=BASELINE,
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
-        "Compare the controllers with {params.baseline}"
+        "Compare every two controllers on the same questions"
     shell:
-        "python {input.code[0]} --cells {input.cells} --baseline {params.baseline} --core-exp {input.core_exp}"
+        "python {input.code[0]} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
         " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"
 
 

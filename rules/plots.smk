@@ -2,6 +2,7 @@ rule pareto:
     input:
         code=code("plot.py"),
         summary="results/summary.parquet",
+        comparisons="results/comparisons.parquet",
         core_exp=PROFILES,
     output:
         pdf="results/plots/pareto.pdf",
@@ -13,7 +14,44 @@ rule pareto:
     message:
         "Figure: Pareto frontiers"
     shell:
-        "python {input.code[0]} pareto --summary {input.summary} --core-exp {input.core_exp} --output {output.pdf}"
+        "python {input.code[0]} pareto --summary {input.summary} --comparisons {input.comparisons}"
+        " --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule gains:
+    input:
+        code=code("plot.py"),
+        summary="results/summary.parquet",
+        comparisons="results/comparisons.parquet",
+    output:
+        pdf="results/plots/gains.pdf",
+        png=report("results/plots/gains.png", caption="../workflow/report/gains.rst", category="Results"),
+    log:
+        "logs/plots/gains.log",
+    conda:
+        "../envs/study.yaml"
+    message:
+        "Figure: gains over the baseline"
+    shell:
+        "python {input.code[0]} gains --summary {input.summary} --comparisons {input.comparisons}"
+        " --output {output.pdf} 2>&1 | tee {log}"
+
+
+rule hypervolume:
+    input:
+        code=code("plot.py"),
+        hypervolumes="results/hypervolumes.parquet",
+    output:
+        pdf="results/plots/hypervolume.pdf",
+        png=report("results/plots/hypervolume.png", caption="../workflow/report/hypervolume.rst", category="Results"),
+    log:
+        "logs/plots/hypervolume.log",
+    conda:
+        "../envs/study.yaml"
+    message:
+        "Figure: hypervolumes"
+    shell:
+        "python {input.code[0]} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
         " 2>&1 | tee {log}"
 
 
@@ -112,10 +150,28 @@ rule stage_times:
         "python {input.code[0]} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
+rule repeatability:
+    input:
+        code=code("plot.py"),
+        core_exp=PROFILES,
+    output:
+        pdf="results/plots/repeatability.pdf",
+        png=report("results/plots/repeatability.png", caption="../workflow/report/repeatability.rst", category="Knobs"),
+    log:
+        "logs/plots/repeatability.log",
+    conda:
+        "../envs/study.yaml"
+    message:
+        "Figure: repeatability of latency"
+    shell:
+        "python {input.code[0]} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+
+
 rule block_importance:
     input:
         code=code("plot.py"),
         scores="results/importance/scores.json",
+        core_exp=PROFILES,
     output:
         pdf="results/plots/importance.pdf",
         png=report("results/plots/importance.png", caption="../workflow/report/importance.rst", category="Knobs"),
@@ -126,21 +182,5 @@ rule block_importance:
     message:
         "Figure: importance of the blocks"
     shell:
-        "python {input.code[0]} importance --scores {input.scores} --output {output.pdf} 2>&1 | tee {log}"
-
-
-rule comparison:
-    input:
-        code=code("plot_comparison.py"),
-        comparison="results/comparison.parquet",
-    output:
-        pdf="results/plots/comparison.pdf",
-        png=report("results/plots/comparison.png", caption="../workflow/report/comparison.rst", category="Results"),
-    log:
-        "logs/plots/comparison.log",
-    conda:
-        "../envs/study.yaml"
-    message:
-        "Figure: controllers against the baseline"
-    shell:
-        "python {input.code[0]} --comparison {input.comparison} --output {output.pdf} 2>&1 | tee {log}"
+        "python {input.code[0]} importance --scores {input.scores} --core-exp {input.core_exp}"
+        " --output {output.pdf} 2>&1 | tee {log}"

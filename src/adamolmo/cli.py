@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    args = command_line().parse_args(arguments)
+    run(lambda: args.run(args))
+
+
+def command_line() -> ArgumentParser:
     parser = ArgumentParser(prog="adamolmo", description="Latency-adaptive answers with MolmoE.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
-    args = parser.parse_args(arguments)
-    run(lambda: args.run(args))
+    return parser
 
 
 def add_answer(commands) -> None:

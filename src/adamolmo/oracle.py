@@ -27,7 +27,7 @@ HALVES = 20
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class GridOutcomes:
     """Attributes:
     sample_ids: sorted.
     accuracy, latency_ms: of every configuration on every sample, [samples, configurations].
@@ -38,7 +38,7 @@ class Outcomes:
     latency_ms: np.ndarray
 
     @classmethod
-    def of(cls, profile: DataFrame, configs: Sequence[KnobConfig]) -> Outcomes:
+    def of(cls, profile: DataFrame, configs: Sequence[KnobConfig]) -> GridOutcomes:
         """From the core_exp rows of one dataset."""
         columns = [(c.tier, c.top_k, c.num_active_blocks) for c in configs]
         wide = profile.astype({"tier": str}).pivot(index="sample_id", columns=KNOBS, values=["accuracy", "latency_ms"])
@@ -46,7 +46,7 @@ class Outcomes:
         return cls([str(sample_id) for sample_id in wide.index], accuracy, latency_ms)
 
 
-def best_in_hindsight(outcomes: Outcomes, budget_ms: float, allowed: np.ndarray | None = None) -> np.ndarray:
+def best_in_hindsight(outcomes: GridOutcomes, budget_ms: float, allowed: np.ndarray | None = None) -> np.ndarray:
     """Per sample the index of the configuration with the highest accuracy within the budget, on a tie the fastest; the
     fastest of all where none is within it: [samples].
 
@@ -59,7 +59,9 @@ def best_in_hindsight(outcomes: Outcomes, budget_ms: float, allowed: np.ndarray 
     return np.where(best, latency_ms, np.inf).argmin(axis=1)
 
 
-def confirmed_accuracy(outcomes: Outcomes, configs: Sequence[KnobConfig], budget_ms: float, seed: int) -> np.ndarray:
+def confirmed_accuracy(
+    outcomes: GridOutcomes, configs: Sequence[KnobConfig], budget_ms: float, seed: int
+) -> np.ndarray:
     """Per sample the mean accuracy of the configurations nearest to the best one of the other half, over HALVES random
     splits of the grid into halves, each used both ways: [samples]."""
     distance = grid_distance(configs)
@@ -94,7 +96,7 @@ def grid_distance(configs: Sequence[KnobConfig]) -> np.ndarray:
 def oracle_table(profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: float) -> DataFrame:
     """The rows of `profile` (core_exp of the evaluation split, one dataset) that the oracle chooses, as a table of
     `schema.EVALUATION`; an oracle takes no time to decide."""
-    outcomes = Outcomes.of(profile, configs)
+    outcomes = GridOutcomes.of(profile, configs)
     chosen = [configs[index] for index in best_in_hindsight(outcomes, budget_ms)]
     wanted = [(s, c.tier, c.top_k, c.num_active_blocks) for s, c in zip(outcomes.sample_ids, chosen, strict=True)]
     rows = profile.astype({"tier": str, "sample_id": str}).set_index(["sample_id", *KNOBS]).loc[wanted].reset_index()

@@ -54,6 +54,26 @@ def hypervolume_interval(
             (`latency_statistic`, mean accuracy) over the samples.
         clusters: the image of each sample, [n].
     """
+    value, resampled = resampled_hypervolume(
+        latency, accuracy, clusters, reference_latency_ms, reference_accuracy, latency_statistic, resamples, seed
+    )
+    return percentile_interval(value, resampled)
+
+
+def resampled_hypervolume(
+    latency: ArrayLike,
+    accuracy: ArrayLike,
+    clusters: ArrayLike,
+    reference_latency_ms: float,
+    reference_accuracy: float = 0.0,
+    latency_statistic: Statistic = median,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[float, np.ndarray]:
+    """The hypervolume of `hypervolume_interval`, and that of each resample [resamples].
+
+    With equal clusters and seed, two controllers see the same resamples: their difference is a paired bootstrap.
+    """
     latency, accuracy = _checked(latency, accuracy)
     if latency.ndim != 2 or latency.shape[1] != len(clusters):
         raise AdaMolmoError(
@@ -68,7 +88,7 @@ def hypervolume_interval(
         return hypervolume(*points, reference_latency_ms, reference_accuracy)
 
     resampled = np.concatenate([area(weights) for weights in cluster_weights(clusters, resamples, seed)])
-    return percentile_interval(area(np.ones((1, len(clusters)), dtype=np.int64))[0], resampled)
+    return float(area(np.ones((1, len(clusters)), dtype=np.int64))[0]), resampled
 
 
 def _checked(latency: ArrayLike, accuracy: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -274,24 +274,21 @@ SUMMARY = Table(
     },
 )
 
-COMPARISON = Table(
-    "comparison",
-    "results/comparison.parquet",
-    "Every controller against the baseline on the same questions; dataset 'all' pools the datasets.",
-    ("dataset", "controller", "budget"),
+COMPARISONS = Table(
+    "comparisons",
+    "results/comparisons.parquet",
+    "Paired differences between every two controllers, the oracle included, on the same questions: per dataset and of "
+    "all questions together (dataset 'all'), per budget and as the mean over the feasible budgets (budget 'all').",
+    ("dataset", "budget", "controller", "other"),
     {
         "dataset": Column("text", "dataset, or 'all'"),
+        "budget": Column("text", "budget as written in the configuration, or 'all'"),
         "controller": Column("text", "controller"),
-        "budget": Column("text", "budget as written in the configuration"),
-        "baseline": Column("text", "the controller that differences are taken to"),
-        "num_samples": Column("int32", "questions answered", "positive"),
-        **_interval("accuracy", "mean score", "share"),
-        **_interval("accuracy_difference", "mean score minus the baseline's, paired by question"),
-        **_interval("violation_rate", "share of requests above the budget (Clopper-Pearson interval)", "share"),
-        "violation_difference": Column("float64", "violation rate minus the baseline's"),
-        "latency_ms": Column("float64", "mean", "positive"),
-        "controller_ms": Column("float64", "mean", "not negative"),
-        "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
+        "other": Column("text", "the controller that it is compared with"),
+        **_interval("accuracy_gain", "mean score less that of the other"),
+        "accuracy_p": Column("float64", "two-sided p-value of the sign-flip test over images, uncorrected", "share"),
+        **_interval("violation_change", "violation rate less that of the other"),
+        **_interval("latency_change_ms", "mean latency less that of the other"),
     },
 )
 
@@ -303,21 +300,24 @@ REGRET = Table(
     {
         "dataset": Column("text", "dataset, or 'all'"),
         "controller": Column("text", "controller"),
-        "budget": Column("text", "budget as written in the configuration"),
+        "budget": Column("text", "budget as written in the configuration, or 'all'"),
         **_interval("regret", "to the best configuration in hindsight: too high, because hindsight also finds luck"),
         **_interval("regret_confirmed", "to a choice that other configurations confirm: rather too low"),
     },
 )
 
-HYPERVOLUME = Table(
-    "hypervolume",
-    "results/hypervolume.parquet",
-    "Area below each controller's frontier over all budgets, as a share of the area up to the largest budget.",
+HYPERVOLUMES = Table(
+    "hypervolumes",
+    "results/hypervolumes.parquet",
+    "Per dataset and controller the area below its accuracy over latency, up to the highest budget, in share of the "
+    "whole: the accuracy at hand on average over all latency limits up to that budget.",
     ("dataset", "controller"),
     {
         "dataset": Column("text", "dataset"),
         "controller": Column("text", "controller"),
-        **_interval("hypervolume", "accuracy x latency below the frontier / largest budget", "share"),
+        "reference_latency_ms": Column("float64", "the highest budget; slower points cover nothing", "positive"),
+        **_interval("hypervolume", "covered share of (reference latency x accuracy 1)", "share"),
+        **_interval("gain", "the same less that of the baseline, on the same resamples"),
     },
 )
 
@@ -456,8 +456,8 @@ FILES = (
     CELL,
     EVALUATION,
     SUMMARY,
-    COMPARISON,
-    HYPERVOLUME,
+    COMPARISONS,
+    HYPERVOLUMES,
     REGRET,
 )
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.schema import CELL, SUMMARY, read_json
+from adamolmo.statistics import misses_allowed
 
 _INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<column>_high`
     "accuracy": ("accuracy",),
@@ -44,6 +45,17 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         row = int(twice.to_numpy().argmax())
         raise AdaMolmoError(f"{paths[row]}: the cell {'/'.join(table.loc[row, list(SUMMARY.key)])} occurs twice.")
     return table.sort_values(["dataset", "controller", "budget_ms", "budget"], ignore_index=True)
+
+
+def misses_budget(summary: pd.DataFrame) -> pd.Series:
+    """Of each cell of the summary, whether its median request is over the budget."""
+    return summary["latency_p50_ms"] > summary["budget_ms"]
+
+
+def keeps_p95(summary: pd.DataFrame) -> pd.Series:
+    """Of each cell, whether it shows with 99 % confidence that the 95th percentile is within the budget."""
+    allowed = summary["num_samples"].map(lambda n: -1 if (most := misses_allowed(int(n))) is None else most)
+    return (summary["violation_rate"] * summary["num_samples"]).round() <= allowed
 
 
 def static_configs(profile: pd.DataFrame) -> pd.DataFrame:

@@ -5,17 +5,17 @@ import pandas as pd
 import pytest
 
 from adamolmo.knobs import KnobConfig
-from adamolmo.oracle import Outcomes, best_in_hindsight, confirmed_accuracy, grid_distance, oracle_table
+from adamolmo.oracle import GridOutcomes, best_in_hindsight, confirmed_accuracy, grid_distance, oracle_table
 from adamolmo.schema import CORE_EXP, EVALUATION, write_table
 
 CONFIGS = [KnobConfig(tier, k, b) for tier in ("high", "low") for k in (4, 6, 8) for b in (12, 14, 16)]
 LATENCY_MS = np.array([10.0 * (1 + (c.tier == "high")) + c.top_k / 2 + (c.num_active_blocks - 12) / 2 for c in CONFIGS])
 
 
-def outcomes(accuracy) -> Outcomes:
+def outcomes(accuracy) -> GridOutcomes:
     accuracy = np.asarray(accuracy, dtype=float)
     ids = [f"s{row}" for row in range(len(accuracy))]
-    return Outcomes(ids, accuracy, np.broadcast_to(LATENCY_MS, accuracy.shape))
+    return GridOutcomes(ids, accuracy, np.broadcast_to(LATENCY_MS, accuracy.shape))
 
 
 def profile(accuracy) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def test_table_has_the_rows_of_the_chosen_configurations(tmp_path):
 
 def test_order_of_the_profile_does_not_matter():
     accuracy = np.arange(4 * len(CONFIGS)).reshape(4, -1) % 7 / 7
-    found = Outcomes.of(profile(accuracy).sample(frac=1, random_state=2), CONFIGS)
+    found = GridOutcomes.of(profile(accuracy).sample(frac=1, random_state=2), CONFIGS)
     np.testing.assert_allclose(found.accuracy, accuracy)
     np.testing.assert_allclose(found.latency_ms, outcomes(accuracy).latency_ms)
 

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-PLOTS_OF_CELLS = {"pareto": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
-AFTER_SUMMARY = {"summarise": 1, **PLOTS_OF_CELLS, "controllers_page": 1, "all": 1}
-AFTER_CELLS = {**AFTER_SUMMARY, "compare": 1, "comparison": 1}
+PLOTS_OF_CELLS = {"pareto": 1, "gains": 1, "hypervolume": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
+PLOTS_OF_PROFILE = {"stage_times": 1, "repeatability": 1, "block_importance": 1}
+TEXTS = {"table": 4, "controllers_page": 1, "report": 1}
+AFTER_CELLS = {"summarise": 1, "compare": 1, **PLOTS_OF_CELLS, **TEXTS, "all": 1}
 
 
 def test_nothing_to_do_when_finished(finished):
@@ -40,10 +41,12 @@ def test_touching_a_source_file_plans_nothing(study):
             {"train_controller": 2, "training_curves": 1, "evaluate": 16, "oracle": 4, **AFTER_CELLS},
         ),
         (
-            "src/adamolmo/plots.py",
-            {**PLOTS_OF_CELLS, "stage_times": 1, "block_importance": 1, "training_curves": 1, "all": 1},
+            "src/adamolmo/figures/panels.py",
+            {**PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, "report": 1, "all": 1},
         ),
-        ("workflow/scripts/summarise.py", AFTER_SUMMARY),
+        ("src/adamolmo/report/findings.py", {"report": 1, "all": 1}),
+        ("src/adamolmo/tables.py", {"table": 4, "report": 1, "all": 1}),
+        ("workflow/scripts/summarise.py", AFTER_CELLS),
         ("src/adamolmo/reference.py", {}),
     ],
 )
@@ -87,7 +90,8 @@ def test_editing_a_source_file(study, file, expected):
     ],
 )
 def test_changing_the_configuration(finished, config, text, expected):
-    assert finished.plan(configs=(config(text),)) == expected
+    of_report = {"rule_graph": 1, "report": 1, "all": 1}  # the report prints the configuration
+    assert finished.plan(configs=(config(text),)) == {**expected, **of_report}
 
 
 def test_a_new_budget_plans_its_own_cells(finished, config):

@@ -1,6 +1,7 @@
 """The whole study in miniature: the real rules, scripts, model and data."""
 
 import json
+import re
 from dataclasses import replace
 
 from mini_study import MINI, ROOT
@@ -8,19 +9,11 @@ from mini_study import MINI, ROOT
 from adamolmo.config import StudyConfig
 from adamolmo.lookup import load_tables
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import CORE_EXP, EVALUATION, SAMPLES, SUMMARY, read_table
+from adamolmo.schema import COMPARISONS, CORE_EXP, EVALUATION, HYPERVOLUMES, REGRET, SAMPLES, SUMMARY, read_table
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
-PLOTS = (
-    "pareto",
-    "knob_distribution",
-    "violations",
-    "overhead",
-    "stage_times",
-    "importance",
-    "training_curves",
-    "comparison",
-)
+PLOTS = ("pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times")
+PLOTS += ("repeatability", "importance", "training_curves")
 TABLES = (".parquet", ".json", ".safetensors")
 
 
@@ -48,6 +41,30 @@ def test_every_figure_is_drawn(finished):
     for plot in PLOTS:
         assert finished.path(f"results/plots/{plot}.pdf").read_bytes().startswith(b"%PDF")
         assert finished.path(f"results/plots/{plot}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_report_has_every_figure_the_rules_and_the_settings(finished):
+    page = finished.path("results/report.html").read_text()
+    for plot in PLOTS:
+        assert f'<figure id="{plot}">' in page
+    for rule in ("prepare_data", "core_exp", "train_controller", "evaluate", "compare"):
+        assert f">{rule}</text>" in page
+    first = re.search(r'<p class="findings">(.*?)</p>', page, re.DOTALL)[1]
+    assert "Warning: latencies are modelled" in first
+    assert "seed: 0" in page
+
+
+def test_every_two_controllers_are_compared(finished):
+    table, _ = read_table(finished.path("results/comparisons.parquet"), COMPARISONS)
+    pairs = {(a, b) for a in CONFIG.controllers for b in CONFIG.controllers if a != b}
+    assert len(table) == (len(CONFIG.datasets) + 1) * (len(CONFIG.budgets) + 1) * len(pairs)
+    assert set(zip(table["controller"], table["other"], strict=True)) == pairs
+    assert set(table["dataset"]) == {*CONFIG.datasets, "all"}
+    areas, _ = read_table(finished.path("results/hypervolumes.parquet"), HYPERVOLUMES)
+    assert len(areas) == len(CONFIG.datasets) * len(CONFIG.controllers)
+    for name in ("accuracy", "violations", "gains", "designs"):
+        assert finished.path(f"results/tables/{name}.csv").read_text().startswith("dataset,controller,")
+        assert r"\begin{tabular}" in finished.path(f"results/tables/{name}.tex").read_text()
 
 
 def test_the_profile_covers_the_grid(finished):
@@ -105,6 +122,15 @@ def test_no_controller_beats_the_oracle_within_the_budget(finished):
                 own = read_table(cells / controller / f"{budget}.parquet", EVALUATION)[0].set_index("sample_id")
                 met = own.index[own["latency_ms"] <= budget_ms]
                 assert (best.loc[met, "accuracy"] >= own.loc[met, "accuracy"]).all()
+
+
+def test_regret_is_the_oracles_gain(finished):
+    regret, _ = read_table(finished.path("results/regret.parquet"), REGRET)
+    comparisons, _ = read_table(finished.path("results/comparisons.parquet"), COMPARISONS)
+    of_oracle = comparisons[comparisons["controller"] == "oracle"].drop(columns="controller")
+    both = regret.merge(of_oracle.rename(columns={"other": "controller"}), on=["dataset", "controller", "budget"])
+    assert len(both) == len(regret) == len(of_oracle)
+    assert (both["regret"] == both["accuracy_gain"]).all()
 
 
 def test_the_page_has_every_controller(finished):

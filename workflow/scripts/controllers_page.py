@@ -5,23 +5,23 @@ import json
 from pathlib import Path
 
 from adamolmo.controllers_page import page
-from adamolmo.schema import COMPARISON, HYPERVOLUME, REGRET, SUMMARY, read_table, replacing
+from adamolmo.schema import COMPARISONS, HYPERVOLUMES, REGRET, SUMMARY, read_table, replacing
 from adamolmo.script import run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--summary", type=Path, required=True)
-    parser.add_argument("--comparison", type=Path, required=True)
-    parser.add_argument("--hypervolume", type=Path, required=True)
+    parser.add_argument("--comparisons", type=Path, required=True)
+    parser.add_argument("--hypervolumes", type=Path, required=True)
     parser.add_argument("--regret", type=Path)
     parser.add_argument("--trained", type=Path, nargs="*", default=[], help="descriptions of the learned policies")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     text = page(
         read_table(args.summary, SUMMARY)[0],
-        read_table(args.comparison, COMPARISON)[0],
-        read_table(args.hypervolume, HYPERVOLUME)[0],
+        read_table(args.comparisons, COMPARISONS)[0],
+        read_table(args.hypervolumes, HYPERVOLUMES)[0],
         read_table(args.regret, REGRET)[0] if args.regret else None,
         {path.parent.name: json.loads(path.read_text())["training"] for path in args.trained},
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.registry import ORACLE
+from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation import check_reference, summarise
 from adamolmo.oracle import oracle_table
 from adamolmo.schema import CELL, CORE_EXP, EVALUATION, REFERENCE, read_json, read_table, write_json, write_table

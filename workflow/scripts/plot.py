@@ -3,12 +3,17 @@
 import argparse
 from pathlib import Path
 
-from adamolmo import plots
+from adamolmo.figures.budgets import knob_distribution, violations
+from adamolmo.figures.controllers import overhead, training_curves
+from adamolmo.figures.gains import gains, hypervolume
+from adamolmo.figures.importance import importance
+from adamolmo.figures.pareto import pareto
+from adamolmo.figures.profile import repeatability, stage_times
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import IMPORTANCE, SUMMARY, TRAINING, read_json, read_table
+from adamolmo.schema import COMPARISONS, CORE_EXP, HYPERVOLUMES, IMPORTANCE, SUMMARY, TRAINING, read_json, read_table
 from adamolmo.script import run
 
-COLUMNS = ["dataset", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
+CONFIG = ["dataset", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
 STAGES = ["vision_ms", "prefill_ms", "decode_ms"]
 
 
@@ -16,6 +21,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figure", choices=FIGURES)
     parser.add_argument("--summary", type=Path)
+    parser.add_argument("--comparisons", type=Path)
+    parser.add_argument("--hypervolumes", type=Path)
     parser.add_argument("--core-exp", type=Path, nargs="+")
     parser.add_argument("--training", type=Path, nargs="+")
     parser.add_argument("--scores", type=Path)
@@ -24,12 +31,20 @@ def main() -> None:
     FIGURES[args.figure](args, args.output.with_suffix(""))
 
 
-def profile(args):
-    return read_profiles(args.core_exp, [*COLUMNS, *STAGES])[0]
+def profile(args, *columns):
+    return read_profiles(args.core_exp, [*CONFIG, *columns])[0]
 
 
 def summary(args):
     return read_table(args.summary, SUMMARY)[0]
+
+
+def comparisons(args):
+    return read_table(args.comparisons, COMPARISONS)[0]
+
+
+def timing(args):
+    return {path.stem: read_table(path, CORE_EXP, ["dataset"])[1] for path in args.core_exp}
 
 
 def training_logs(args):
@@ -37,13 +52,20 @@ def training_logs(args):
 
 
 FIGURES = {
-    "pareto": lambda args, path: plots.pareto(summary(args), profile(args), path),
-    "knob_distribution": lambda args, path: plots.knob_distribution(summary(args), profile(args), path),
-    "violations": lambda args, path: plots.violations(summary(args), path),
-    "overhead": lambda args, path: plots.overhead(summary(args), path),
-    "training_curves": lambda args, path: plots.training_curves(training_logs(args), path),
-    "stage_times": lambda args, path: plots.stage_times(profile(args), path),
-    "importance": lambda args, path: plots.importance(read_json(args.scores, IMPORTANCE), path),
+    "pareto": lambda args, path: pareto(summary(args), profile(args), comparisons(args), path),
+    "gains": lambda args, path: gains(summary(args), comparisons(args), path),
+    "hypervolume": lambda args, path: hypervolume(read_table(args.hypervolumes, HYPERVOLUMES)[0], path),
+    "violations": lambda args, path: violations(summary(args), path),
+    "knob_distribution": lambda args, path: knob_distribution(summary(args), profile(args), path),
+    "overhead": lambda args, path: overhead(summary(args), path),
+    "training_curves": lambda args, path: training_curves(training_logs(args), path),
+    "stage_times": lambda args, path: stage_times(profile(args, *STAGES), path),
+    "repeatability": lambda args, path: repeatability(
+        profile(args, "latency_iqr_ms", "latency_source"), timing(args), path
+    ),
+    "importance": lambda args, path: importance(
+        read_json(args.scores, IMPORTANCE), profile(args, "sample_id", "image_id"), path
+    ),
 }
 
 if __name__ == "__main__":

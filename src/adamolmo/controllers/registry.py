@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -41,8 +42,6 @@ def _policy(name: str, module: str, parts: tuple[str, ...] = ()) -> Registration
 _STATIC = Registration("adamolmo.controllers.static")
 # What the hybrid controller switches between.
 HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
-# No controller: the best configuration of every question in hindsight, from the profile of the evaluation split.
-ORACLE = "oracle"
 
 CONTROLLERS = {
     "static-full": _STATIC,

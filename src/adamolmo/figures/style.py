@@ -9,6 +9,8 @@ import matplotlib.style
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from adamolmo.controllers.roles import ORACLE
+
 PAGE_IN = 7.0  # both columns of a paper
 COLUMN_IN = 3.4  # one of them
 
@@ -16,6 +18,7 @@ COLUMN_IN = 3.4  # one of them
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY, LIGHT, EDGE, ALARM = "#7A7A7A", "#D9D9D9", "#333333", "#F3DDD3"
+UPPER_BOUND = {"color": BLACK, "linestyle": (0, (4, 2)), "linewidth": 0.9}  # the oracle, which is no controller
 
 styled = matplotlib.style.context(  # decorates a figure function; "default" shuts out the user's matplotlibrc
     [
@@ -57,9 +60,22 @@ class Look:
     marker: str
     linestyle: str = "-"
 
+    @property
+    def filled(self) -> dict[str, object]:
+        """Keywords of a filled marker with a dark edge."""
+        return {"marker": self.marker, "mfc": self.color, "mec": EDGE, "mew": 0.4, "markersize": self._size}
+
+    @property
+    def hollow(self) -> dict[str, object]:
+        """The same marker, only its edge: what missed its budget."""
+        return {"marker": self.marker, "mfc": "white", "mec": self.color, "mew": 0.8, "markersize": self._size}
+
+    @property
+    def _size(self) -> float:
+        return 7.0 if self.marker == "*" else 4.0
+
 
 LOOKS = {  # in the order of every legend
-    "oracle": Look(BLACK, "x", ":"),
     "static-full": Look(BLACK, "*", "None"),
     "lookup-mean": Look(BLUE, "o"),
     "lookup-median": Look(SKY, "s"),
@@ -84,9 +100,13 @@ def look(controller: str) -> Look:
 
 
 def in_order(controllers: Iterable[str]) -> list[str]:
-    """Each controller once, in the order of LOOKS, unknown ones last by name."""
+    """Each controller once, in the order of LOOKS, then unknown ones by name, the oracle last."""
     known = list(LOOKS)
-    return sorted(set(controllers), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+    def place(name: str) -> tuple[bool, int, str]:
+        return name == ORACLE, known.index(name) if name in known else len(known), name
+
+    return sorted(set(controllers), key=place)
 
 
 def shades(color: str, count: int) -> list[str]:

@@ -1,0 +1,72 @@
+rule table:
+    input:
+        code=code("tables.py"),
+        summary="results/summary.parquet",
+        comparisons="results/comparisons.parquet",
+    output:
+        csv="results/tables/{table}.csv",
+        latex="results/tables/{table}.tex",
+    log:
+        "logs/tables/{table}.log",
+    wildcard_constraints:
+        table=either(TABLES),
+    conda:
+        "../envs/study.yaml"
+    message:
+        "Table: {wildcards.table}"
+    shell:
+        "python {input.code[0]} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
+        " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
+
+
+# What the command line adds to config.yaml.
+OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles]
+OVERRIDES.remove(os.path.relpath(os.path.join(workflow.basedir, "config.yaml")))
+
+
+# Snakemake prints the graph of this very study: the same configuration files, nothing is run.
+rule rule_graph:
+    input:
+        snakefile=str(Path(HERE, "Snakefile")),
+        rules=sorted(str(path) for path in Path(HERE, "rules").glob("*.smk")),
+    output:
+        "results/report/rule_graph.dot",
+    log:
+        "logs/report/rule_graph.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        configfiles=["--configfile", *OVERRIDES] if OVERRIDES else [],
+    message:
+        "Graph of the rules"
+    shell:
+        "snakemake --snakefile {input.snakefile} {params.configfiles:q} --forceall --rulegraph dot"
+        " > {output} 2> {log}"
+
+
+rule report:
+    input:
+        code=code("report.py"),
+        template=str(Path(HERE, "workflow/report/report.html.j2")),
+        captions=[str(Path(HERE, f"workflow/report/{plot}.rst")) for plot in PLOTS],
+        figures=expand("results/plots/{plot}.png", plot=PLOTS),
+        summary="results/summary.parquet",
+        comparisons="results/comparisons.parquet",
+        core_exp=PROFILES,
+        manifest=MODEL["manifest"],
+        rule_graph="results/report/rule_graph.dot",
+    output:
+        "results/report.html",
+    log:
+        "logs/report/report.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=settings(*StudyConfig.model_fields),
+    message:
+        "Report: results/report.html"
+    shell:
+        "python {input.code[0]} --template {input.template} --figures {input.figures} --captions {input.captions}"
+        " --summary {input.summary} --comparisons {input.comparisons} --core-exp {input.core_exp}"
+        " --manifest {input.manifest} --rule-graph {input.rule_graph} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"

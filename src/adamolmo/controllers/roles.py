@@ -1,0 +1,24 @@
+"""Names that play a part in comparisons: the baseline of all others, and the oracle, which is their upper bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+# No controller: the best configuration of every question in hindsight, from the profile of the evaluation split.
+ORACLE = "oracle"
+
+
+def baseline_of(controllers: Iterable[str]) -> str:
+    """What the others are measured against: the plainest table if the study has it, else the first by name."""
+    names = sorted(set(controllers) - {ORACLE}) or [ORACLE]
+    return next((name for name in ("lookup-mean", "lookup-median", "static-full") if name in names), names[0])
+
+
+def without_oracle(rows: DataFrame) -> DataFrame:
+    """The rows of a results table that are about controllers alone."""
+    columns = [column for column in ("controller", "other") if column in rows]
+    return rows[(rows[columns] != ORACLE).all(axis=1)]

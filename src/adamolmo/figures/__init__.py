@@ -1,0 +1,1 @@
+"""The study's figures, one family per file. A figure function writes `path`.pdf and `path`.png."""

@@ -1,0 +1,67 @@
+"""The page that sets the controllers side by side: every controller in every section, and what it recommends."""
+
+import pandas as pd
+import pytest
+import study_data
+
+from adamolmo.controllers_page import page, recommendations
+from adamolmo.summary import collect
+
+NAMES = ("lookup-mean", "two-stage-language", "static-full", "oracle")
+BUDGETS = ("45pct", "100pct")
+TRAINED = {"two-stage-language": {"overhead_ms": 0.412}}
+
+
+@pytest.fixture
+def summary(tmp_path) -> pd.DataFrame:
+    return collect(study_data.write_cells(tmp_path, NAMES, BUDGETS))
+
+
+def regret(comparisons: pd.DataFrame) -> pd.DataFrame:
+    of_oracle = comparisons[comparisons["controller"] == "oracle"].drop(columns="controller")
+    rows = of_oracle.rename(columns={"other": "controller", "accuracy_gain": "regret"})
+    return rows.assign(regret_confirmed=rows["regret"] - 0.01)
+
+
+def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):
+    comparisons = study_data.comparisons(summary)
+    text = page(summary, comparisons, study_data.hypervolumes(summary), regret(comparisons), TRAINED)
+    assert "nan" not in text
+    for name in ("lookup-mean", "two-stage-language", "static-full"):
+        assert text.count(f"| `{name}` |") == 1 + 3 + (name != "lookup-mean") + 1 + 1 + 1
+    assert text.count("| `oracle` |") == 3 + 1  # accuracy per dataset, hypervolume
+    assert "| 0.41 |" in text
+    gain = comparisons.query(
+        "dataset == 'all' and budget == 'all' and controller == 'static-full' and other == 'lookup-mean'"
+    )["accuracy_gain"].item()
+    (row,) = [line for line in section(text, "Difference to").splitlines() if line.startswith("| `static-full`")]
+    assert row.split(" | ")[-1].startswith(f"{100 * gain:+.1f} (")
+    late = summary.query("controller == 'static-full' and budget == '45pct'")
+    rate = (late["violation_rate"] * late["num_samples"]).sum() / late["num_samples"].sum()
+    (row,) = [line for line in section(text, "Violation rate").splitlines() if line.startswith("| `static-full`")]
+    assert row.split(" | ")[1].startswith(f"{100 * rate:.1f} (")
+
+
+def test_a_study_without_the_oracle_has_no_regret(summary):
+    cells = summary[summary["controller"] != "oracle"]
+    text = page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED)
+    assert "Regret" not in text and "oracle" not in text
+
+
+def test_a_gain_that_misses_the_budget_more_often_is_not_recommended():
+    gain = {"controller": "two-stage-language", "accuracy_gain": 0.1, "accuracy_gain_low": 0.05}
+    gains = pd.DataFrame(
+        [
+            gain | {"budget": "45pct", "violation_change": 0.01},
+            gain | {"budget": "100pct", "violation_change": 0.0},
+            gain | {"budget": "100pct", "violation_change": 0.0, "controller": "oracle"},
+            gain | {"budget": "100pct", "violation_change": 0.0, "controller": "hybrid", "accuracy_gain_low": -0.01},
+        ]
+    )
+    tight, loose = recommendations(gains, list(BUDGETS), "lookup-mean")
+    assert tight.startswith("- 45 %: `lookup-mean`; no other gains")
+    assert loose == "- 100 %: `two-stage-language` (+10.0 points)."
+
+
+def section(text: str, title: str) -> str:
+    return text.split(f"### {title}")[1].split("#")[0]
