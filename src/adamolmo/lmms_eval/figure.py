@@ -8,9 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from adamolmo import plot_style as style
 from adamolmo.errors import AdaMolmoError
-from adamolmo.plot_style import PAGE_IN, in_order, look, styled
+from adamolmo.figures import style
+from adamolmo.figures.style import PAGE_IN, in_order, look, styled
 
 _MAX_COLUMNS = 3
 _SMALL = {"ha": "right", "fontsize": 6, "color": style.GREY}
