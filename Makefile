@@ -1,6 +1,7 @@
 # make pareto   create .venv and run the study up to results/plots/pareto.pdf
 # make report   the same, and the report of the whole study: results/report.html
 # make test     run all tests
+# make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
 # make lint     check style: ruff, snakefmt, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
 # make clean    remove .venv and everything that the study made
@@ -10,7 +11,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
-.PHONY: pareto report test lint docs clean
+# lmms-eval brings torchvision as built for CUDA. Beside a torch for the CPU it cannot be imported, and then transformers
+# cannot either; nothing here needs it.
+WITHOUT_BROKEN_TORCHVISION = $(BIN)/python -c 'import torchvision' 2>/dev/null \
+	|| $(BIN)/python -m pip uninstall --yes torchvision
+
+.PHONY: pareto report test lmms-eval lint docs clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
@@ -20,6 +26,9 @@ report: $(VENV)/study.stamp
 
 test: $(VENV)/test.stamp
 	$(BIN)/pytest -q
+
+lmms-eval: $(VENV)/lmms.stamp
+	$(BIN)/snakemake --cores all lmms_eval
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -43,5 +52,11 @@ $(VENV)/study.stamp: pyproject.toml | $(VENV)/pyvenv.cfg
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml $(VENV)/study.stamp
-	$(BIN)/python -m pip install --editable '.[test]'
+	$(BIN)/python -m pip install --editable '.[test,lmms-eval]'
+	$(WITHOUT_BROKEN_TORCHVISION)
+	touch $@
+
+$(VENV)/lmms.stamp: pyproject.toml $(VENV)/study.stamp
+	$(BIN)/python -m pip install --editable '.[lmms-eval]'
+	$(WITHOUT_BROKEN_TORCHVISION)
 	touch $@

@@ -23,6 +23,7 @@ include: "rules/lookup.smk"
 include: "rules/controllers.smk"
 include: "rules/evaluate.smk"
 include: "rules/plots.smk"
+include: "rules/lmms_eval.smk"
 include: "rules/report.smk"
 
 

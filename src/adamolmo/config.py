@@ -285,6 +285,33 @@ class BootstrapSettings(Section):
     resamples: Count = Field(description="bootstrap resamples, clustered by image")
 
 
+class LmmsTaskSettings(Section):
+    """One task of lmms-eval."""
+
+    profile: Name = Field(
+        description="dataset whose profile a budget in percent refers to, and whose lookup table is used"
+    )
+    style: Name | None = Field(description="style prefix of the prompt, before the task's own text; null for none")
+    metric: str = Field(description="the task's metric that the figure shows")
+
+
+class LmmsEvalSettings(Section):
+    """Evaluation on the community's benchmarks by lmms-eval: `snakemake lmms_eval`."""
+
+    data: str | None = Field(
+        description="directory of prepared task data, made once by `snakemake lmms_eval_data`; null: lmms-eval "
+        "fetches what it needs from the Hub, whenever it runs"
+    )
+    source: str | None = Field(
+        description="what task data is prepared from: null for the Hub, or a directory with copies of its "
+        "repositories, such as <source>/lmms-lab-encoder/MME"
+    )
+    limit: Count | None = Field(description="documents per task, the first ones; null for all")
+    tasks: dict[str, LmmsTaskSettings] = Field(description="tasks of lmms-eval by name; null removes one")
+    controllers: Annotated[list[str], AfterValidator(_distinct)] = Field(description="controllers, by name")
+    budgets: Annotated[list[BudgetText], AfterValidator(_distinct)] = Field(description="budgets, as in `budgets`")
+
+
 class StudyConfig(Section):
     """Everything that the study depends on."""
 
@@ -304,6 +331,7 @@ class StudyConfig(Section):
     controllers: Annotated[list[str], AfterValidator(_distinct)] = Field(description="controllers evaluated, by name")
     training: TrainingSettings = Field(description="training of the learned controllers")
     bootstrap: BootstrapSettings = Field(description="confidence intervals")
+    lmms_eval: LmmsEvalSettings = Field(description="evaluation by lmms-eval, not part of the default targets")
 
     @model_validator(mode="after")
     def _check(self) -> "StudyConfig":
@@ -383,14 +411,18 @@ def _merge(base: Mapping, override: Mapping) -> dict:
 
 
 def _without_removed(raw: Mapping) -> dict:
-    """Leaves out datasets and tiers that a later file has set to null."""
+    """Leaves out datasets, tiers and tasks that a later file has set to null."""
     kept = dict(raw)
     if isinstance(raw.get("datasets"), Mapping):
-        kept["datasets"] = {name: entry for name, entry in raw["datasets"].items() if entry is not None}
-    knobs = raw.get("knobs")
-    if isinstance(knobs, Mapping) and isinstance(knobs.get("tiers"), Mapping):
-        kept["knobs"] = {**knobs, "tiers": {name: tier for name, tier in knobs["tiers"].items() if tier is not None}}
+        kept["datasets"] = _not_null(raw["datasets"])
+    for section, key in (("knobs", "tiers"), ("lmms_eval", "tasks")):
+        if isinstance(raw.get(section), Mapping) and isinstance(raw[section].get(key), Mapping):
+            kept[section] = {**raw[section], key: _not_null(raw[section][key])}
     return kept
+
+
+def _not_null(entries: Mapping) -> dict:
+    return {name: entry for name, entry in entries.items() if entry is not None}
 
 
 def _like(full: Mapping, chosen: Mapping) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 from adamolmo.budgets import Budget
 from adamolmo.controllers.base import Controller
 from adamolmo.data.samples import Sample, readable
-from adamolmo.engine import Engine
+from adamolmo.engine import Engine, Response
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 from adamolmo.latency import describe_device, warm_up
@@ -101,21 +101,35 @@ def _answer_all(
                 "image_id": sample.image_id,
                 "prediction": response.answer,
                 "accuracy": scorer(response.answer, sample.answers),
-                **vars(response.config),
-                "latency_ms": response.stages.total_ms,
-                **{stage: getattr(response.stages, stage) for stage in _STAGES},
-                "num_crops": response.num_crops,
-                "input_tokens": response.input_tokens,
-                "output_tokens": response.output_tokens,
-                "flops": response.flops,
-                "memory_bytes": response.memory_bytes,
+                **request_columns(response),
             }
         )
     return DataFrame(rows)
 
 
+def request_columns(response: Response) -> dict:
+    """The knobs, stage times and costs of one request, as the columns of a per-sample table."""
+    return {
+        **vars(response.config),
+        "latency_ms": response.stages.total_ms,
+        **{stage: getattr(response.stages, stage) for stage in _STAGES},
+        "num_crops": response.num_crops,
+        "input_tokens": response.input_tokens,
+        "output_tokens": response.output_tokens,
+        "flops": response.flops,
+        "memory_bytes": response.memory_bytes,
+    }
+
+
 def summarise(table: "DataFrame", budget_ms: float, resamples: int, seed: int) -> dict:
-    """What the rows of one cell amount to, with 95 % intervals: bootstrap clustered by image, Clopper-Pearson for the
+    """What the rows of one cell amount to: its accuracy, with a bootstrap interval clustered by image, and what
+    `summarise_requests` gives."""
+    accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resamples, seed)
+    return {"accuracy": vars(accuracy), **summarise_requests(table, budget_ms, resamples, seed)}
+
+
+def summarise_requests(table: "DataFrame", budget_ms: float, resamples: int, seed: int) -> dict:
+    """Latency, knobs and costs of the rows, with 95 % intervals: bootstrap clustered by image, Clopper-Pearson for the
     violation rate. A request violates the budget when its latency is above it; its overshoot is the excess in percent
     of the budget, and 0 for a request that keeps it.
     """
@@ -130,7 +144,6 @@ def summarise(table: "DataFrame", budget_ms: float, resamples: int, seed: int) -
     return {
         "budget_ms": budget_ms,
         "num_samples": len(table),
-        "accuracy": interval(table["accuracy"]),
         "latency_ms": {
             "mean": interval(latency_ms),
             **{name: interval(latency_ms, quantile(q)) for name, q in quantiles.items()},

@@ -5,17 +5,19 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def test_the_conda_environment_has_the_same_pins():
-    (pip,) = [
-        d["pip"] for d in yaml.safe_load((ROOT / "envs/study.yaml").read_text())["dependencies"] if isinstance(d, dict)
-    ]
-    assert sorted(pip) == sorted(PROJECT["dependencies"])
+@pytest.mark.parametrize(("environment", "extras"), [("study", ()), ("lmms_eval", ("lmms-eval",))])
+def test_the_conda_environment_has_the_same_pins(environment, extras):
+    dependencies = yaml.safe_load((ROOT / f"envs/{environment}.yaml").read_text())["dependencies"]
+    (pip,) = [entry["pip"] for entry in dependencies if isinstance(entry, dict)]
+    expected = PROJECT["dependencies"] + [pin for extra in extras for pin in PROJECT["optional-dependencies"][extra]]
+    assert sorted(pip) == sorted(expected)
 
 
 def test_every_dependency_is_pinned_to_the_installed_version():

@@ -1,0 +1,96 @@
+# Benchmarks by lmms-eval, see docs/lmms-eval.md: `snakemake lmms_eval_data` where there is a network, then
+# `snakemake lmms_eval`. Not part of the default targets, and in an environment of its own.
+
+
+include: "lmms_eval_inputs.smk"
+
+
+rule lmms_eval:
+    input:
+        "results/lmms_eval/summary.parquet",
+
+
+rule lmms_eval_data:
+    input:
+        expand("{data}/{task}/prepared.json", data=HARNESS.data, task=HARNESS.tasks) if HARNESS.data else [],
+
+
+rule prepare_lmms_eval:
+    input:
+        code=code("prepare_lmms_eval.py"),
+        samples=task_samples,
+    output:
+        f"{HARNESS.data}/{{task}}/prepared.json",
+    log:
+        "logs/lmms_eval/data/{task}.log",
+    wildcard_constraints:
+        task="[^/]+",
+    conda:
+        "../envs/lmms_eval.yaml"
+    params:
+        target=lambda wildcards, output: os.path.dirname(output[0]),
+        samples=lambda wildcards, input: f"--samples {input.samples}" if input.get("samples") else "",
+        source=f"--source {HARNESS.source}" if HARNESS.source else "",
+    message:
+        "Documents of {wildcards.task}"
+    shell:
+        "python {input.code[0]} {wildcards.task} {params.samples} {params.source} --target {params.target}"
+        " 2>&1 | tee {log}"
+
+
+rule run_lmms_eval:
+    input:
+        **MODEL,
+        code=benchmark_code,
+        scores="results/importance/scores.json",
+        reference=task_reference,
+        controller=benchmark_controller,
+        data=f"{HARNESS.data}/{{task}}/prepared.json" if HARNESS.data else [],
+    output:
+        summary="results/lmms_eval/{task}/{controller}/{budget}.json",
+        table="results/lmms_eval/{task}/{controller}/{budget}.parquet",
+    log:
+        "logs/lmms_eval/{task}/{controller}/{budget}.log",
+    wildcard_constraints:
+        task="[^/]+",
+        controller="[^/]+",
+        budget="[^/]+",
+    conda:
+        "../envs/lmms_eval.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        settings=settings(
+            *ENGINE_KEYS, "latency", "lookup", "bootstrap", "seed", "lmms_eval.limit", "lmms_eval.tasks.{task}"
+        ),
+        data=f"--data {HARNESS.data}" if HARNESS.data else "",
+    message:
+        "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
+    shell:
+        "python {input.code[0]} --task {wildcards.task} --controller {wildcards.controller}"
+        " --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
+        " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
+        " 2>&1 | tee {log}"
+
+
+rule summarise_lmms_eval:
+    input:
+        code=code("summarise_lmms_eval.py"),
+        cells=BENCHMARKS,
+    output:
+        table="results/lmms_eval/summary.parquet",
+        markdown="results/lmms_eval/summary.md",
+        comparisons="results/lmms_eval/comparisons.parquet",
+        pdf="results/plots/lmms_eval.pdf",
+        png=report("results/plots/lmms_eval.png", caption="../workflow/report/lmms_eval.rst", category="Results"),
+    log:
+        "logs/lmms_eval/summary.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        settings=settings("lmms_eval"),
+    message:
+        "Table and figure of the benchmarks"
+    shell:
+        "python {input.code[0]} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
+        " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"

@@ -1,0 +1,43 @@
+"""What the rules of lmms_eval.smk read, by task, controller and budget."""
+
+from adamolmo.lmms_eval.stock import OWN_PREFIX
+
+HARNESS = STUDY.lmms_eval
+BENCHMARKS = expand(
+    "results/lmms_eval/{task}/{controller}/{budget}.json",
+    task=HARNESS.tasks,
+    controller=HARNESS.controllers,
+    budget=HARNESS.budgets,
+)
+
+
+def profile_of(wildcards):
+    """Any controller and budget can be asked for, but a benchmark needs a profile that the configuration names."""
+    if wildcards.task not in HARNESS.tasks:
+        sys.exit(f"error: task '{wildcards.task}' is not among lmms_eval.tasks: {', '.join(HARNESS.tasks)}.")
+    profile = HARNESS.tasks[wildcards.task].profile
+    if profile not in STUDY.datasets:
+        datasets = ", ".join(STUDY.datasets)
+        sys.exit(f"error: lmms_eval.tasks.{wildcards.task}.profile is '{profile}'; expected one of {datasets}.")
+    return profile
+
+
+def task_samples(wildcards):
+    """The study's own datasets are tasks as well."""
+    profile = profile_of(wildcards)
+    return f"results/data/{profile}/evaluation.parquet" if wildcards.task.startswith(OWN_PREFIX) else []
+
+
+def task_reference(wildcards):
+    known(Budget.parse, wildcards.budget)
+    return f"results/core_exp/{profile_of(wildcards)}.reference.json"
+
+
+def benchmark_code(wildcards):
+    modules = [known(find_controller, wildcards.controller).module]
+    modules += ["adamolmo.lmms_eval.tasks.documents"] if wildcards.task.startswith(OWN_PREFIX) else []
+    return code("run_lmms_eval.py", *modules)
+
+
+def benchmark_controller(wildcards):
+    return [f"results/{path}" for path in known(find_controller, wildcards.controller).inputs]

@@ -1,0 +1,55 @@
+"""From the study's settings and results to how a task is answered."""
+
+from pathlib import Path
+
+from adamolmo.budgets import Budget
+from adamolmo.config import StudyConfig
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.registry import load_controller
+from adamolmo.errors import AdaMolmoError
+from adamolmo.evaluation import check_reference
+from adamolmo.latency import describe_device
+from adamolmo.lmms_eval.model import Setting
+from adamolmo.schema import REFERENCE, read_json
+from adamolmo.study import describe_study
+
+
+def load_setting(
+    settings: StudyConfig, model_dir: Path, profile: str, controller: str, budget: Budget, style: str | None
+) -> Setting:
+    """The controller of the study whose results are beside `model_dir`, under the budget.
+
+    Args:
+        profile: dataset of the study whose lookup table is used, and which a budget in percent refers to.
+
+    Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
+    """
+    device = describe_device(settings.model.device)
+    context = ControllerContext(
+        study=describe_study(settings, model_dir, device),
+        results=model_dir.parent,
+        dataset=profile,
+        lookup_tolerance=settings.lookup.tolerance,
+        lookup_pooled=settings.lookup.pooled,
+        torch_device=settings.model.device,
+        dtype=settings.model.dtype,
+    )
+    reference_ms = 0.0
+    if budget.unit == "pct":
+        reference = read_json(reference_path(model_dir, profile), REFERENCE)
+        check_reference(reference, device, settings.latency.clock)
+        reference_ms = reference["median_latency_ms"]
+    return Setting(load_controller(controller, context), budget.to_ms(reference_ms), style)
+
+
+def reference_path(model_dir: Path, profile: str) -> Path:
+    return model_dir.parent / "core_exp" / f"{profile}.reference.json"
+
+
+def check_profile(settings: StudyConfig, task: str, profile: str) -> None:
+    """Raises AdaMolmoError when the study has no such dataset."""
+    if profile not in settings.datasets:
+        raise AdaMolmoError(
+            f"task '{task}': profile '{profile}' is not a dataset of the study; expected one of "
+            f"{', '.join(settings.datasets)}."
+        )

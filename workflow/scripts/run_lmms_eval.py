@@ -1,0 +1,64 @@
+"""Evaluates one task of lmms-eval: a controller answers its documents under a budget."""
+
+import argparse
+from pathlib import Path
+
+from adamolmo.budgets import Budget
+from adamolmo.config import StudyConfig
+from adamolmo.latency import claim_device, describe_device
+from adamolmo.lmms_eval.environment import harness_version, quiet_harness
+from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK
+from adamolmo.schema import REFERENCE, read_json, write_json, write_table
+from adamolmo.script import run
+from adamolmo.study import load_engine
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--controller", required=True)
+    parser.add_argument("--budget", type=Budget.parse, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--scores", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="directory of prepared task data")
+    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
+    parser.add_argument("--summary", type=Path, required=True)
+    parser.add_argument("--table", type=Path, required=True)
+    args = parser.parse_args()
+    settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
+    with claim_device(settings.model.device):
+        quiet_harness()
+        from adamolmo.evaluation import summarise_requests
+        from adamolmo.lmms_eval.model import AdaMolmo
+        from adamolmo.lmms_eval.run import run_task
+        from adamolmo.lmms_eval.setting import load_setting
+
+        engine = load_engine(settings, args.model, args.scores)
+        setting = load_setting(settings, args.model, task.profile, args.controller, args.budget, task.style)
+        model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
+        resamples, seed = settings.bootstrap.resamples, settings.seed
+        result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resamples, seed)
+        device = describe_device(settings.model.device)
+    reference = read_json(args.reference, REFERENCE)
+    write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
+    write_json(
+        {
+            "task": args.task,
+            "controller": args.controller,
+            "budget": str(args.budget),
+            "profile": task.profile,
+            "metrics": result.metrics,
+            "feasible": setting.budget_ms >= reference["lowest_median_latency_ms"],
+            **summarise_requests(result.answers, setting.budget_ms, resamples, seed),
+            "device": device,
+            "clock": settings.latency.clock,
+            "lmms_eval_version": harness_version(),
+        },
+        args.summary,
+        BENCHMARK,
+    )
+
+
+if __name__ == "__main__":
+    run(main)
