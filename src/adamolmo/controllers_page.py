@@ -110,7 +110,8 @@ def page(
             "### Regret, in points, all questions",
             "",
             "To the oracle that knows every answer / to a choice that other configurations confirm. The first is too "
-            "high, because hindsight also picks answers that were right by luck; the second is rather too low.",
+            "high, because hindsight also picks answers that were right by luck; the second is rather too low. Below "
+            "zero is only what took more time than the budget allows, or luck.",
             "",
             *_wide(regret[regret["dataset"] == scope], controllers, [*budgets, ALL_BUDGETS], _regret),
             "",

@@ -39,7 +39,7 @@ def accuracy(summary: pd.DataFrame, comparisons: pd.DataFrame) -> StudyTable:
         "Holm-corrected). Grey: the median request is over the budget."
     )
     if ORACLE in set(rows["controller"]):
-        caption += " Oracle: the best choice in hindsight, which no controller reaches."
+        caption += " Oracle: the best choice in hindsight, the upper bound."
     return StudyTable(rows, _wide(rows, "accuracy", caption))
 
 

@@ -47,8 +47,11 @@ def legend_below(figure: Figure, handles: Sequence, **spacing: float) -> None:
 
 def upper_bound_handle(rows: pd.DataFrame) -> list[Line2D]:
     """The legend's entry for the oracle, if the study has it."""
-    label = "oracle: best choice in hindsight, no controller reaches it"
-    return [Line2D([], [], label=label, **style.UPPER_BOUND)] if (rows["controller"] == ORACLE).any() else []
+    return (
+        [Line2D([], [], label="oracle (best in hindsight)", **style.UPPER_BOUND)]
+        if (rows["controller"] == ORACLE).any()
+        else []
+    )
 
 
 def circle(marker: str) -> dict[str, object]:
