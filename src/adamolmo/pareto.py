@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics import Interval, Statistic, cluster_weights, mean, median, percentile_interval
+from adamolmo.statistics import Statistic, cluster_weights, mean, median
 
 
 def frontier(latency: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
@@ -37,29 +37,6 @@ def hypervolume(
     return (height * (until - latency)).sum(axis=-1)
 
 
-def hypervolume_interval(
-    latency: ArrayLike,
-    accuracy: ArrayLike,
-    clusters: ArrayLike,
-    reference_latency_ms: float,
-    reference_accuracy: float = 0.0,
-    latency_statistic: Statistic = median,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> Interval:
-    """The hypervolume of one controller over its budgets, with a 95 % bootstrap interval clustered by image.
-
-    Args:
-        latency, accuracy: [budgets, n], outcomes of the same n samples at every budget; a budget's point is
-            (`latency_statistic`, mean accuracy) over the samples.
-        clusters: the image of each sample, [n].
-    """
-    value, resampled = resampled_hypervolume(
-        latency, accuracy, clusters, reference_latency_ms, reference_accuracy, latency_statistic, resamples, seed
-    )
-    return percentile_interval(value, resampled)
-
-
 def resampled_hypervolume(
     latency: ArrayLike,
     accuracy: ArrayLike,
@@ -70,7 +47,13 @@ def resampled_hypervolume(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[float, np.ndarray]:
-    """The hypervolume of `hypervolume_interval`, and that of each resample [resamples].
+    """The hypervolume of one controller over its budgets, and that of each resample by image [resamples], of which
+    `percentile_interval` makes an interval.
+
+    Args:
+        latency, accuracy: [budgets, n], outcomes of the same n samples at every budget; a budget's point is
+            (`latency_statistic`, mean accuracy) over the samples.
+        clusters: the image of each sample, [n].
 
     With equal clusters and seed, two controllers see the same resamples: their difference is a paired bootstrap.
     """

@@ -19,8 +19,8 @@ def summary(tmp_path) -> pd.DataFrame:
 
 def regret(comparisons: pd.DataFrame) -> pd.DataFrame:
     of_oracle = comparisons[comparisons["controller"] == "oracle"].drop(columns="controller")
-    rows = of_oracle.rename(columns={"other": "controller", "accuracy_gain": "regret"})
-    return rows.assign(regret_confirmed=rows["regret"] - 0.01)
+    rows = of_oracle.rename(columns=lambda name: name.replace("accuracy_gain", "regret").replace("other", "controller"))
+    return rows.assign(**{f"regret_confirmed{end}": rows[f"regret{end}"] - 0.01 for end in ("", "_low", "_high")})
 
 
 def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):

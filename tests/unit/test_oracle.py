@@ -35,6 +35,7 @@ def profile(accuracy) -> pd.DataFrame:
             "decode_ms": 1.0,
             "latency_iqr_ms": 0.0,
             "latency_source": "modelled",
+            "drift_pct": 0.0,
             "num_crops": 2,
             "input_tokens": 9,
             "output_tokens": 1,
