@@ -101,7 +101,7 @@ def test_sees_the_image(name, tiny_engine, tiny_samples, data, tmp_path):
         return 2 if (index % 10 // 2) % 2 else 4  # twins are ten apart
 
     prepared = data(lambda index, config: float(config.top_k == needed(index)))
-    run_training(single_stage, tmp_path, name, prepared, objective="exact", steps=200, learning_rate=1e-2)
+    run_training(single_stage, tmp_path, name, prepared, objective="exact", steps=500, learning_rate=1e-2)
     controller = load_controller(name, context(tmp_path))
     split = grpo.Split.by_image(prepared.profile.images, settings().held_out, 0)
     learned = {row % len(tiny_samples) for row in split.learned.tolist()}

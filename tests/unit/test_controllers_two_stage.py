@@ -81,7 +81,7 @@ def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, tiny, tmp_path
     def needed(index) -> int:
         return 2 if index % 2 else 4
 
-    changes = {"steps": 300, "learning_rate": 1e-2, "objective": "exact"}
+    changes = {"steps": 600, "learning_rate": 1e-2, "objective": "exact"}
     run_training(tmp_path, tiny, lambda index, config: float(config.top_k == needed(index)), **changes)
     controller = load_controller(NAME, context(tmp_path))
     learned = learned_rows(tmp_path, tiny)

@@ -138,7 +138,7 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
         with replacing(output / WEIGHTS) as temporary:
             _write_safetensors(temporary, checkpoint.shapes, dtype, read)
         with replacing(output / "config.json") as temporary:
-            temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2) + "\n")
+            temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2, sort_keys=True) + "\n")
         with replacing(output / "tokenizer.json") as temporary:
             shutil.copyfile(directory / "tokenizer.json", temporary)
     except OSError as error:
