@@ -19,7 +19,7 @@ TABLES = (".parquet", ".json", ".safetensors")
 
 def test_two_runs_give_equal_bytes(finished, tmp_path):
     again = replace(finished, directory=tmp_path)
-    result = again.snakemake("--", "results/summary.parquet")
+    result = again.snakemake("--", "results/comparisons.parquet")
     assert result.returncode == 0, result.output
     made = [
         path.relative_to(finished.directory) for path in finished.path("results").rglob("*") if path.suffix in TABLES
