@@ -23,10 +23,23 @@ from adamolmo.ranking import INTERNAL_RULES
 
 # Snakemake lists the files of the command line before the Snakefile's own, which they override.
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
+
+
+def configured_controllers(key, names):
+    """By name, without the oracle, which answers no requests."""
+    found = {}
+    for index, name in enumerate(names):
+        try:
+            found |= {} if name == ORACLE else {name: find_controller(name)}
+        except AdaMolmoError as error:
+            raise AdaMolmoError(f"key '{key}[{index}]': {error}") from None
+    return found
+
+
 try:
     STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
-    # The oracle answers no requests.
-    CONTROLLERS = {name: find_controller(name) for name in STUDY.controllers if name != ORACLE}
+    CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
+    configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 

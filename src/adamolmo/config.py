@@ -94,23 +94,25 @@ class TierSettings(Section):
         return self
 
 
+def _cheapest_first(tiers: dict[str, TierSettings]) -> dict[str, TierSettings]:
+    """Files that override each other leave the keys of a mapping in no particular order."""
+    ordered = sorted(tiers.items(), key=lambda item: (item[1].max_crops, item[1].min_crops))
+    for (name, tier), (other, same) in pairwise(ordered):
+        if tier == same:
+            raise ValueError(f"tiers '{name}' and '{other}' have the same crops; expected different ones")
+    return dict(ordered)
+
+
 class KnobSettings(Section):
     """The values that each of the three knobs can take; the grid is their product."""
 
-    tiers: dict[Name, TierSettings] = Field(description="vision tiers by name, the cheapest first", min_length=1)
+    tiers: Annotated[dict[Name, TierSettings], AfterValidator(_cheapest_first)] = Field(
+        description="vision tiers by name; they are ordered by their crops", min_length=1
+    )
     top_k: Ascending = Field(description="experts per token in the blocks after the fixed prefix, ascending")
     num_active_blocks: Ascending = Field(
         description="transformer blocks that run, the fixed prefix included, ascending"
     )
-
-    @model_validator(mode="after")
-    def _check(self) -> "KnobSettings":
-        for (cheap, a), (dear, b) in pairwise(self.tiers.items()):
-            if (a.max_crops, a.min_crops) >= (b.max_crops, b.min_crops):
-                raise ValueError(
-                    f"tier '{cheap}' stands before '{dear}' but has no fewer crops; put the cheapest first"
-                )
-        return self
 
     @property
     def crop_ranges(self) -> dict[str, CropRange]:

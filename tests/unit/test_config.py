@@ -81,7 +81,7 @@ def test_the_study_on_molmoe():
         ("budgets", ["60pct", "60pct"], "key 'budgets': the list names '60pct' twice"),
         ("controllers", [], "key 'controllers': the list is empty"),
         ("knobs.top_k", [8, 4], "key 'knobs.top_k': [8, 4] is not a list of different numbers in ascending order"),
-        ("knobs.tiers.low.max_crops", 20, "tier 'low' stands before 'medium' but has no fewer crops"),
+        ("knobs.tiers.low.max_crops", 4, "tiers 'low' and 'medium' have the same crops"),
         ("knobs.tiers.high.min_crops", 17, "min_crops 17 is above max_crops 16"),
         ("knobs.num_active_blocks", [2, 16], "knobs.num_active_blocks has 2, below model.fixed_prefix_layers 3"),
         ("importance.tier", "hihg", "importance.tier is 'hihg'; expected one of knobs.tiers: low, medium, high."),
@@ -164,3 +164,11 @@ def test_a_subset_holds_only_its_keys(raw):
 def test_reading_the_configuration_loads_no_heavy_library():
     check = "import sys, adamolmo.config; print({'torch', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_tiers_are_ordered_by_their_crops(tmp_path):
+    override = tmp_path / "override.yaml"
+    override.write_text("knobs: {tiers: {low: {max_crops: 20}, tiny: {min_crops: 1, max_crops: 2}}}")
+    study = StudyConfig.load(CONFIG, override)
+    assert list(study.knobs.tiers) == ["tiny", "medium", "high", "low"]
+    assert study.knobs.full.tier == "low"
