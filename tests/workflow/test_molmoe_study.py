@@ -25,6 +25,8 @@ knobs:
   tiers:
     low: {max_crops: 1}
     high: {max_crops: 4}
+budgets: [90pct]
+controllers: [lookup-mean, two-stage-language]
 """
 
 
