@@ -97,7 +97,7 @@ class Recipe:
     text_steps: int = 300
     text_rows: int = 24
     text_questions: int = 10
-    joint_steps: int = 1200
+    joint_steps: int = 2400
     low_tier_steps: int = 150  # few image tokens: the decoder soon finds out that the image matters
     batch_share: float = 1.0  # of the images per batch that TIERS names
     warmup_steps: int = 30
