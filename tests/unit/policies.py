@@ -15,6 +15,17 @@ GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
 STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
 LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
+PROFILE_COLUMNS = [
+    "dataset",
+    "sample_id",
+    "image_id",
+    "tier",
+    "top_k",
+    "num_active_blocks",
+    "accuracy",
+    "latency_ms",
+    "flops",
+]
 MOBILEVIT = {"checkpoint": None, "width": 0.1}
 
 
@@ -66,18 +77,7 @@ def core_exp(samples, accuracy) -> pd.DataFrame:
         for index, s in enumerate(samples)
         for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)
     ]
-    names = [
-        "dataset",
-        "sample_id",
-        "image_id",
-        "tier",
-        "top_k",
-        "num_active_blocks",
-        "accuracy",
-        "latency_ms",
-        "flops",
-    ]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
 
 
 def dearer_is_better(_, config) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from policies import settings
+from policies import PROFILE_COLUMNS, settings
 from torch import nn
 
 from adamolmo.config import RewardSettings
@@ -48,18 +48,7 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             strict=True,
         )
     ]
-    names = [
-        "dataset",
-        "sample_id",
-        "image_id",
-        "tier",
-        "top_k",
-        "num_active_blocks",
-        "accuracy",
-        "latency_ms",
-        "flops",
-    ]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
 
 
 def profile(frame=None) -> Profile:

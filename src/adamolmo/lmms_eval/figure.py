@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.figures import style
+from adamolmo.figures.panels import error_bars
 from adamolmo.figures.style import PAGE_IN, in_order, look, styled
 
 _MAX_COLUMNS = 3
@@ -58,18 +58,14 @@ def _curve(axes, cells: pd.DataFrame, controller: str) -> None:
     axes.errorbar(
         cells["latency_p50_ms"],
         cells["value"],
-        xerr=_bars(cells, "latency_p50_ms"),
-        yerr=_bars(cells, "value"),
+        xerr=error_bars(cells, "latency_p50_ms"),
+        yerr=error_bars(cells, "value"),
         color=shape.color,
         ecolor=(shape.color, 0.6),
         elinewidth=0.7,
         linestyle=shape.linestyle,
         **_marker(controller),
     )
-
-
-def _bars(cells: pd.DataFrame, column: str) -> np.ndarray:
-    return np.maximum([cells[column] - cells[f"{column}_low"], cells[f"{column}_high"] - cells[column]], 0)
 
 
 def _handle(controller: str) -> Line2D:
