@@ -14,7 +14,9 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import CONTROLLERS, load_controller
 from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.latency import claim_device, describe_device
-from adamolmo.schema import REFERENCE, SAMPLES, read_json, read_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table
 from adamolmo.script import run
 from adamolmo.study import controller_context, load_engine
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from adamolmo.config import KnobSettings, StudyConfig
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
 from adamolmo.latency import make_clock
-from adamolmo.schema import MANIFEST, read_json
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json
 
 if TYPE_CHECKING:
     from adamolmo.engine import Engine

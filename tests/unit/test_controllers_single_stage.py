@@ -28,7 +28,8 @@ from adamolmo.controllers.policy import PolicyCard, save_policy
 from adamolmo.controllers.registry import CONTROLLERS, HYBRID_PARTS, load_controller
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.errors import AdaMolmoError
-from adamolmo.schema import TRAINING, write_table
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import write_table
 
 NAMES = [name for name in CONTROLLERS if name.startswith("single-stage")]
 FULL = ["single-stage-mlp", "single-stage-transformer"]

@@ -9,7 +9,12 @@ from mini_study import MINI, ROOT
 from adamolmo.config import StudyConfig
 from adamolmo.lookup import load_tables
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import COMPARISONS, CORE_EXP, EVALUATION, HYPERVOLUMES, REGRET, SAMPLES, SUMMARY, read_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.evaluation import EVALUATION
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
 PLOTS = ("pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times")

@@ -7,7 +7,10 @@ from adamolmo.config import StudyConfig
 from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device
-from adamolmo.schema import BEAM_SEARCH, MANIFEST, SAMPLES, read_json, read_table, write_json
+from adamolmo.result_files.importance import BEAM_SEARCH
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table, write_json
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

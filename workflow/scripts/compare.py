@@ -9,7 +9,10 @@ from adamolmo.comparison import Outcomes, compare, hypervolumes, read_outcomes, 
 from adamolmo.config import StudyConfig
 from adamolmo.errors import AdaMolmoError
 from adamolmo.oracle import GridOutcomes, confirmed_accuracy
-from adamolmo.schema import COMPARISONS, CORE_EXP, HYPERVOLUMES, REGRET, SUMMARY, read_table, write_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table, write_table
 from adamolmo.script import run
 
 

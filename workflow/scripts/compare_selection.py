@@ -7,16 +7,9 @@ from adamolmo.config import StudyConfig
 from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device
-from adamolmo.schema import (
-    BEAM_SEARCH,
-    IMPORTANCE,
-    INTERNAL_SCORES,
-    SAMPLES,
-    SELECTION,
-    read_json,
-    read_table,
-    write_json,
-)
+from adamolmo.result_files.importance import BEAM_SEARCH, IMPORTANCE, INTERNAL_SCORES, SELECTION
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table, write_json
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

@@ -8,7 +8,9 @@ from adamolmo.data.samples import check_failures, samples_from_table, split_read
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device
 from adamolmo.provenance import provenance
-from adamolmo.schema import CORE_EXP_ACCURACY, SAMPLES, read_table, write_table
+from adamolmo.result_files.core_exp import CORE_EXP_ACCURACY
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_table, write_table
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

@@ -7,7 +7,9 @@ from adamolmo.config import StudyConfig
 from adamolmo.data.samples import samples_from_table
 from adamolmo.latency import claim_device
 from adamolmo.provenance import provenance
-from adamolmo.schema import CORE_EXP_LATENCY, SAMPLES, read_table, write_table
+from adamolmo.result_files.core_exp import CORE_EXP_LATENCY
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_table, write_table
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

@@ -9,7 +9,10 @@ from adamolmo.controllers.registry import load_controller
 from adamolmo.data.samples import samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device, describe_device
-from adamolmo.schema import CELL, EVALUATION, REFERENCE, SAMPLES, read_json, read_table, write_json, write_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.evaluation import CELL, EVALUATION
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table, write_json, write_table
 from adamolmo.script import run
 from adamolmo.study import controller_context, load_engine
 

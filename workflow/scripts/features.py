@@ -6,7 +6,9 @@ from pathlib import Path
 from adamolmo.config import StudyConfig
 from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.latency import claim_device
-from adamolmo.schema import MANIFEST, SAMPLES, read_json, read_table
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

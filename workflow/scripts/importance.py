@@ -7,7 +7,9 @@ from adamolmo.config import StudyConfig
 from adamolmo.data.samples import samples_from_table
 from adamolmo.data.scoring import SCORERS
 from adamolmo.latency import claim_device
-from adamolmo.schema import IMPORTANCE_OF_DATASET, SAMPLES, read_table, write_json
+from adamolmo.result_files.importance import IMPORTANCE_OF_DATASET
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_table, write_json
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

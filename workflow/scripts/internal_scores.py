@@ -6,7 +6,9 @@ from pathlib import Path
 from adamolmo.config import StudyConfig
 from adamolmo.data.samples import samples_from_table
 from adamolmo.latency import claim_device
-from adamolmo.schema import INTERNAL_SCORES, SAMPLES, read_table, write_json
+from adamolmo.result_files.importance import INTERNAL_SCORES
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_table, write_json
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

@@ -5,15 +5,8 @@ from pathlib import Path
 
 from adamolmo.config import StudyConfig
 from adamolmo.profile_merge import merge_profile, reference_latency
-from adamolmo.schema import (
-    CORE_EXP,
-    CORE_EXP_ACCURACY,
-    CORE_EXP_LATENCY,
-    REFERENCE,
-    read_table,
-    write_json,
-    write_table,
-)
+from adamolmo.result_files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, REFERENCE
+from adamolmo.schema import read_table, write_json, write_table
 from adamolmo.script import run
 
 

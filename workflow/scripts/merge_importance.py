@@ -5,15 +5,9 @@ from pathlib import Path
 
 from adamolmo.config import StudyConfig
 from adamolmo.importance import merge
-from adamolmo.schema import (
-    BEAM_SEARCH,
-    IMPORTANCE,
-    IMPORTANCE_OF_DATASET,
-    INTERNAL_SCORES,
-    MANIFEST,
-    read_json,
-    write_json,
-)
+from adamolmo.result_files.importance import BEAM_SEARCH, IMPORTANCE, IMPORTANCE_OF_DATASET, INTERNAL_SCORES
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json, write_json
 from adamolmo.script import run
 
 

@@ -8,7 +8,9 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation import check_reference, summarise
 from adamolmo.oracle import oracle_table
-from adamolmo.schema import CELL, CORE_EXP, EVALUATION, REFERENCE, read_json, read_table, write_json, write_table
+from adamolmo.result_files.core_exp import CORE_EXP, REFERENCE
+from adamolmo.result_files.evaluation import CELL, EVALUATION
+from adamolmo.schema import read_json, read_table, write_json, write_table
 from adamolmo.script import run
 
 

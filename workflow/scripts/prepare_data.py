@@ -7,7 +7,8 @@ import pandas as pd
 
 from adamolmo.config import StudyConfig
 from adamolmo.data.sources import draw_samples
-from adamolmo.schema import SAMPLES, write_table
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import write_table
 from adamolmo.script import run
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from adamolmo.config import StudyConfig
+from adamolmo.files import file_checksum
 from adamolmo.hub import fetch_checkpoint
 from adamolmo.model.checkpoint import PREPARED_FILES, prepare_checkpoint
 from adamolmo.model.tokenizer import Tokenizer
-from adamolmo.schema import MANIFEST, file_checksum, write_json
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import write_json
 from adamolmo.script import run
 
 

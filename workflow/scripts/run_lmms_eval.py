@@ -8,7 +8,8 @@ from adamolmo.config import StudyConfig
 from adamolmo.latency import claim_device, describe_device
 from adamolmo.lmms_eval.environment import harness_version, quiet_harness
 from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK
-from adamolmo.schema import REFERENCE, read_json, write_json, write_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.schema import read_json, write_json, write_table
 from adamolmo.script import run
 from adamolmo.study import load_engine
 

@@ -11,7 +11,10 @@ from adamolmo.controllers.registry import find_controller
 from adamolmo.data.samples import readable, samples_from_table
 from adamolmo.latency import claim_device
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import REFERENCE, SAMPLES, TRAINING, read_json, read_table, write_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import read_json, read_table, write_table
 from adamolmo.script import run
 from adamolmo.study import describe_study, load_engine
 
