@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamolmo.config import KnobSettings, StudyConfig
+from adamolmo.config import StudyConfig
+from adamolmo.config.model import KnobSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
 from adamolmo.latency import make_clock
 from adamolmo.result_files.model import MANIFEST

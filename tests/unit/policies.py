@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from adamolmo.config import MobileViTSettings, RewardSettings, TrainingSettings
+from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
 from adamolmo.controllers.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.reward import Profile

@@ -21,7 +21,7 @@ from policies import (
     with_twins,
 )
 
-from adamolmo.config import MobileViTSettings
+from adamolmo.config.training import MobileViTSettings
 from adamolmo.controllers import grpo, hybrid, light_vision, single_stage, two_stage
 from adamolmo.controllers.base import Stage1Inputs
 from adamolmo.controllers.policy import PolicyCard, save_policy

@@ -9,7 +9,7 @@ import torch
 from policies import PROFILE_COLUMNS, settings
 from torch import nn
 
-from adamolmo.config import RewardSettings
+from adamolmo.config.training import RewardSettings
 from adamolmo.controllers import grpo
 from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.budget import CODE_SIZE, BudgetCode

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from itertools import islice
 
-from adamolmo.config import DatasetSettings
+from adamolmo.config.data import DatasetSettings
 from adamolmo.data.parquet import parquet_samples
 from adamolmo.data.procedural import GENERATORS, scenes
 from adamolmo.errors import AdaMolmoError

@@ -15,7 +15,8 @@ from pathlib import Path
 from lmms_eval.api.instance import GenerationResult, Instance
 
 from adamolmo.budgets import Budget
-from adamolmo.config import LmmsTaskSettings, StudyConfig
+from adamolmo.config import StudyConfig
+from adamolmo.config.lmms_eval import LmmsTaskSettings
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.latency import claim_device
