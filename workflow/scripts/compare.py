@@ -1,10 +1,10 @@
 """Compares every two controllers on the same questions; the hypervolumes of all and, if asked for, their regret."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
+from adamolmo.arguments import job_parser
 from adamolmo.comparison import Outcomes, compare, hypervolumes, read_outcomes, regret
 from adamolmo.config import StudyConfig
 from adamolmo.errors import AdaMolmoError
@@ -17,11 +17,10 @@ from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings")
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--answers", type=Path, required=True, help="directory {dataset}/{controller}/{budget}.parquet")
     parser.add_argument("--core-exp", type=Path, nargs="*", default=[], help="profiles of the evaluation split")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--comparisons", type=Path, required=True)
     parser.add_argument("--hypervolumes", type=Path, required=True)
     parser.add_argument("--regret", type=Path, help="needs the oracle's cells and --core-exp")

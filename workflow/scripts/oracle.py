@@ -1,10 +1,8 @@
 """The oracle's cell: the best configuration of every question in hindsight, from the evaluation split's profile."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.budgets import Budget
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation import check_reference, summarise
 from adamolmo.oracle import oracle_table
@@ -15,14 +13,8 @@ from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--budget", type=Budget.parse, required=True)
+    parser = job_parser(__doc__, "dataset", "budget", "reference", "settings", "summary", "table")
     parser.add_argument("--core-exp", type=Path, required=True, help="profile of the evaluation split")
-    parser.add_argument("--reference", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--summary", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
     args = parser.parse_args()
     profile, metadata = read_table(args.core_exp, CORE_EXP)
     reference = read_json(args.reference, REFERENCE)

@@ -36,6 +36,10 @@ class CoreExpSettings(Section):
         ge=0, le=1, description="share of unreadable samples above which the study stops"
     )
 
+    @property
+    def memory_bytes(self) -> float:
+        return self.memory_mb * 1e6
+
 
 class LookupSettings(Section):
     """How a lookup table is made and chosen from."""
