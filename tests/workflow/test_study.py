@@ -59,6 +59,12 @@ def test_the_report_has_every_figure_the_rules_and_the_settings(finished):
     assert "seed: 0" in page
 
 
+def test_the_rule_graph_is_of_what_the_command_line_sets(clone):
+    result = clone.snakemake("--config", "latency={clock: measured}", "--", "results/report/rule_graph.dot")
+    assert result.returncode == 0, result.output
+    assert "core_exp_latency" in clone.path("results/report/rule_graph.dot").read_text()
+
+
 def test_every_two_controllers_are_compared(finished):
     table, _ = read_table(finished.path("results/comparisons.parquet"), COMPARISONS)
     pairs = {(a, b) for a in CONFIG.controllers for b in CONFIG.controllers if a != b}
