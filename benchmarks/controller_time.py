@@ -12,9 +12,10 @@ from statistics import median
 
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import CONTROLLERS, load_controller
-from adamolmo.data.samples import readable, samples_from_table
+from adamolmo.data.samples import read_samples, readable
 from adamolmo.latency import claim_device, describe_device
-from adamolmo.schema import REFERENCE, SAMPLES, read_json, read_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.schema import read_json
 from adamolmo.script import run
 from adamolmo.study import controller_context, load_engine
 
@@ -28,8 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = StudyConfig.load(*args.config)
     dataset, details = next(iter(settings.datasets.items()))
-    table, _ = read_table(args.results / "data" / dataset / "evaluation.parquet", SAMPLES)
-    samples, _ = readable(samples_from_table(table), 1.0)
+    samples, _ = readable(read_samples(args.results / "data" / dataset / "evaluation.parquet"), 1.0)
     reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", REFERENCE)
     with claim_device(settings.model.device):
         from adamolmo.controllers.overhead import overhead_ms

@@ -22,7 +22,9 @@ from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.latency import claim_device
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import REFERENCE, SAMPLES, read_json, read_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table
 from adamolmo.script import run
 from adamolmo.statistics import paired_bootstrap
 from adamolmo.study import describe_study

@@ -44,7 +44,7 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     """Scored rows and timed rows of every configuration on every dataset."""
     import pandas as pd
 
-    from adamolmo.data.samples import Sample
+    from adamolmo.data.samples import samples_of
     from adamolmo.data.scoring import SCORERS
     from adamolmo.data.sources import draw_samples
     from adamolmo.latency_pass import latency_pass
@@ -55,7 +55,7 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     scored, timed = [], []
     for name, dataset in study.datasets.items():
         drawn = draw_samples(dataset, name, "evaluation", args.questions, args.seed)
-        samples = [Sample(**{**sample, "answers": tuple(sample["answers"])}) for sample in drawn]
+        samples = samples_of(drawn)
         passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
         scored.append(passed.assign(dataset=name))
         reference = samples[0], study.knobs.full

@@ -43,7 +43,7 @@ def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
 
     engine = load_engine(study, args.model, args.importance)
     grid = study.knobs.grid()
-    alone = {name: ask_one_by_one(engine, *data, grid) for name, data in samples_of(study, args.samples).items()}
+    alone = {name: ask_one_by_one(engine, *data, grid) for name, data in drawn_samples(study, args.samples).items()}
     sample_counts = [count for count in (6, 15, 30, 60, 120) if count < args.samples] + [args.samples]
     config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)]
     cells = [(count, grid) for count in sample_counts] + [
@@ -53,19 +53,13 @@ def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
     return {"device": describe_device(study.model.device), "datasets": list(study.datasets), "runs": runs}
 
 
-def samples_of(study: StudyConfig, num_samples: int) -> dict:
+def drawn_samples(study: StudyConfig, num_samples: int) -> dict:
     """Samples and prompt style of every dataset."""
-    from adamolmo.data.samples import Sample
+    from adamolmo.data.samples import samples_of
     from adamolmo.data.sources import draw_samples
 
     return {
-        name: (
-            [
-                Sample(**{**sample, "answers": tuple(sample["answers"])})
-                for sample in draw_samples(dataset.source, name, "profile", num_samples, study.seed)
-            ],
-            dataset.style,
-        )
+        name: (samples_of(draw_samples(dataset, name, "profile", num_samples, study.seed)), dataset.style)
         for name, dataset in study.datasets.items()
     }
 
@@ -96,7 +90,7 @@ def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: 
     from adamolmo.profiling import accuracy_pass
 
     totals = {"shared_s": 0.0, "alone_s": 0.0, "shared_flops": 0.0, "alone_flops": 0.0, "answers": 0, "differing": 0}
-    for name, (samples, style) in samples_of(study, num_samples).items():
+    for name, (samples, style) in drawn_samples(study, num_samples).items():
         scorer, core_exp = SCORERS[study.datasets[name].scorer], study.core_exp
         start = time.perf_counter()
         table = accuracy_pass(engine, samples, style, scorer, configs, core_exp.batch_size, core_exp.memory_mb * 1e6)

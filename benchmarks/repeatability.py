@@ -47,7 +47,7 @@ def time_configs(args: argparse.Namespace, study: StudyConfig, configs: list[Kno
     with claim_device(study.model.device):
         from pandas import concat
 
-        from adamolmo.data.samples import Sample
+        from adamolmo.data.samples import samples_of
         from adamolmo.data.sources import draw_samples
         from adamolmo.latency_model import STAGES
         from adamolmo.latency_pass import latency_pass
@@ -57,8 +57,8 @@ def time_configs(args: argparse.Namespace, study: StudyConfig, configs: list[Kno
         engine = load_engine(study, args.model, args.importance)
         tables, references = [], []
         for name, dataset in study.datasets.items():
-            drawn = draw_samples(dataset.source, name, "profile", args.samples, study.seed)
-            samples = [Sample(**{**sample, "answers": tuple(sample["answers"])}) for sample in drawn]
+            drawn = draw_samples(dataset, name, "profile", args.samples, study.seed)
+            samples = samples_of(drawn)
             table, metadata = latency_pass(
                 engine,
                 samples,

@@ -150,7 +150,7 @@ rule compare:
 rule controllers_page:
     input:
         **COMPARISONS,
-        code=code("controllers_page.py"),
+        code=code("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
         summary="results/summary.parquet",
         trained=expand("results/controllers/{controller}/policy.json", controller=TRAINED),
     output:

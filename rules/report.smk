@@ -1,3 +1,6 @@
+import json
+
+
 rule table:
     input:
         code=code("tables.py"),
@@ -19,29 +22,26 @@ rule table:
         " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
 
 
-# What the command line adds to config.yaml.
-OVERRIDES = [os.path.relpath(path) for path in workflow.configfiles]
-OVERRIDES.remove(os.path.relpath(os.path.join(workflow.basedir, "config.yaml")))
-
-
-# Snakemake prints the graph of this very study: the same configuration files, nothing is run.
+# Snakemake prints the graph of this very study: with all that its files and the command line set; nothing is run.
 rule rule_graph:
     input:
         snakefile=str(Path(HERE, "Snakefile")),
         rules=sorted(str(path) for path in Path(HERE, "rules").glob("*.smk")),
     output:
-        "results/report/rule_graph.dot",
+        graph="results/report/rule_graph.dot",
+        configuration="results/report/configuration.json",
     log:
         "logs/report/rule_graph.log",
     conda:
         "../envs/study.yaml"
     params:
-        configfiles=["--configfile", *OVERRIDES] if OVERRIDES else [],
+        configuration=json.dumps(config, sort_keys=True),
     message:
         "Graph of the rules"
     shell:
-        "snakemake --snakefile {input.snakefile} {params.configfiles:q} --forceall --rulegraph dot"
-        " > {output} 2> {log}"
+        "printf %s {params.configuration:q} > {output.configuration};"
+        " snakemake --snakefile {input.snakefile} --configfile {output.configuration} --forceall --rulegraph dot"
+        " > {output.graph} 2> {log}"
 
 
 rule report:

@@ -2,10 +2,12 @@
 
 import io
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from hub_cache import released_config
 from PIL import Image
 from tokenizers import Tokenizer as Backend
 from tokenizers.models import WordLevel
@@ -91,17 +93,17 @@ def tiny_tokenizer(tiny_tokenizer_file) -> Tokenizer:
     return Tokenizer.load(tiny_tokenizer_file.parent)
 
 
-@pytest.fixture
-def tiny_engine(tiny_model, tiny_tokenizer) -> Engine:
+@pytest.fixture(scope="session")
+def make_tiny_engine(tiny_model, tiny_tokenizer) -> Callable[[], Engine]:
     """Tiers of 1 and 4 crops, blocks 5 and 3 removable, modelled clock."""
-    return Engine(
-        tiny_model,
-        tiny_tokenizer,
-        BlockRanking(7, (5, 3)),
-        {"low": CropRange(1, 1), "high": CropRange(1, 4)},
-        ModelledClock(),
-        max_new_tokens=4,
-    )
+    tiers = {"low": CropRange(1, 1), "high": CropRange(1, 4)}
+    return lambda: Engine(tiny_model, tiny_tokenizer, BlockRanking(7, (5, 3)), tiers, ModelledClock(), max_new_tokens=4)
+
+
+@pytest.fixture
+def tiny_engine(make_tiny_engine) -> Engine:
+    """One that a test may change."""
+    return make_tiny_engine()
 
 
 @pytest.fixture(scope="session")
@@ -129,38 +131,9 @@ def tiny_samples() -> list[Sample]:
 @pytest.fixture
 def tiny_model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
     """The tiny model as a prepared model directory, in `tmp_path / "results/model"`."""
-    vision, config = tiny_config.vision, tiny_config
     directory = tmp_path / "results" / "model"
     directory.mkdir(parents=True)
-    raw = {
-        "vision_backbone": {
-            "image_default_input_size": vision.image_size,
-            "image_patch_size": vision.patch_size,
-            "image_emb_dim": vision.width,
-            "image_num_layers": vision.num_layers,
-            "image_num_heads": vision.num_heads,
-            "image_head_dim": vision.head_dim,
-            "image_mlp_dim": vision.mlp_dim,
-            "image_num_pos": vision.num_positions,
-            "image_norm_eps": vision.norm_eps,
-        },
-        "d_model": config.d_model,
-        "n_layers": config.num_layers,
-        "n_heads": config.num_heads,
-        "moe_num_experts": config.num_experts,
-        "moe_top_k": config.top_k,
-        "mlp_hidden_size": 2 * config.expert_dim,
-        "embedding_size": config.embedding_size,
-        "additional_vocab_size": config.additional_vocab_size,
-        "rope_theta": config.rope_theta,
-        "layer_norm_eps": config.norm_eps,
-        "max_sequence_length": config.max_positions,
-        "vit_layers": config.vit_layers,
-        "image_pooling_h": 2,
-        "image_pooling_w": 2,
-        "overlap_margins": config.overlap_margins,
-    }
-    (directory / "config.json").write_text(json.dumps(raw))
+    (directory / "config.json").write_text(json.dumps(released_config(tiny_config)))
     (directory / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
     (directory / "manifest.json").write_text(json.dumps({"checksum": "abc"}))
     save_released(tiny_model, directory / "model.safetensors", torch.float32)

@@ -18,7 +18,8 @@ from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inspection import inspect_profile
 from adamolmo.latency import claim_device, describe_device, warm_up
-from adamolmo.schema import REFERENCE, read_json
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.schema import read_json
 from adamolmo.script import run
 from adamolmo.study import controller_context, load_engine
 

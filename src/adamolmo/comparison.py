@@ -15,7 +15,9 @@ import pandas as pd
 from adamolmo.controllers.roles import ORACLE, baseline_of
 from adamolmo.errors import AdaMolmoError
 from adamolmo.pareto import resampled_hypervolume
-from adamolmo.schema import COMPARISONS, EVALUATION, HYPERVOLUMES, REGRET, read_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.evaluation import EVALUATION
+from adamolmo.schema import read_table
 from adamolmo.statistics import mean_intervals, percentile_interval, sign_flip_test
 
 ALL_BUDGETS = "all"

@@ -1,6 +1,6 @@
 """The page that sets the controllers side by side: what each reads, costs and gains, and when to use which.
 
-Everything on it comes from the study's results.
+Designs come from the controllers' modules, all numbers from the study's results.
 """
 
 from __future__ import annotations
@@ -11,28 +11,18 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from adamolmo.comparison import ALL_BUDGETS, ALL_DATASETS
+from adamolmo.controllers.registry import find_controller, find_design
 from adamolmo.controllers.roles import ORACLE, baseline_of, without_oracle
 from adamolmo.statistics import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Design -> (when it decides, what it reads, passes of the vision encoder). A controller's design is the longest name
-# that its own begins with.
-_DESIGNS = {
-    "": ("as its file says", "as its file says", ""),
-    "static": ("never", "nothing", "1"),
-    "lookup": ("before vision", "budget", "1"),
-    "tier-only": ("before vision", "budget", "1"),
-    "topk-only": ("before vision", "budget", "1"),
-    "blocks-only": ("before vision", "budget", "1"),
-    "two-stage-budget": ("tier before vision, the rest after the fixed prefix", "budget; then the prompt", "1"),
-    "two-stage": ("tier before vision, the rest after the fixed prefix", "budget, question; then the prompt", "1"),
-    "single-stage-mlp": ("before vision", "budget, question, overview crop", "2, no crop twice"),
-    "single-stage-transformer": ("before vision", "budget, question, overview crop", "2, no crop twice"),
-    "single-stage-mlp-": ("before vision", "budget, question, thumbnail", "1, and a small one"),
-    "single-stage-transformer-": ("before vision", "budget, question, thumbnail", "1, and a small one"),
-    "hybrid": ("as its part", "as its part", "as its part"),
+# Of a reading: how the page calls it, and how often the vision encoder then runs.
+_READINGS = {
+    "question": ("question", ""),
+    "overview": ("overview crop", "2, no crop twice"),
+    "thumbnail": ("thumbnail", "1, and a small one"),
 }
 
 
@@ -153,7 +143,20 @@ def recommendations(gains: pd.DataFrame, budgets: list[str], baseline: str) -> l
 
 
 def _design(name: str) -> tuple[str, str, str]:
-    return _DESIGNS[max((prefix for prefix in _DESIGNS if name.startswith(prefix)), key=len)]
+    """When it decides, what it reads, and how often the vision encoder runs."""
+    if find_controller(name).parts:
+        return ("as its part",) * 3
+    design = find_design(name)
+    if design is None:
+        return "as its file says", "as its file says", ""
+    if not design.heeds_budget:
+        return "never", "nothing", "1"
+    found = [_READINGS[reading] for reading in _READINGS if reading in design.reads]
+    reads = ", ".join(["budget", *(called for called, _ in found)])
+    passes = next((passes for _, passes in found if passes), "1")
+    if design.stages == 1:
+        return "before vision", reads, passes
+    return "tier before vision, the rest after the fixed prefix", f"{reads}; then the prompt", passes
 
 
 def _cost(cells: pd.DataFrame) -> list[str]:

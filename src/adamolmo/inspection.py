@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamolmo.knobs import KnobConfig
-from adamolmo.schema import CORE_EXP, read_table
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.schema import read_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame

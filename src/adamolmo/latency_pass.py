@@ -19,7 +19,7 @@ from adamolmo.knobs import KnobConfig
 from adamolmo.latency import StageTimes, warm_up
 from adamolmo.latency_model import STAGES
 from adamolmo.progress import note, progress
-from adamolmo.schema import CORE_EXP_LATENCY
+from adamolmo.result_files.core_exp import CORE_EXP_LATENCY
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -95,7 +95,7 @@ def grid_distance(configs: Sequence[KnobConfig]) -> np.ndarray:
 
 def oracle_table(profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: float) -> DataFrame:
     """The rows of `profile` (core_exp of the evaluation split, one dataset) that the oracle chooses, as a table of
-    `schema.EVALUATION`; an oracle takes no time to decide."""
+    `result_files.evaluation.EVALUATION`; an oracle takes no time to decide."""
     outcomes = GridOutcomes.of(profile, configs)
     chosen = [configs[index] for index in best_in_hindsight(outcomes, budget_ms)]
     wanted = [(s, c.tier, c.top_k, c.num_active_blocks) for s, c in zip(outcomes.sample_ids, chosen, strict=True)]

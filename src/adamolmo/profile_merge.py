@@ -12,7 +12,7 @@ from adamolmo.knobs import KnobConfig
 from adamolmo.latency_model import KNOBS, STAGES, WORK, StageModel, estimate_errors, held_out_estimates
 from adamolmo.progress import note
 from adamolmo.provenance import KEYS as SAME
-from adamolmo.schema import CORE_EXP
+from adamolmo.result_files.core_exp import CORE_EXP
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -13,7 +13,7 @@ from adamolmo.engine import Engine
 from adamolmo.grid import answer_samples
 from adamolmo.knobs import KnobConfig
 from adamolmo.latency import modelled_ms
-from adamolmo.schema import CORE_EXP_ACCURACY
+from adamolmo.result_files.core_exp import CORE_EXP_ACCURACY
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import adamolmo
+from adamolmo.files import file_checksum
 from adamolmo.latency import describe_device
-from adamolmo.schema import MANIFEST, file_checksum, read_json
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json
 
 if TYPE_CHECKING:
     from adamolmo.engine import Engine

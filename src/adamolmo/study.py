@@ -1,12 +1,16 @@
 """From the study's settings to the objects that its jobs work with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamolmo.config import KnobSettings, StudyConfig
+from adamolmo.config import StudyConfig
+from adamolmo.config.model import KnobSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
-from adamolmo.latency import make_clock
-from adamolmo.schema import MANIFEST, read_json
+from adamolmo.latency import claim_device, make_clock
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json
 
 if TYPE_CHECKING:
     from adamolmo.engine import Engine
@@ -28,6 +32,13 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
         dtype=getattr(torch, settings.model.dtype),
         device=settings.model.device,
     )
+
+
+@contextmanager
+def claimed_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Iterator["Engine"]:
+    """`load_engine` on a device that is held until the block ends; what imports torch is imported inside the block."""
+    with claim_device(settings.model.device):
+        yield load_engine(settings, model_dir, scores)
 
 
 def knob_grid(knobs: KnobSettings) -> KnobGrid:

@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.schema import CELL, SUMMARY, read_json
+from adamolmo.result_files.evaluation import CELL
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_json
 from adamolmo.statistics import misses_allowed
 
 _INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<column>_high`
@@ -23,7 +25,7 @@ _STAGES = ("vision_ms", "prefill_ms", "decode_ms")
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """One row per evaluated cell, with the columns of `schema.SUMMARY`, by dataset, controller and rising budget.
+    """One row per evaluated cell, with the columns of `result_files.summary`, by dataset, controller and rising budget.
 
     Raises AdaMolmoError when a file is no evaluated cell, a cell occurs twice, or the cells come from two devices or
     clocks: their latencies cannot stand in one table.

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
-from adamolmo.schema import CELL, read_json, read_table
+from adamolmo.result_files.evaluation import CELL
+from adamolmo.schema import read_json, read_table
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 

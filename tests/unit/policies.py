@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from adamolmo.config import MobileViTSettings, RewardSettings, TrainingSettings
+from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
+from adamolmo.controllers import grpo
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
 from adamolmo.controllers.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.reward import Profile
 from adamolmo.controllers.training_set import TrainingSet
+from adamolmo.knobs import KnobConfig
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
 STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
@@ -89,6 +91,17 @@ def training_set(samples, accuracy, features, prefix) -> TrainingSet:
     return TrainingSet.join(STUDY, profile, features, prefix)
 
 
+def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:
+    """The training log; the policy is where `context(directory)` looks for it."""
+    target = directory / "controllers" / name
+    return module.train(name, target, data, lambda controller: added_ms, settings(**changes), seed)
+
+
+def learned_rows(data: TrainingSet) -> list[int]:
+    """The samples that training learns from, not the held-out ones."""
+    return grpo.Split.by_image(data.profile.images, settings().held_out, 0).learned.tolist()
+
+
 def ask(engine, sample, controller, budget_ms):
     return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms).config
 
@@ -97,3 +110,16 @@ def rewards_at(budget_ms: float, accuracy: np.ndarray) -> np.ndarray:
     """The reward with default weights, by hand."""
     over = LATENCY_MS / budget_ms - 1
     return accuracy - 0.5 / (1 + np.exp(-10 * over)) - 10 * np.maximum(over, 0) ** 2
+
+
+def choices_when_dearer_is_better(engine, samples, controller) -> tuple[float, list[KnobConfig]]:
+    """The share of the best reward that the choices at several budgets miss, and the choices."""
+    accuracy = np.array([dearer_is_better(0, config) for config in GRID.configs])
+    lost, best_of_all, choices = [], [], []
+    for budget_ms in (12, 15, 20, 25, 30, 35):
+        rewards = rewards_at(budget_ms, accuracy)
+        for sample in samples:
+            choices.append(ask(engine, sample, controller, budget_ms))
+            lost.append(rewards.max() - rewards[GRID.configs.index(choices[-1])])
+            best_of_all.append(rewards.max())
+    return np.mean(lost) / np.mean(best_of_all), choices

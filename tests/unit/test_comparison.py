@@ -16,7 +16,9 @@ from adamolmo.comparison import (
 from adamolmo.controllers.roles import baseline_of
 from adamolmo.errors import AdaMolmoError
 from adamolmo.pareto import resampled_hypervolume
-from adamolmo.schema import COMPARISONS, EVALUATION, HYPERVOLUMES, REGRET, read_table, write_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.evaluation import EVALUATION
+from adamolmo.schema import read_table, write_table
 from adamolmo.statistics import paired_bootstrap, percentile_interval, sign_flip_test
 
 BUDGETS_MS = np.array([5.0, 10.0, 20.0])

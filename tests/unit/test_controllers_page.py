@@ -31,6 +31,10 @@ def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):
         assert text.count(f"| `{name}` |") == 1 + 3 + (name != "lookup-mean") + 1 + 1 + 1
     assert text.count("| `oracle` |") == 3 + 1  # accuracy per dataset, hypervolume
     assert "| 0.41 |" in text
+    two_stage = "tier before vision, the rest after the fixed prefix | budget, question; then the prompt | 1 |"
+    assert f"| `two-stage-language` | {two_stage}" in text
+    assert "| `lookup-mean` | before vision | budget | 1 |" in text
+    assert "| `static-full` | never | nothing | 1 |" in text
     gain = comparisons.query(
         "dataset == 'all' and budget == 'all' and controller == 'static-full' and other == 'lookup-mean'"
     )["accuracy_gain"].item()

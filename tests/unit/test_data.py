@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adamolmo.config import DatasetSettings
+from adamolmo.config.data import DatasetSettings
 from adamolmo.data.procedural import GENERATORS, RELATIONS, SHAPES, entity_questions, scene, scenes
 from adamolmo.data.sources import QUESTIONS_PER_IMAGE, SPLITS, draw_samples
 from adamolmo.embedded.vocabulary import STYLES, save_tokenizer

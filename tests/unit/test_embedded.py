@@ -54,7 +54,7 @@ def test_packed_questions_are_answered_as_if_asked_alone(model, tokenizer):
 
 
 def test_cell_labels_name_what_is_there():
-    drawn = crowded_scene(np.random.default_rng(5), smallest_px=8)
+    drawn = crowded_scene(8, "training", 0)
     labels = cell_labels(drawn.parts, grid=12)
     square = next(p for p in drawn.parts if p.label not in ("sign", *"0123456789") and p.box[2] - p.box[0] >= 32)
     row, column = int((square.box[1] + square.box[3]) / 2 // 16), int((square.box[0] + square.box[2]) / 2 // 16)

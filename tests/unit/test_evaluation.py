@@ -12,7 +12,8 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation import check_reference, evaluate_cell, summarise
 from adamolmo.knobs import KnobConfig
 from adamolmo.latency import MeasuredClock, describe_device
-from adamolmo.schema import CELL, EVALUATION, read_json, read_table, write_json, write_table
+from adamolmo.result_files.evaluation import CELL, EVALUATION
+from adamolmo.schema import read_json, read_table, write_json, write_table
 
 CONFIG = KnobConfig("high", 3, 6)
 

@@ -9,13 +9,14 @@ import torch
 from policies import PROFILE_COLUMNS, settings
 from torch import nn
 
-from adamolmo.config import RewardSettings
+from adamolmo.config.training import RewardSettings
 from adamolmo.controllers import grpo
 from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.budget import CODE_SIZE, BudgetCode
 from adamolmo.controllers.reward import Profile, reward
 from adamolmo.errors import AdaMolmoError
-from adamolmo.schema import TRAINING, read_table, write_table
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import read_table, write_table
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 14, 16))
 LATENCY_MS = torch.tensor([10.0, 12, 14, 12, 15, 18, 16, 20, 24, 22, 28, 34])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adamolmo.beam_search import search
-from adamolmo.config import ImportanceSettings
+from adamolmo.config.profiling import ImportanceSettings
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.importance import RULES, accuracy_without, compare_rules, merge, rankings, score_blocks, spearman

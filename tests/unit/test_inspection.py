@@ -4,7 +4,8 @@ from profile_parts import change_part, merge, parts
 from adamolmo.cli import main
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inspection import inspect_profile
-from adamolmo.schema import CORE_EXP, write_table
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.schema import write_table
 
 TORN = [{"sample_id": f"torn{n}", "reason": f"image {n} cannot be read"} for n in range(25)]
 

@@ -6,7 +6,9 @@ import pytest
 
 from adamolmo.knobs import KnobConfig
 from adamolmo.oracle import GridOutcomes, best_in_hindsight, confirmed_accuracy, grid_distance, oracle_table
-from adamolmo.schema import CORE_EXP, EVALUATION, write_table
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.evaluation import EVALUATION
+from adamolmo.schema import write_table
 
 CONFIGS = [KnobConfig(tier, k, b) for tier in ("high", "low") for k in (4, 6, 8) for b in (12, 14, 16)]
 LATENCY_MS = np.array([10.0 * (1 + (c.tier == "high")) + c.top_k / 2 + (c.num_active_blocks - 12) / 2 for c in CONFIGS])

@@ -6,7 +6,7 @@ import hub_cache
 import pytest
 from hub_cache import image_entry, picture, text_vqa_rows, vqa_v2_rows, write_rows
 
-from adamolmo.config import DatasetSettings
+from adamolmo.config.data import DatasetSettings
 from adamolmo.data.parquet import SHARES
 from adamolmo.data.samples import Sample
 from adamolmo.data.sources import SPLITS, draw_samples

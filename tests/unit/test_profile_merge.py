@@ -12,7 +12,8 @@ from adamolmo.knobs import KnobConfig
 from adamolmo.latency_model import KNOBS, STAGES
 from adamolmo.profile_merge import drift, reference_latency
 from adamolmo.profiling import accuracy_pass
-from adamolmo.schema import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, read_table, write_table
+from adamolmo.result_files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY
+from adamolmo.schema import read_table, write_table
 
 FULL = KnobConfig("high", 4, 7)
 

@@ -3,13 +3,16 @@ from dataclasses import replace
 import pytest
 from pandas import DataFrame
 
-from adamolmo.data.samples import readable, samples_from_table
+from adamolmo.data.samples import read_samples, readable
 from adamolmo.errors import AdaMolmoError
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import write_table
 
 
-def test_samples_come_from_table_rows(tiny_samples):
+def test_samples_come_from_table_rows(tiny_samples, tmp_path):
     table = DataFrame([vars(sample) | {"answers": list(sample.answers)} for sample in tiny_samples])
-    assert samples_from_table(table) == tiny_samples
+    write_table(table, tmp_path / "samples.parquet", SAMPLES)
+    assert read_samples(tmp_path / "samples.parquet") == tiny_samples
 
 
 @pytest.mark.parametrize("damage", [lambda png: b"", lambda png: b"GIF89a", lambda png: png[:80], lambda png: png[9:]])

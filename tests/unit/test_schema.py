@@ -7,19 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.schema import (
-    FILES,
-    IMPORTANCE,
-    REFERENCE,
-    SAMPLES,
-    TRAINING,
-    Table,
-    file_checksum,
-    read_json,
-    read_table,
-    write_json,
-    write_table,
-)
+from adamolmo.files import file_checksum
+from adamolmo.reference import FILES
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.importance import IMPORTANCE
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import Table, read_json, read_table, write_json, write_table
 
 REFERENCE_CONTENT = {
     "config": "high-k8-b16",

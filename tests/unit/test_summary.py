@@ -8,7 +8,8 @@ import pytest
 import study_data
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.schema import SUMMARY, read_table, write_table
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table, write_table
 from adamolmo.summary import collect, full_latency_ms, static_configs, tiers_by_cost
 
 

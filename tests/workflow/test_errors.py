@@ -6,7 +6,10 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from adamolmo.inspection import inspect_profile
-from adamolmo.schema import CORE_EXP, SAMPLES, SUMMARY, read_table, write_table
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table, write_table
 
 CELL = "results/eval/okvqa/lookup-mean/60pct.json"
 

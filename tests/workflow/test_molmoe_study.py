@@ -14,7 +14,9 @@ from adamolmo.config import StudyConfig
 from adamolmo.data.procedural import GENERATORS
 from adamolmo.data.sources import procedural_samples
 from adamolmo.model.checkpoint import load_model
-from adamolmo.schema import SAMPLES, SUMMARY, read_table
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table
 
 MOLMOE = ROOT / "config" / "molmoe-1b.yaml"
 FULL = (ROOT / "config.yaml", MOLMOE)

@@ -44,6 +44,10 @@ def test_touching_a_source_file_plans_nothing(study):
             "src/adamolmo/figures/panels.py",
             {**PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, "report": 1, "all": 1},
         ),
+        (
+            "src/adamolmo/result_files/comparisons.py",
+            {"compare": 1, **PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, **TEXTS, "all": 1},
+        ),
         ("src/adamolmo/report/findings.py", {"report": 1, "all": 1}),
         ("src/adamolmo/tables.py", {"table": 4, "report": 1, "all": 1}),
         ("workflow/scripts/summarise.py", AFTER_CELLS),

@@ -9,7 +9,12 @@ from mini_study import MINI, ROOT
 from adamolmo.config import StudyConfig
 from adamolmo.lookup import load_tables
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import COMPARISONS, CORE_EXP, EVALUATION, HYPERVOLUMES, REGRET, SAMPLES, SUMMARY, read_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.evaluation import EVALUATION
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
 PLOTS = ("pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times")
@@ -52,6 +57,12 @@ def test_the_report_has_every_figure_the_rules_and_the_settings(finished):
     first = re.search(r'<p class="findings">(.*?)</p>', page, re.DOTALL)[1]
     assert "Warning: latencies are modelled" in first
     assert "seed: 0" in page
+
+
+def test_the_rule_graph_is_of_what_the_command_line_sets(clone):
+    result = clone.snakemake("--config", "latency={clock: measured}", "--", "results/report/rule_graph.dot")
+    assert result.returncode == 0, result.output
+    assert "core_exp_latency" in clone.path("results/report/rule_graph.dot").read_text()
 
 
 def test_every_two_controllers_are_compared(finished):

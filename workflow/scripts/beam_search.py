@@ -1,41 +1,38 @@
 """Searches for the sets of blocks that cost the least accuracy when they are removed together."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.config import StudyConfig
-from adamolmo.data.samples import readable, samples_from_table
+from adamolmo.arguments import job_parser
+from adamolmo.data.samples import read_samples, readable
 from adamolmo.data.scoring import SCORERS
-from adamolmo.latency import claim_device
-from adamolmo.schema import BEAM_SEARCH, MANIFEST, SAMPLES, read_json, read_table, write_json
+from adamolmo.result_files.importance import BEAM_SEARCH
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json, write_json
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="one file per dataset, in their order")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
+    parser = job_parser(__doc__, "model", "settings", "output")
+    parser.add_argument("--samples", type=Path, nargs="+", required=True, help="one per dataset, in their order")
     args = parser.parse_args()
     settings, core_exp = args.settings, args.settings.core_exp
     datasets = {}
     for (name, dataset), path in zip(settings.datasets.items(), args.samples, strict=True):
-        samples, _ = readable(samples_from_table(read_table(path, SAMPLES)[0]), core_exp.max_failed_fraction)
+        samples, _ = readable(read_samples(path), core_exp.max_failed_fraction)
         datasets[name] = samples, dataset.style, SCORERS[dataset.scorer]
     manifest = read_json(args.model / "manifest.json", MANIFEST)
-    with claim_device(settings.model.device):
+    with claimed_engine(settings, args.model) as engine:
         from adamolmo.beam_search import search
 
         found = search(
-            load_engine(settings, args.model),
+            engine,
             datasets,
             tier=settings.importance.tier,
             width=settings.importance.beam_width,
             most_removed=manifest["num_blocks"] - settings.knobs.num_active_blocks[0],
             batch_size=core_exp.batch_size,
-            memory_bytes=core_exp.memory_mb * 1e6,
+            memory_bytes=core_exp.memory_bytes,
         )
     write_json(found | {"model_checksum": manifest["checksum"]}, args.output, BEAM_SEARCH)
 

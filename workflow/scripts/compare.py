@@ -1,24 +1,26 @@
 """Compares every two controllers on the same questions; the hypervolumes of all and, if asked for, their regret."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 
+from adamolmo.arguments import job_parser
 from adamolmo.comparison import Outcomes, compare, hypervolumes, read_outcomes, regret
 from adamolmo.config import StudyConfig
 from adamolmo.errors import AdaMolmoError
 from adamolmo.oracle import GridOutcomes, confirmed_accuracy
-from adamolmo.schema import COMPARISONS, CORE_EXP, HYPERVOLUMES, REGRET, SUMMARY, read_table, write_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table, write_table
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings")
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--answers", type=Path, required=True, help="directory {dataset}/{controller}/{budget}.parquet")
     parser.add_argument("--core-exp", type=Path, nargs="*", default=[], help="profiles of the evaluation split")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
     parser.add_argument("--comparisons", type=Path, required=True)
     parser.add_argument("--hypervolumes", type=Path, required=True)
     parser.add_argument("--regret", type=Path, help="needs the oracle's cells and --core-exp")

@@ -1,43 +1,28 @@
 """Accuracy against the number of blocks kept on one dataset, for each rule that ranks the blocks."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.config import StudyConfig
-from adamolmo.data.samples import readable, samples_from_table
+from adamolmo.arguments import job_parser
+from adamolmo.data.samples import read_samples, readable
 from adamolmo.data.scoring import SCORERS
-from adamolmo.latency import claim_device
-from adamolmo.schema import (
-    BEAM_SEARCH,
-    IMPORTANCE,
-    INTERNAL_SCORES,
-    SAMPLES,
-    SELECTION,
-    read_json,
-    read_table,
-    write_json,
-)
+from adamolmo.result_files.importance import BEAM_SEARCH, IMPORTANCE, INTERNAL_SCORES, SELECTION
+from adamolmo.schema import read_json, write_json
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True, help="of another split than the one that was scored")
-    parser.add_argument("--scores", type=Path, required=True)
+    parser = job_parser(__doc__, "dataset", "model", "samples", "scores", "settings", "output")
     parser.add_argument("--internal", type=Path, nargs="+", required=True)
     parser.add_argument("--beam", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     settings, dataset, core_exp = args.settings, args.settings.datasets[args.dataset], args.settings.core_exp
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])[: settings.samples.importance]
+    # As many as the scores rest on, but of another split.
+    samples = read_samples(args.samples)[: settings.samples.importance]
     usable, failed = readable(samples, core_exp.max_failed_fraction)
     scores = read_json(args.scores, IMPORTANCE)
     internal = {path.stem: read_json(path, INTERNAL_SCORES) for path in args.internal}
-    with claim_device(settings.model.device):
+    with claimed_engine(settings, args.model) as engine:
         from adamolmo.importance import compare_rules, merge, rankings
 
         ranked = merge(
@@ -48,9 +33,8 @@ def main() -> None:
             seed=settings.seed,
             internal=internal,
         )
-
         accuracy = compare_rules(
-            load_engine(settings, args.model),
+            engine,
             usable,
             dataset.style,
             SCORERS[dataset.scorer],
@@ -58,7 +42,7 @@ def main() -> None:
             tier=settings.importance.tier,
             lowest_count=settings.knobs.num_active_blocks[0],
             batch_size=core_exp.batch_size,
-            memory_bytes=core_exp.memory_mb * 1e6,
+            memory_bytes=core_exp.memory_bytes,
             resamples=settings.bootstrap.resamples,
             seed=settings.seed,
         )

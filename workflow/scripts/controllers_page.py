@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 
 from adamolmo.controllers_page import page
-from adamolmo.schema import COMPARISONS, HYPERVOLUMES, REGRET, SUMMARY, read_table, replacing
+from adamolmo.files import replacing
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table
 from adamolmo.script import run
 
 

@@ -1,33 +1,21 @@
 """Times every knob configuration on one shard of the samples whose latency is measured."""
 
-import argparse
-from pathlib import Path
-
-from adamolmo.config import StudyConfig
-from adamolmo.data.samples import samples_from_table
-from adamolmo.latency import claim_device
+from adamolmo.arguments import job_parser
+from adamolmo.data.samples import read_samples
 from adamolmo.provenance import provenance
-from adamolmo.schema import CORE_EXP_LATENCY, SAMPLES, read_table, write_table
+from adamolmo.result_files.core_exp import CORE_EXP_LATENCY
+from adamolmo.schema import write_table
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--shard", type=int, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--scores", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = job_parser(__doc__, "dataset", "shard", "model", "samples", "scores", "settings", "output").parse_args()
     settings, timing = args.settings, args.settings.latency
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
-    with claim_device(settings.model.device):
+    samples = read_samples(args.samples)
+    with claimed_engine(settings, args.model, args.scores) as engine:
         from adamolmo.latency_pass import choose_samples, latency_pass
 
-        engine = load_engine(settings, args.model, args.scores)
         chosen = choose_samples(samples, timing.samples, settings.seed)
         table, measured = latency_pass(
             engine,

@@ -1,39 +1,27 @@
 """Evaluates one cell: a controller answers the evaluation split of a dataset under a budget."""
 
-import argparse
-from pathlib import Path
-
-from adamolmo.budgets import Budget
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
 from adamolmo.controllers.registry import load_controller
-from adamolmo.data.samples import samples_from_table
+from adamolmo.data.samples import read_samples
 from adamolmo.data.scoring import SCORERS
-from adamolmo.latency import claim_device, describe_device
-from adamolmo.schema import CELL, EVALUATION, REFERENCE, SAMPLES, read_json, read_table, write_json, write_table
+from adamolmo.latency import describe_device
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.evaluation import CELL, EVALUATION
+from adamolmo.schema import read_json, write_json, write_table
 from adamolmo.script import run
-from adamolmo.study import controller_context, load_engine
+from adamolmo.study import claimed_engine, controller_context
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--controller", required=True)
-    parser.add_argument("--budget", type=Budget.parse, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--scores", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--summary", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
-    args = parser.parse_args()
-    settings, dataset, model = args.settings, args.settings.datasets[args.dataset], args.settings.model
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
-    with claim_device(model.device):
+    inputs = ("dataset", "controller", "budget", "model", "samples", "scores", "reference", "settings")
+    args = job_parser(__doc__, *inputs, "summary", "table").parse_args()
+    settings, dataset = args.settings, args.settings.datasets[args.dataset]
+    samples = read_samples(args.samples)
+    with claimed_engine(settings, args.model, args.scores) as engine:
         from adamolmo.evaluation import evaluate_cell
 
-        engine = load_engine(settings, args.model, args.scores)
-        context = controller_context(settings, args.model.parent, args.dataset, describe_device(model.device))
+        device = describe_device(settings.model.device)
+        context = controller_context(settings, args.model.parent, args.dataset, device)
         table, summary = evaluate_cell(
             engine,
             samples,

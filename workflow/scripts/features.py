@@ -1,32 +1,22 @@
 """Stores what the two-stage controllers are trained on: the keys and values of every prompt in the fixed prefix."""
 
-import argparse
-from pathlib import Path
-
-from adamolmo.config import StudyConfig
-from adamolmo.data.samples import readable, samples_from_table
-from adamolmo.latency import claim_device
-from adamolmo.schema import MANIFEST, SAMPLES, read_json, read_table
+from adamolmo.arguments import job_parser
+from adamolmo.data.samples import read_samples, readable
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
     settings = args.settings
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
-    usable, _ = readable(samples, settings.core_exp.max_failed_fraction)
-    with claim_device(settings.model.device):
+    usable, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
+    with claimed_engine(settings, args.model) as engine:
         from adamolmo.controllers.features import make_features
 
         make_features(
-            load_engine(settings, args.model),
+            engine,
             usable,
             args.dataset,
             settings.datasets[args.dataset].style,

@@ -1,39 +1,30 @@
 """Scores the blocks on one dataset: the accuracy that is lost when a block is skipped."""
 
-import argparse
-from pathlib import Path
-
-from adamolmo.config import StudyConfig
-from adamolmo.data.samples import samples_from_table
+from adamolmo.arguments import job_parser
+from adamolmo.data.samples import read_samples
 from adamolmo.data.scoring import SCORERS
-from adamolmo.latency import claim_device
-from adamolmo.schema import IMPORTANCE_OF_DATASET, SAMPLES, read_table, write_json
+from adamolmo.result_files.importance import IMPORTANCE_OF_DATASET
+from adamolmo.schema import write_json
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    settings, dataset = args.settings, args.settings.datasets[args.dataset]
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
-    with claim_device(settings.model.device):
+    args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
+    settings, dataset, core_exp = args.settings, args.settings.datasets[args.dataset], args.settings.core_exp
+    samples = read_samples(args.samples)
+    with claimed_engine(settings, args.model) as engine:
         from adamolmo.importance import score_blocks
 
         scores = score_blocks(
-            load_engine(settings, args.model),
+            engine,
             samples,
             dataset.style,
             SCORERS[dataset.scorer],
             tier=settings.importance.tier,
-            batch_size=settings.core_exp.batch_size,
-            memory_bytes=settings.core_exp.memory_mb * 1e6,
-            max_failed_fraction=settings.core_exp.max_failed_fraction,
+            batch_size=core_exp.batch_size,
+            memory_bytes=core_exp.memory_bytes,
+            max_failed_fraction=core_exp.max_failed_fraction,
         )
     write_json(scores, args.output, IMPORTANCE_OF_DATASET)
 

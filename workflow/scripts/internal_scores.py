@@ -1,33 +1,24 @@
 """Scores the blocks on one dataset from inside the model: activations, gradients, attention."""
 
-import argparse
-from pathlib import Path
-
-from adamolmo.config import StudyConfig
-from adamolmo.data.samples import samples_from_table
-from adamolmo.latency import claim_device
-from adamolmo.schema import INTERNAL_SCORES, SAMPLES, read_table, write_json
+from adamolmo.arguments import job_parser
+from adamolmo.data.samples import read_samples
+from adamolmo.result_files.importance import INTERNAL_SCORES
+from adamolmo.schema import write_json
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--samples", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
-    settings, dataset = args.settings, args.settings.datasets[args.dataset]
-    samples = samples_from_table(read_table(args.samples, SAMPLES)[0])
-    with claim_device(settings.model.device):
+    args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
+    settings = args.settings
+    samples = read_samples(args.samples)
+    with claimed_engine(settings, args.model) as engine:
         from adamolmo.importance import score_blocks_internally
 
         scores = score_blocks_internally(
-            load_engine(settings, args.model),
+            engine,
             samples,
-            dataset.style,
+            settings.datasets[args.dataset].style,
             tier=settings.importance.tier,
             batch_size=settings.core_exp.batch_size,
             max_failed_fraction=settings.core_exp.max_failed_fraction,

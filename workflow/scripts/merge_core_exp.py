@@ -1,29 +1,19 @@
 """Joins the parts of a dataset's profile, and states what budgets in percent refer to."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
 from adamolmo.profile_merge import merge_profile, reference_latency
-from adamolmo.schema import (
-    CORE_EXP,
-    CORE_EXP_ACCURACY,
-    CORE_EXP_LATENCY,
-    REFERENCE,
-    read_table,
-    write_json,
-    write_table,
-)
+from adamolmo.result_files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, REFERENCE
+from adamolmo.schema import read_table, write_json, write_table
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings", "table")
     parser.add_argument("--accuracy", type=Path, nargs="+", required=True)
     parser.add_argument("--latency", type=Path, nargs="*", required=True, help="none with the modelled clock")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--reference", type=Path, required=True, help="the JSON document to write")
     args = parser.parse_args()
     settings = args.settings
     table, metadata = merge_profile(

@@ -1,30 +1,21 @@
 """Ranks the blocks by the scores of all datasets."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
 from adamolmo.importance import merge
-from adamolmo.schema import (
-    BEAM_SEARCH,
-    IMPORTANCE,
-    IMPORTANCE_OF_DATASET,
-    INTERNAL_SCORES,
-    MANIFEST,
-    read_json,
-    write_json,
-)
+from adamolmo.result_files.importance import BEAM_SEARCH, IMPORTANCE, IMPORTANCE_OF_DATASET, INTERNAL_SCORES
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import read_json, write_json
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings", "output")
     parser.add_argument("--manifest", type=Path, required=True)
     parser.add_argument("--parts", type=Path, nargs="+", required=True)
     parser.add_argument("--internal", type=Path, nargs="*", required=True, help="none unless they select the blocks")
     parser.add_argument("--beam", type=Path, nargs="*", required=True, help="none unless it selects the blocks")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     manifest = read_json(args.manifest, MANIFEST)
     parts = {path.stem: read_json(path, IMPORTANCE_OF_DATASET) for path in args.parts}

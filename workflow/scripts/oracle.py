@@ -1,26 +1,20 @@
 """The oracle's cell: the best configuration of every question in hindsight, from the evaluation split's profile."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.budgets import Budget
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation import check_reference, summarise
 from adamolmo.oracle import oracle_table
-from adamolmo.schema import CELL, CORE_EXP, EVALUATION, REFERENCE, read_json, read_table, write_json, write_table
+from adamolmo.result_files.core_exp import CORE_EXP, REFERENCE
+from adamolmo.result_files.evaluation import CELL, EVALUATION
+from adamolmo.schema import read_json, read_table, write_json, write_table
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--budget", type=Budget.parse, required=True)
+    parser = job_parser(__doc__, "dataset", "budget", "reference", "settings", "summary", "table")
     parser.add_argument("--core-exp", type=Path, required=True, help="profile of the evaluation split")
-    parser.add_argument("--reference", type=Path, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--summary", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
     args = parser.parse_args()
     profile, metadata = read_table(args.core_exp, CORE_EXP)
     reference = read_json(args.reference, REFERENCE)

@@ -10,7 +10,12 @@ from adamolmo.figures.importance import importance
 from adamolmo.figures.pareto import pareto
 from adamolmo.figures.profile import repeatability, stage_times
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import COMPARISONS, CORE_EXP, HYPERVOLUMES, IMPORTANCE, SUMMARY, TRAINING, read_json, read_table
+from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.importance import IMPORTANCE
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import read_json, read_table
 from adamolmo.script import run
 
 CONFIG = ["dataset", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]

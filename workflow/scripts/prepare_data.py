@@ -1,23 +1,18 @@
 """Makes one split of one dataset as a table with images: no later job needs the network or the source."""
 
-import argparse
-from pathlib import Path
-
 import pandas as pd
 
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
 from adamolmo.data.sources import draw_samples
-from adamolmo.schema import SAMPLES, write_table
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import write_table
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
+    parser = job_parser(__doc__, "dataset", "settings", "output")
     parser.add_argument("--split", required=True)
     parser.add_argument("--num-samples", type=int, required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     settings = args.settings.datasets[args.dataset]
     samples = draw_samples(settings, args.dataset, args.split, args.num_samples, args.settings.seed)

@@ -1,24 +1,23 @@
 """Verifies a checkpoint and stores it as one file that loads fast: stacked experts, the study's number format."""
 
-import argparse
 import math
 from pathlib import Path
 
 import torch
 
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
+from adamolmo.files import file_checksum
 from adamolmo.hub import fetch_checkpoint
 from adamolmo.model.checkpoint import PREPARED_FILES, prepare_checkpoint
 from adamolmo.model.tokenizer import Tokenizer
-from adamolmo.schema import MANIFEST, file_checksum, write_json
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.schema import write_json
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings", "output")
     parser.add_argument("--checkpoint", required=True, help="a directory, or a repository of the Hugging Face Hub")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     settings = args.settings.model
     directory = Path(args.checkpoint)

@@ -4,18 +4,15 @@ import argparse
 import json
 from pathlib import Path
 
+from adamolmo.files import replacing
 from adamolmo.profiles import read_profiles
 from adamolmo.report.findings import StudyResults
 from adamolmo.report.page import render
-from adamolmo.schema import (
-    COMPARISONS,
-    CORE_EXP,
-    MANIFEST,
-    SUMMARY,
-    read_json,
-    read_table,
-    replacing,
-)
+from adamolmo.result_files.comparisons import COMPARISONS
+from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.result_files.model import MANIFEST
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_json, read_table
 from adamolmo.script import run
 
 CONFIG = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]

@@ -1,40 +1,31 @@
 """Evaluates one task of lmms-eval: a controller answers its documents under a budget."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.budgets import Budget
-from adamolmo.config import StudyConfig
-from adamolmo.latency import claim_device, describe_device
+from adamolmo.arguments import job_parser
+from adamolmo.latency import describe_device
 from adamolmo.lmms_eval.environment import harness_version, quiet_harness
 from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK
-from adamolmo.schema import REFERENCE, read_json, write_json, write_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.schema import read_json, write_json, write_table
 from adamolmo.script import run
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    shared = ("controller", "budget", "model", "scores", "reference", "settings", "summary", "table")
+    parser = job_parser(__doc__, *shared)
     parser.add_argument("--task", required=True)
-    parser.add_argument("--controller", required=True)
-    parser.add_argument("--budget", type=Budget.parse, required=True)
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--scores", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="directory of prepared task data")
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--summary", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
     args = parser.parse_args()
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
-    with claim_device(settings.model.device):
-        quiet_harness()
+    quiet_harness()
+    with claimed_engine(settings, args.model, args.scores) as engine:
         from adamolmo.evaluation import summarise_requests
         from adamolmo.lmms_eval.model import AdaMolmo
         from adamolmo.lmms_eval.run import run_task
         from adamolmo.lmms_eval.setting import load_setting
 
-        engine = load_engine(settings, args.model, args.scores)
         setting = load_setting(settings, args.model, task.profile, args.controller, args.budget, task.style)
         model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
         resamples, seed = settings.bootstrap.resamples, settings.seed

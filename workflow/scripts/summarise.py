@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.schema import SUMMARY, write_table
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import write_table
 from adamolmo.script import run
 from adamolmo.summary import collect
 

@@ -1,21 +1,19 @@
 """The benchmarks' cells in one table, the controllers compared, and the figure."""
 
-import argparse
 from pathlib import Path
 
-from adamolmo.config import StudyConfig
+from adamolmo.arguments import job_parser
+from adamolmo.files import replacing
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.schema import BENCHMARK_COMPARISONS, BENCHMARKS
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
-from adamolmo.schema import replacing, write_table
+from adamolmo.schema import write_table
 from adamolmo.script import run
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings", "table")
     parser.add_argument("--cells", type=Path, nargs="+", required=True)
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
     parser.add_argument("--comparisons", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True, help="the PDF; the PNG lies beside it")

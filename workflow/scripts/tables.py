@@ -3,7 +3,10 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.schema import COMPARISONS, SUMMARY, read_table, replacing
+from adamolmo.files import replacing
+from adamolmo.result_files.comparisons import COMPARISONS
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.schema import read_table
 from adamolmo.script import run
 from adamolmo.tables import TABLES
 

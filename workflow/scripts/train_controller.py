@@ -1,36 +1,29 @@
 """Trains a controller on the profile of all datasets."""
 
-import argparse
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from adamolmo.arguments import job_parser
 from adamolmo.budgets import Budget
-from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
-from adamolmo.data.samples import readable, samples_from_table
-from adamolmo.latency import claim_device
+from adamolmo.data.samples import read_samples, readable
 from adamolmo.profiles import read_profiles
-from adamolmo.schema import REFERENCE, SAMPLES, TRAINING, read_json, read_table, write_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import read_json, write_table
 from adamolmo.script import run
-from adamolmo.study import describe_study, load_engine
+from adamolmo.study import claimed_engine, describe_study
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
-TIMED_SAMPLES = 12
+TIMED_SAMPLES = 12  # requests that the controller's own time is measured on
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--controller", required=True)
-    parser.add_argument("--model", type=Path, required=True)
+    parser = job_parser(__doc__, "controller", "model", "samples", "settings", "output")
     parser.add_argument("--core-exp", type=Path, nargs="+", required=True)
     parser.add_argument("--references", type=Path, nargs="+", required=True)
     parser.add_argument("--features", type=Path, nargs="+", required=True)
-    parser.add_argument(
-        "--samples", type=Path, required=True, help="requests that the controller's own time is measured on"
-    )
-    parser.add_argument("--settings", type=StudyConfig.from_subset, required=True)
-    parser.add_argument("--output", type=Path, required=True, help="directory of the policy")
     args = parser.parse_args()
     settings, model = args.settings, args.settings.model
     core_exp, shared = read_profiles(args.core_exp, COLUMNS)
@@ -39,10 +32,8 @@ def main() -> None:
         path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references
     }
     timed_dataset = args.samples.parent.name
-    samples, _ = readable(
-        samples_from_table(read_table(args.samples, SAMPLES)[0]), settings.core_exp.max_failed_fraction
-    )
-    with claim_device(model.device):
+    timed, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
+    with claimed_engine(settings, args.model) as engine:
         import torch
 
         from adamolmo.controllers.features import Features, FixedPrefix
@@ -63,8 +54,8 @@ def main() -> None:
         )
         time_controller = partial(
             overhead_ms,
-            load_engine(settings, args.model),
-            samples=samples[:TIMED_SAMPLES],
+            engine,
+            samples=timed[:TIMED_SAMPLES],
             style=settings.datasets[timed_dataset].style,
             config=study.grid.full,
             budget_ms=references_ms[timed_dataset],

@@ -43,6 +43,21 @@ class Stage1Inputs:
 
 
 @dataclass(frozen=True)
+class Design:
+    """What the controllers of one name have in common, trained or not; their module says it by `design(name)`.
+
+    Attributes:
+        reads: before vision, besides the budget, at any budget.
+        stages: 1 if all is settled before vision, 2 if top_k and blocks are chosen after the fixed prefix.
+        heeds_budget: whether a choice depends on the request at all.
+    """
+
+    reads: Set[Reading] = NOTHING
+    stages: int = 1
+    heeds_budget: bool = True
+
+
+@dataclass(frozen=True)
 class Decision:
     """What is settled before vision.
 

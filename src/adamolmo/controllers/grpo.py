@@ -43,7 +43,7 @@ from adamolmo.progress import progress
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from adamolmo.config import TrainingSettings
+    from adamolmo.config.training import TrainingSettings
 
 LogProbs = Callable[[Tensor, Tensor], Tensor]
 

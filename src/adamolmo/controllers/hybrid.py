@@ -25,7 +25,7 @@ from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from adamolmo.config import TrainingSettings
+    from adamolmo.config.training import TrainingSettings
 
 SWITCH_CANDIDATES = 33
 

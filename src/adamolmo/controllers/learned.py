@@ -19,7 +19,7 @@ from adamolmo.controllers.training_set import TrainingSet
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from adamolmo.config import TrainingSettings
+    from adamolmo.config.training import TrainingSettings
 
 
 class Policy(nn.Module, ABC):

@@ -1,4 +1,7 @@
-"""Controllers by name. A new one is a module with `load` (and, if it is trained, `train`) and an entry below."""
+"""Controllers by name. A new one is a module with `load` (and, if it is trained, `train`) and an entry below.
+
+`design`, if the module has it, says how it decides, for the page that sets the controllers side by side.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
-    from adamolmo.controllers.base import Controller, ControllerContext
+    from adamolmo.controllers.base import Controller, ControllerContext, Design
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,12 @@ def find_controller(name: str) -> Registration:
     close = get_close_matches(name, CONTROLLERS, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"expected one of {', '.join(CONTROLLERS)}, static-<config>."
     raise AdaMolmoError(f"controller '{name}' is unknown; {hint}")
+
+
+def find_design(name: str) -> Design | None:
+    """How `name` decides, as its module says; None if it says nothing. Raises AdaMolmoError for an unknown name."""
+    module = import_module(find_controller(name).module)
+    return module.design(name) if hasattr(module, "design") else None
 
 
 def load_controller(name: str, context: ControllerContext) -> Controller:

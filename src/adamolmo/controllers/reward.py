@@ -15,7 +15,7 @@ from adamolmo.errors import AdaMolmoError
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from adamolmo.config import RewardSettings
+    from adamolmo.config.training import RewardSettings
 
 
 def reward(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import ControllerContext, Decision, KnobGrid, Stage1Inputs
+from adamolmo.controllers.base import ControllerContext, Decision, Design, KnobGrid, Reading, Stage1Inputs
 from adamolmo.controllers.budget import CODE_SIZE
 from adamolmo.controllers.learned import (
     LearnedController,
@@ -30,7 +30,7 @@ from adamolmo.controllers.training_set import TrainingSet
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from adamolmo.config import TrainingSettings
+    from adamolmo.config.training import TrainingSettings
 
 WIDTH = 64
 TRANSFORMER_LAYERS = 2
@@ -85,18 +85,28 @@ BODIES = {"single-stage-mlp": ConcatenatedTokens, "single-stage-transformer": At
 SOURCES = {"": FullFeature, "-distilled": DistilledFeature, "-mobilevit": MobileViTFeature}
 
 
+def _parts(name: str) -> tuple[type[nn.Module], type[nn.Module]]:
+    """The body and the source of the image's feature that a controller's name stands for."""
+    body = max((body for body in BODIES if name.startswith(body)), key=len)
+    return BODIES[body], SOURCES[name.removeprefix(body)]
+
+
+def _reads(source: nn.Module | type[nn.Module]) -> frozenset[Reading]:
+    return frozenset({"question", source.reading})
+
+
 class SingleStagePolicy(Policy):
     """Feature of the image, pooled question and budget -> one distribution per knob."""
 
     def __init__(self, name: str, architecture: dict, grid: KnobGrid):
         super().__init__(grid)
-        body = max((body for body in BODIES if name.startswith(body)), key=len)
-        self.vision = SOURCES[name.removeprefix(body)](architecture)
+        body, source = _parts(name)
+        self.vision = source(architecture)
         self.of_vision = nn.Linear(self.vision.width, WIDTH)
         self.scale = Standardise(architecture["d_model"])
         self.of_question = nn.Linear(architecture["d_model"], WIDTH)
         self.of_budget = nn.Linear(CODE_SIZE, WIDTH)
-        self.body = BODIES[body]()
+        self.body = body()
         self.heads = nn.ModuleList(undecided(WIDTH, choices) for choices in grid.shape)
 
     def fit(self, data: TrainingSet, rows: Tensor) -> None:
@@ -130,7 +140,7 @@ class SingleStageController(LearnedController):
     """The most probable value of every knob."""
 
     def reads(self, budget_ms: float):
-        return frozenset({"question", self.policy.vision.reading})
+        return _reads(self.policy.vision)
 
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
@@ -138,6 +148,11 @@ class SingleStageController(LearnedController):
         logits = self.policy(image, inputs.question, self._budget(inputs.budget_ms)[None])
         tier, top_k, blocks = torch.stack([of_knob.argmax() for of_knob in logits]).tolist()
         return Decision(self.grid.tiers[tier], (self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]))
+
+
+def design(name: str) -> Design:
+    _, source = _parts(name)
+    return Design(_reads(source))
 
 
 def load(name: str, context: ControllerContext) -> LearnedController:

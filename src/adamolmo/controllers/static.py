@@ -1,6 +1,6 @@
 """One fixed configuration for every request and budget."""
 
-from adamolmo.controllers.base import Controller, ControllerContext, Decision, Stage1Inputs
+from adamolmo.controllers.base import Controller, ControllerContext, Decision, Design, Stage1Inputs
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -14,6 +14,10 @@ class StaticController(Controller):
 
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         return Decision.of(self.config)
+
+
+def design(name: str) -> Design:
+    return Design(heeds_budget=False)
 
 
 def load(name: str, context: ControllerContext) -> StaticController:

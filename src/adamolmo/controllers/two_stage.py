@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import NOTHING, ControllerContext, Decision, KnobGrid, Stage1Inputs
+from adamolmo.controllers.base import NOTHING, ControllerContext, Decision, Design, KnobGrid, Stage1Inputs
 from adamolmo.controllers.budget import CODE_SIZE, BudgetEncoder
 from adamolmo.controllers.learned import (
     LearnedController,
@@ -30,7 +30,7 @@ from adamolmo.controllers.training_set import TrainingSet
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from adamolmo.config import TrainingSettings
+    from adamolmo.config.training import TrainingSettings
 
 TIER_HIDDEN = 32
 QUESTION_HIDDEN = 64
@@ -182,6 +182,10 @@ class TwoStageController(LearnedController):
         heads = self.policy.scheduler(budget_state.float(), index)
         top_k, blocks = torch.stack([logits.argmax() for logits in heads]).tolist()
         return self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]
+
+
+def design(name: str) -> Design:
+    return Design(STAGE_1[name].reads, stages=2)
 
 
 def load(name: str, context: ControllerContext) -> LearnedController:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from adamolmo.config import ColumnSettings, DatasetSettings
+from adamolmo.config.data import ColumnSettings, DatasetSettings
 from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import Repository
 from adamolmo.model.tokenizer import with_options

@@ -88,6 +88,7 @@ class Scene:
 
 
 Entity = tuple[str, str]  # (shape, colour)
+Generator = Callable[[np.random.Generator], Scene]
 
 
 @cache
@@ -108,13 +109,25 @@ def entity_questions(entity: Entity, name: str) -> list[Question]:
 
 
 def scene(dataset: str, split: str, index: int) -> Scene:
-    """The `index`-th scene of a split of a dataset (or of "crowded_8px", 16, 32).
+    """The `index`-th scene of a split of a dataset.
 
     It is the same on every machine that has the same versions of NumPy and Pillow.
     """
-    digest = hashlib.sha256(f"{dataset}/{split}/{index}".encode()).digest()
+    return _drawn(f"{dataset}/{split}/{index}", GENERATORS[dataset])
+
+
+def crowded_scene(smallest_px: int, split: str, index: int) -> Scene:
+    """As many signs and objects from a size as find room, without questions: for the pretraining of the vision tower.
+
+    They stand so far apart that no image token shows two of them at the vision tier that just resolves this size.
+    """
+    return _drawn(f"crowded_{smallest_px}px/{split}/{index}", partial(_crowd, smallest_px=smallest_px))
+
+
+def _drawn(seed: str, generator: Generator) -> Scene:
+    digest = hashlib.sha256(seed.encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    result = (GENERATORS | _CROWDED)[dataset](rng)
+    result = generator(rng)
     result.image = _add_noise(result.image, rng)
     rng.shuffle(result.questions)
     return result
@@ -239,11 +252,7 @@ def _distance(a: Placed, b: Placed) -> float:
     return float(np.hypot(ax - bx, ay - by))
 
 
-def crowded_scene(rng: np.random.Generator, smallest_px: int) -> Scene:
-    """As many signs and objects from a size as find room, without questions: for the pretraining of the vision tower.
-
-    They stand so far apart that no image token shows two of them at the vision tier that just resolves this size.
-    """
+def _crowd(rng: np.random.Generator, smallest_px: int) -> Scene:
     result = Scene(_background(rng))
     heights = [height for height in DIGIT_HEIGHTS_PX if smallest_px <= height <= 4 * smallest_px]
     sizes = [size for size in OBJECT_SIZES_PX if size >= smallest_px]
@@ -257,12 +266,11 @@ def crowded_scene(rng: np.random.Generator, smallest_px: int) -> Scene:
     return result
 
 
-GENERATORS: dict[str, Callable[[np.random.Generator], Scene]] = {
+GENERATORS: dict[str, Generator] = {
     "text_vqa": text_scene,
     "okvqa": knowledge_scene,
     "coco_2014_vqa": objects_scene,
 }
-_CROWDED = {f"crowded_{size}px": partial(crowded_scene, smallest_px=size) for size in (8, 16, 32)}
 
 
 def _place_objects(result: Scene, rng, shapes, sizes_px: Sequence[int], smallest_step: int = 16) -> None:

@@ -1,16 +1,15 @@
 """Samples as the study's passes read them: an image, a question, the answers that count as right."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from PIL import Image
 
 from adamolmo.errors import AdaMolmoError
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_table
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,14 @@ class Sample:
         return image
 
 
-def samples_from_table(table: "DataFrame") -> list[Sample]:
-    """The samples of a prepared split, one row each."""
-    return [
-        Sample(str(row.sample_id), str(row.image_id), row.image, row.question, tuple(row.answers))
-        for row in table.itertuples(index=False)
-    ]
+def samples_of(rows: Iterable[Mapping]) -> list[Sample]:
+    """One sample per row with the columns of `result_files.samples`."""
+    return [Sample(**{**row, "answers": tuple(row["answers"])}) for row in rows]
+
+
+def read_samples(path: str | Path) -> list[Sample]:
+    """The samples of a prepared split, sorted by id. Raises AdaMolmoError as `read_table`."""
+    return samples_of(read_table(path, SAMPLES)[0].to_dict("records"))
 
 
 def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[list[Sample], list[dict]]:

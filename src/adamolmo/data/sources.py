@@ -1,13 +1,13 @@
 """Where samples come from: a seeded subset of a dataset's split, images included, so that later jobs need nothing else.
 
-A sample is a dict with the columns of `schema.SAMPLES`: sample_id, image_id, image (its file), question, answers.
+A sample is a dict with the columns of `result_files.samples`: sample_id, image_id, image (its file), question, answers.
 """
 
 import io
 from collections.abc import Iterator
 from itertools import islice
 
-from adamolmo.config import DatasetSettings
+from adamolmo.config.data import DatasetSettings
 from adamolmo.data.parquet import parquet_samples
 from adamolmo.data.procedural import GENERATORS, scenes
 from adamolmo.errors import AdaMolmoError

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import COLOURS, SHAPES, Question, entity_questions, scene
+from adamolmo.data.procedural import COLOURS, SHAPES, Question, Scene, crowded_scene, entity_questions, scene
 from adamolmo.embedded.batches import (
     EMPTY,
     PART_LABELS,
@@ -159,8 +159,12 @@ def _rng(recipe: Recipe, phase: str, rank: int, step: int) -> np.random.Generato
     return np.random.default_rng([recipe.seed, sum(phase.encode()), rank, step])
 
 
-def _training_scene(dataset: str, rng: np.random.Generator):
-    return scene(dataset, "training", int(rng.integers(2**40)))
+def _training_scene(dataset: str, rng: np.random.Generator) -> Scene:
+    return scene(dataset, "training", _scene_number(rng))
+
+
+def _scene_number(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**40))
 
 
 @torch.no_grad()
@@ -231,7 +235,7 @@ def _labelled_crops(model: MolmoE, tier: TrainingTier, count: int, rng) -> tuple
     """High-resolution crops of crowded scenes with the labels of their tokens. The overview is left out: several parts
     share each of its tokens."""
     config = PreprocessConfig.of_model(model.config)
-    drawn = [_training_scene(f"crowded_{tier.smallest_px}px", rng) for _ in range(count)]
+    drawn = [crowded_scene(tier.smallest_px, "training", _scene_number(rng)) for _ in range(count)]
     crops = [preprocess(s.image, 1, tier.max_crops, config) for s in drawn]
     labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
     inputs = torch.stack([c.pixels[1:] for c in crops]), torch.stack([c.masks[1:] for c in crops])

@@ -1,4 +1,4 @@
-"""What several figures share: one panel per dataset, the legend below, error bars, names of budgets."""
+"""What several figures share: one panel per dataset or task, the legend below, error bars, names of budgets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,16 +14,16 @@ from adamolmo.figures import style
 COLUMNS = 3  # panels side by side
 
 
-def panel_grid(datasets: Iterable[str], row_in: float) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with one panel per dataset, at most COLUMNS side by side."""
-    datasets = sorted(set(datasets))
-    columns = min(len(datasets), COLUMNS)
-    rows = -(-len(datasets) // columns)
+def panel_grid(names: Iterable[str], row_in: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with one panel per name (of a dataset or task), in alphabetical order, at most COLUMNS side by side."""
+    names = sorted(set(names))
+    columns = min(len(names), COLUMNS)
+    rows = -(-len(names) // columns)
     figure = Figure(figsize=(style.PAGE_IN, row_in * rows))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(datasets) :]:
+    for axes in grid[len(names) :]:
         axes.remove()
-    return figure, dict(zip(datasets, grid, strict=False))
+    return figure, dict(zip(names, grid, strict=False))
 
 
 def label_outer(panels: Mapping[str, Axes], x: str, y: str) -> None:

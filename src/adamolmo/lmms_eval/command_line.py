@@ -15,15 +15,15 @@ from pathlib import Path
 from lmms_eval.api.instance import GenerationResult, Instance
 
 from adamolmo.budgets import Budget
-from adamolmo.config import LmmsTaskSettings, StudyConfig
+from adamolmo.config import StudyConfig
+from adamolmo.config.lmms_eval import LmmsTaskSettings
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.latency import claim_device
 from adamolmo.lmms_eval.data import task_data
 from adamolmo.lmms_eval.model import AdaMolmo, Setting
 from adamolmo.lmms_eval.setting import check_profile, load_setting
 from adamolmo.progress import note
-from adamolmo.study import load_engine
+from adamolmo.study import claimed_engine
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,9 @@ class CommandLineModel(AdaMolmo):
         find_controller(arguments.controller)
         _check_options(settings, options)
         held = ExitStack()
-        held.enter_context(claim_device(settings.model.device))
         model_dir = Path(arguments.pretrained)
         scores = model_dir.parent / "importance" / "scores.json"
-        engine = load_engine(settings, model_dir, scores if scores.exists() else None)
+        engine = held.enter_context(claimed_engine(settings, model_dir, scores if scores.exists() else None))
 
         @cache
         def setting(task: str) -> Setting:

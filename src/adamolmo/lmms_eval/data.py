@@ -9,7 +9,8 @@ from pathlib import Path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.lmms_eval.schema import TASK_DATA
 from adamolmo.lmms_eval.stock import load_config
-from adamolmo.schema import SAMPLES, read_json, read_table, write_json
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import read_json, read_table, write_json
 
 _MANIFEST = "prepared.json"
 # Tasks whose score asks a service on the network, and their twins that do without.

@@ -1,6 +1,7 @@
 """The files of the lmms-eval rules: columns and keys, units, meaning."""
 
-from adamolmo.schema import CELL, EVALUATION, Column, Document, Table
+from adamolmo.result_files.evaluation import CELL, EVALUATION
+from adamolmo.schema import Column, Document, Table
 
 _CELL = "results/lmms_eval/{task}/{controller}/{budget}"
 _OF_REQUEST = [name for name in EVALUATION.columns if name not in ("sample_id", "image_id", "prediction", "accuracy")]

@@ -10,7 +10,8 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation import check_reference
 from adamolmo.latency import describe_device
 from adamolmo.lmms_eval.model import Setting
-from adamolmo.schema import REFERENCE, read_json
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.schema import read_json
 from adamolmo.study import describe_study
 
 

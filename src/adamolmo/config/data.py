@@ -1,0 +1,69 @@
+"""The questions: the sections `datasets` and `samples`."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from adamolmo.config.values import Count, Name, Section
+
+
+class SplitSettings(Section):
+    """Which split of the dataset each study split is drawn from. Where two name the same one, it is shared out by image
+    (importance : profile : evaluation as 1 : 6 : 3)."""
+
+    importance: str | None = Field(None, description="the dataset's split for `importance`; null for all its files")
+    profile: str | None = Field(None, description="the dataset's split for `profile`; null for all its files")
+    evaluation: str | None = Field(None, description="the dataset's split for `evaluation`; null for all its files")
+
+
+class ColumnSettings(Section):
+    """Names of a dataset's columns; `a.b` is field b of column a, and of all entries if a is a list. A question that is
+    such a field gives one sample per entry."""
+
+    question: str = Field("question", description="column of the question")
+    image: str = Field("image", description="column of the image file's bytes, plain or as the Hub's image type")
+    answers: str = Field("answers", description="column of the answer or answers; with options, the right one's number")
+    options: str | None = Field(None, description="column of the options of a multiple-choice question")
+    context: str | None = Field(None, description="column of a text put before the question")
+    question_id: str | None = Field(None, description="column of the question's id; null takes file and row")
+    image_id: str | None = Field(None, description="column of the image's id; null takes a hash of the image")
+
+
+class DatasetSettings(Section):
+    """One visual question answering dataset."""
+
+    source: Literal["procedural", "hub", "parquet"] = Field(
+        description="where the samples come from: 'procedural' draws them by seed, 'hub' is a dataset of the Hugging "
+        "Face Hub, 'parquet' is files on this machine"
+    )
+    path: str | None = Field(
+        None,
+        description="hub: the repository, owner/name; parquet: a file, or a folder of files, seen from where Snakemake "
+        "runs",
+    )
+    config: str | None = Field(None, description="the dataset's configuration, a folder of its Parquet files")
+    splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")
+    columns: ColumnSettings = Field(ColumnSettings(), description="the dataset's columns")
+    style: Name | None = Field(description="style prefix of the prompt (' User: {style}: ...'); null for none")
+    scorer: Literal["vqa", "anls", "multiple_choice", "count"] = Field(
+        description="how an answer is scored: VQA soft accuracy, normalised edit distance, the right option, or the "
+        "right number"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "DatasetSettings":
+        if self.source != "procedural" and self.path is None:
+            raise ValueError(f"source '{self.source}' needs the key 'path'")
+        if self.source == "procedural" and (self.path or self.config):
+            raise ValueError(
+                "source 'procedural' has no 'path' or 'config'; set them to null, or expected another source"
+            )
+        return self
+
+
+class SampleSettings(Section):
+    """Samples per dataset and split; the splits share no image."""
+
+    importance: Count = Field(description="samples that score the importance of the blocks")
+    profile: Count = Field(description="samples of core_exp, from which tables and controllers are made")
+    evaluation: Count = Field(description="samples on which every cell is evaluated")

@@ -1,0 +1,62 @@
+"""How the profile is made and chosen from: the sections `importance`, `core_exp`, `lookup` and `latency`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from adamolmo.config.values import Count, CountOrAll, Name, Section
+
+# As in `importance.RULES`, which a test compares.
+SelectionRule = Literal[
+    "accuracy_drop", "activation_norm", "gradient", "attention_entropy", "random", "prefix", "beam_search"
+]
+
+
+class ImportanceSettings(Section):
+    """How the importance of the blocks is scored."""
+
+    tier: Name = Field(description="vision tier at which blocks are skipped one at a time")
+    selection: SelectionRule = Field(
+        description="rule by which blocks are removed: the least score first; 'accuracy_drop' when the block alone is "
+        "skipped, 'activation_norm', 'gradient', 'attention_entropy', 'random', 'prefix' (the last blocks go), or "
+        "'beam_search' over sets of blocks, which need not be nested"
+    )
+    beam_width: Count = Field(description="sets of each size that a beam search goes on from")
+
+
+class CoreExpSettings(Section):
+    """The profiling grid: every configuration on every sample of the profile split."""
+
+    shards: Count = Field(description="jobs per dataset and tier; each profiles its share of the samples")
+    batch_size: Count = Field(description="samples per batch at most, of the passes that are not timed")
+    memory_mb: Count = Field(
+        description="memory that a batch of these passes may take beyond the weights, in MB by estimate"
+    )
+    max_failed_fraction: float = Field(
+        ge=0, le=1, description="share of unreadable samples above which the study stops"
+    )
+
+    @property
+    def memory_bytes(self) -> float:
+        return self.memory_mb * 1e6
+
+
+class LookupSettings(Section):
+    """How a lookup table is made and chosen from."""
+
+    tolerance: float = Field(ge=0, description="a configuration is a candidate up to budget * (1 + tolerance)")
+    pooled: bool = Field(description="true: one table over all datasets; false: one per dataset")
+
+
+class LatencySettings(Section):
+    """How latency is obtained."""
+
+    clock: Literal["measured", "modelled"] = Field(
+        description="'measured' times the device; 'modelled' computes latency from operations and bytes, reproducibly"
+    )
+    samples: CountOrAll = Field(
+        description="samples per dataset whose latency is measured in core_exp; the others' is estimated from them"
+    )
+    repeats: Count = Field(description="timed runs per sample and configuration in core_exp; the median is kept")
+    max_warmup: Count = Field(description="most warm-up runs before timing starts")
+    drift_limit_pct: float = Field(gt=0, description="drift of the reference configuration above which rows are marked")

@@ -1,0 +1,119 @@
+"""The whole configuration, and the parts of it that single jobs see."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from adamolmo.config.data import DatasetSettings, SampleSettings
+from adamolmo.config.faults import sentence
+from adamolmo.config.files import merge, read_yaml, without_removed
+from adamolmo.config.lmms_eval import LmmsEvalSettings
+from adamolmo.config.model import KnobSettings, ModelSettings
+from adamolmo.config.profiling import CoreExpSettings, ImportanceSettings, LatencySettings, LookupSettings
+from adamolmo.config.training import TrainingSettings
+from adamolmo.config.values import Budgets, Count, Name, Names, Section
+from adamolmo.errors import AdaMolmoError
+
+
+class BootstrapSettings(Section):
+    """Confidence intervals."""
+
+    resamples: Count = Field(description="bootstrap resamples, clustered by image")
+
+
+class StudyConfig(Section):
+    """Everything that the study depends on."""
+
+    seed: int = Field(ge=0, description="seed of everything random")
+    model: ModelSettings = Field(description="the model under study")
+    knobs: KnobSettings = Field(description="the values of the three knobs")
+    datasets: dict[Name, DatasetSettings] = Field(description="datasets by name; null removes one", min_length=1)
+    samples: SampleSettings = Field(description="samples per dataset and split")
+    max_new_tokens: Count = Field(description="longest answer, in tokens")
+    importance: ImportanceSettings = Field(description="how blocks are ranked")
+    core_exp: CoreExpSettings = Field(description="the profiling grid")
+    lookup: LookupSettings = Field(description="lookup tables")
+    latency: LatencySettings = Field(description="how latency is obtained")
+    budgets: Budgets = Field(
+        description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms'"
+    )
+    controllers: Names = Field(description="controllers evaluated, by name")
+    training: TrainingSettings = Field(description="training of the learned controllers")
+    bootstrap: BootstrapSettings = Field(description="confidence intervals")
+    lmms_eval: LmmsEvalSettings = Field(description="evaluation by lmms-eval, not part of the default targets")
+
+    @model_validator(mode="after")
+    def _check(self) -> "StudyConfig":
+        lowest = self.knobs.num_active_blocks[0]
+        if lowest < self.model.fixed_prefix_layers:
+            raise ValueError(
+                f"knobs.num_active_blocks has {lowest}, below model.fixed_prefix_layers "
+                f"{self.model.fixed_prefix_layers}; the fixed prefix always runs"
+            )
+        if self.importance.tier not in self.knobs.tiers:
+            raise ValueError(
+                f"importance.tier is '{self.importance.tier}'; expected one of knobs.tiers: "
+                f"{', '.join(self.knobs.tiers)}"
+            )
+        return self
+
+    @classmethod
+    def load(cls, *paths: str | Path) -> "StudyConfig":
+        """Reads YAML files; a later one overrides single keys of the earlier ones. Raises AdaMolmoError."""
+        merged: dict = {}
+        for path in paths:
+            merged = merge(merged, read_yaml(path))
+        return cls.from_dict(merged, *paths)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping, *sources: str | Path) -> "StudyConfig":
+        """Validates `raw`, merged from the files `sources`. A dataset or tier set to null is left out.
+
+        Raises AdaMolmoError: one sentence with the file, the key, what was found and what was expected.
+        """
+        try:
+            return cls.model_validate(without_removed(raw))
+        except ValidationError as error:
+            raise AdaMolmoError(sentence(error, cls, sources)) from None
+
+    def subset(self, *keys: str) -> str:
+        """Canonical JSON of some keys (`"seed"`, `"samples.profile"`, `"datasets.okvqa"`): what a job depends on.
+
+        The order of the keys is the order of the models, so equal settings give equal text.
+        """
+        chosen: dict = {}
+        for key in keys:
+            value: Any = self.model_dump(mode="json")
+            target = chosen
+            *parents, last = key.split(".")
+            for parent in parents:
+                value, target = value[parent], target.setdefault(parent, {})
+            target[last] = value[last]
+        return json.dumps(_like(self.model_dump(mode="json"), chosen))
+
+    @classmethod
+    def from_subset(cls, text: str) -> "StudyConfig":
+        """A partial configuration from `subset`: only the keys that were chosen exist on it."""
+        return _construct(cls, json.loads(text))
+
+
+def _like(full: Mapping, chosen: Mapping) -> dict:
+    """`chosen` in the key order of `full`."""
+    return {
+        key: _like(value, chosen[key]) if isinstance(chosen[key], dict) else chosen[key]
+        for key, value in full.items()
+        if key in chosen
+    }
+
+
+def _construct(annotation: Any, value: Any) -> Any:
+    """The typed form of validated JSON, where keys may be absent."""
+    if isinstance(value, dict):
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            fields = annotation.model_fields
+            return annotation.model_construct(**{k: _construct(fields[k].annotation, v) for k, v in value.items()})
+        return {key: _construct(get_args(annotation)[1], entry) for key, entry in value.items()}
+    return value
