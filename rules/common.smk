@@ -9,7 +9,6 @@ from pathlib import Path
 # Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` tracks.
 HERE = os.path.relpath(workflow.basedir)
 SOURCE = os.path.join(workflow.basedir, "src")
-os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 sys.path.insert(0, SOURCE)
 
 from adamolmo.budgets import Budget
@@ -19,7 +18,11 @@ from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.launcher import LAUNCHER, launcher
 from adamolmo.ranking import INTERNAL_RULES
+
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
+os.environ[LAUNCHER] = launcher()
 
 # Snakemake lists the files of the command line before the Snakefile's own, which they override.
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
@@ -123,9 +126,12 @@ def dataset_files(wildcards):
     return [str(path)] if path.suffix == ".parquet" else sorted(map(str, path.rglob("*.parquet")))
 
 
+subset = cache(STUDY.subset)  # thousands of jobs ask for few different ones
+
+
 def settings(*keys):
     """A params function: the canonical JSON of these keys, where `{dataset}` stands for the wildcard."""
-    return lambda wildcards: STUDY.subset(*(key.format(**dict(wildcards.items())) for key in keys))
+    return lambda wildcards: subset(*(key.format(**dict(wildcards.items())) for key in keys))
 
 
 def profile_parts(folder):

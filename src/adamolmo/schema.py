@@ -1,13 +1,11 @@
 """Every file that crosses a rule boundary of the study: columns and keys, units, meaning; checked on write and on read.
 
-`docs/results-schema.md` is generated from the declarations here. Files are written to a temporary name and moved, and
-equal content gives equal bytes.
+`docs/results-schema.md` is generated from the declarations here. Equal content gives equal bytes.
 """
 
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -529,7 +528,10 @@ def read_json(path: str | Path, schema: Document) -> dict:
     try:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as the JSON document {schema.name} ({error}).") from error
+        raise AdaMolmoError(
+            f"{path}: cannot be read as the JSON document {schema.name} ({error}); "
+            "delete the file and run Snakemake again to remake it."
+        ) from error
     _check_document(content, schema, path)
     return content
 
@@ -542,24 +544,6 @@ def file_checksum(*paths: str | Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as temporary`)
-    """A temporary path beside `path` that takes its place when the block ends without an error."""
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.temporary = self.path.with_name(f"{self.path.name}.tmp")
-
-    def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        return self.temporary
-
-    def __exit__(self, kind: Any, *_: object) -> None:
-        if kind is None:
-            os.replace(self.temporary, self.path)
-        else:
-            self.temporary.unlink(missing_ok=True)
 
 
 def _arrow_type(column: Column) -> "pa.DataType":

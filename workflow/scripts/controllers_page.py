@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from adamolmo.controllers_page import page
-from adamolmo.schema import COMPARISONS, HYPERVOLUMES, REGRET, SUMMARY, read_table, replacing
+from adamolmo.files import replacing
+from adamolmo.schema import COMPARISONS, HYPERVOLUMES, REGRET, SUMMARY, read_table
 from adamolmo.script import run
 
 

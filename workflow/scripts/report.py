@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from adamolmo.files import replacing
 from adamolmo.profiles import read_profiles
 from adamolmo.report.findings import StudyResults
 from adamolmo.report.page import render
@@ -14,7 +15,6 @@ from adamolmo.schema import (
     SUMMARY,
     read_json,
     read_table,
-    replacing,
 )
 from adamolmo.script import run
 

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
+from adamolmo.files import replacing
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.schema import BENCHMARK_COMPARISONS, BENCHMARKS
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
-from adamolmo.schema import replacing, write_table
+from adamolmo.schema import write_table
 from adamolmo.script import run
 
 

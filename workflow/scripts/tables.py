@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.schema import COMPARISONS, SUMMARY, read_table, replacing
+from adamolmo.files import replacing
+from adamolmo.schema import COMPARISONS, SUMMARY, read_table
 from adamolmo.script import run
 from adamolmo.tables import TABLES
 

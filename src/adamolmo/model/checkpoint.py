@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files import replacing
 from adamolmo.model.config import MolmoEConfig, config_file, read_config
 from adamolmo.model.layouts import Shape, canonical_name, fill_stack, layout_of, parts, unstack_experts
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.progress import progress
-from adamolmo.schema import replacing
 
 WEIGHTS = "model.safetensors"
 PREPARED_FILES = (WEIGHTS, "config.json", "tokenizer.json")
@@ -134,18 +134,12 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
         checkpoint.close()
         return checkpoint.read(name, dtype)
 
-    try:
-        with replacing(output / WEIGHTS) as temporary:
-            _write_safetensors(temporary, checkpoint.shapes, dtype, read)
-        with replacing(output / "config.json") as temporary:
-            temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2, sort_keys=True) + "\n")
-        with replacing(output / "tokenizer.json") as temporary:
-            shutil.copyfile(directory / "tokenizer.json", temporary)
-    except OSError as error:
-        raise AdaMolmoError(
-            f"{output}: the prepared model cannot be written ({error.strerror or error}); "
-            f"it needs {size_bytes / 1e9:.3g} GB there."
-        ) from error
+    with replacing(output / WEIGHTS, size_bytes) as temporary:
+        _write_safetensors(temporary, checkpoint.shapes, dtype, read)
+    with replacing(output / "config.json") as temporary:
+        temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2, sort_keys=True) + "\n")
+    with replacing(output / "tokenizer.json") as temporary:
+        shutil.copyfile(directory / "tokenizer.json", temporary)
     return checkpoint
 
 
