@@ -6,13 +6,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
-# Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` tracks.
+# Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` follows.
 HERE = os.path.relpath(workflow.basedir)
 SOURCE = os.path.join(workflow.basedir, "src")
+SCRIPTS = str(Path(HERE, "workflow/scripts"))
 sys.path.insert(0, SOURCE)
 
 from adamolmo.budgets import Budget
-from adamolmo.code_files import code_files
+from adamolmo.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE
@@ -20,6 +21,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
 from adamolmo.launcher import LAUNCHER, launcher
 from adamolmo.ranking import INTERNAL_RULES
+from adamolmo.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 os.environ[LAUNCHER] = launcher()
@@ -39,7 +41,11 @@ def configured_controllers(key, names):
     return found
 
 
+RESULTS, RECORDS = Path("results"), Path(".snakemake")
+
 try:
+    if not {"--touch", "-t"} & set(sys.argv):
+        check_records(RESULTS, RECORDS)
     STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
     CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
     configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
@@ -101,12 +107,13 @@ wildcard_constraints:
 
 @cache
 def code(script, *modules):
-    """The script (first) and every file of the library that it imports; `modules` are loaded by name."""
+    """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
+    name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
     source = Path(HERE, "src")
-    files = code_files(Path(HERE, "workflow/scripts", script), source)
+    files = code_files(Path(SCRIPTS, script), source)
     for module in modules:
         files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
-    return list(dict.fromkeys(map(str, files)))
+    return code_version(files, HERE)
 
 
 def checkpoint_files(wildcards):
