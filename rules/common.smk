@@ -24,7 +24,7 @@ from adamolmo.ranking import INTERNAL_RULES
 from adamolmo.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
-os.environ[LAUNCHER] = launcher()
+os.environ[LAUNCHER] = launcher(os.getpid())
 
 # Snakemake lists the files of the command line before the Snakefile's own, which they override.
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))

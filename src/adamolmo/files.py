@@ -13,12 +13,14 @@ from adamolmo.launcher import launcher_is_gone
 class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as temporary`)
     """A temporary path beside `path` that takes its place when the block ends without an error.
 
-    The name is new each time, so that two writers cannot mix; what killed writers left behind is removed.
+    The name is new each time, so that two writers cannot mix. Who is first removes what others have begun: these were
+    killed, or will find that they are late.
 
     Args:
         needed_bytes: named when the file cannot be written.
 
-    Raises AdaMolmoError when the disk is full or cannot be written to, or the Snakemake that started this job is gone.
+    Raises AdaMolmoError when the disk is full or cannot be written to, another process wrote the file meanwhile, or the
+    Snakemake that started this job is gone.
     """
 
     def __init__(self, path: str | Path, needed_bytes: int | None = None) -> None:
@@ -45,6 +47,10 @@ class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as tempor
             raise self._unwritable(error) from error
 
     def _commit(self) -> None:
+        if not self.temporary.exists():  # removed below, by the other
+            raise AdaMolmoError(
+                f"{self.path}: another process wrote it meanwhile; when that ended, run Snakemake again."
+            )
         with open(self.temporary, "rb") as file:
             os.fsync(file.fileno())  # where writing is put off (network file systems), a full disk shows here at last
         if launcher_is_gone():

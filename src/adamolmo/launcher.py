@@ -11,22 +11,20 @@ from pathlib import Path
 LAUNCHER = "ADAMOLMO_LAUNCHER"
 
 
-def launcher() -> str:
-    """This process, to be left in the environment of its jobs under LAUNCHER."""
-    return _identity(os.getpid())
+def launcher(pid: int) -> str:
+    """Number and start time of a running process, as LAUNCHER has them: the number alone may be another's later.
 
-
-def launcher_is_gone() -> bool:
-    """Whether the Snakemake that started this job has ended; always False elsewhere, and without /proc."""
-    known = os.environ.get(LAUNCHER)
-    return known is not None and _identity(int(known.split("-")[0])) != known
-
-
-def _identity(pid: int) -> str:
-    """Number and start time of a running process: the number alone may belong to another one later."""
+    A process that has ended, and any one where there is no /proc, is its number alone.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return str(pid)
     state, start = fields[0], fields[19]
     return str(pid) if state in "ZX" else f"{pid}-{start}"
+
+
+def launcher_is_gone() -> bool:
+    """Whether the Snakemake that started this job has ended; always False outside of a job, and without /proc."""
+    known = os.environ.get(LAUNCHER)
+    return known is not None and launcher(int(known.split("-")[0])) != known
