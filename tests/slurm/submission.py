@@ -14,7 +14,7 @@ from mini_study import ROOT, Result
 from throwaway_slurm import ThrowawaySlurm
 
 # Snakemake as its command line runs it; its last line says whether this process, not its jobs, needed torch.
-_SNAKEMAKE = """
+SNAKEMAKE = """
 import atexit, sys
 atexit.register(lambda: print("torch was", "imported" if "torch" in sys.modules else "not imported"))
 from snakemake.cli import main
@@ -56,7 +56,7 @@ def install_profiles(directory: Path) -> None:
 
 def submit(slurm: ThrowawaySlurm, directory: Path, *arguments: str | Path) -> Submission:
     """`snakemake --profile slurm` in `directory`; only the waits are shorter than on a real cluster."""
-    command = [sys.executable, "-c", _SNAKEMAKE, "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2"]
+    command = [sys.executable, "-c", SNAKEMAKE, "--profile", "slurm", "--slurm-init-seconds-before-status-checks", "2"]
     log = directory / "snakemake.log"
     with log.open("w") as file:
         process = subprocess.Popen(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MINI = "tests/workflow/mini.yaml"
-PARTS = ("Snakefile", "config.yaml", "config", "rules", "workflow", "envs", "profiles", "src", "resources", MINI)
+PARTS = ("Snakefile", "config.yaml", "config", "rules", "workflow", "envs", "profiles", "slurm", "src", "resources", MINI)
 
 
 @dataclass(frozen=True)
