@@ -67,9 +67,7 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
     waits = False
     while True:
         for name in candidates:
-            # Read-only suffices for a lock, so that several users can share the files. They are never deleted: a lock
-            # on a deleted file would exclude nobody.
-            file = os.open(directory / f"adamolmo-{name}.lock", os.O_RDONLY | os.O_CREAT, 0o644)
+            file = _open_lock(directory / f"adamolmo-{name}.lock")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return name, file
@@ -79,6 +77,17 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
             note(f"waiting until one of {', '.join(candidates)} is free")
             waits = True
         time.sleep(_SECONDS_BETWEEN_TRIES)
+
+
+def _open_lock(path: Path) -> int:
+    """A file that all users of the machine can lock. It is never deleted: a lock on a deleted file excludes nobody."""
+    try:
+        # Linux may refuse O_CREAT for another user's file in a directory such as /tmp (fs.protected_regular).
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        file = os.open(path, os.O_RDONLY | os.O_CREAT)
+        os.fchmod(file, 0o644)  # whatever the umask
+        return file
 
 
 def _allowed_cores() -> set[int]:

@@ -31,7 +31,8 @@ def cluster(slurm, here, tmp_path_factory):
 
 
 def cells(study: Study) -> dict[str, bytes]:
-    return {str(path.relative_to(study.directory)): path.read_bytes() for path in study.path("results/eval").rglob("*.*")}
+    paths = study.path("results/eval").rglob("*.*")
+    return {str(path.relative_to(study.directory)): path.read_bytes() for path in paths}
 
 
 def test_the_tables_are_the_same(here, cluster):

@@ -1,4 +1,4 @@
-"""A real Slurm on this machine for as long as a test needs it: one node, two GPUs that are none, no root, no systemd."""
+"""A real Slurm on this machine while a test needs it: one node, two GPUs that are none, no root, no systemd."""
 
 import getpass
 import os
