@@ -1,7 +1,7 @@
 """A real Slurm on this machine while a test needs it: one node, two GPUs that are none, no root, no systemd."""
 
-import getpass
 import os
+import pwd
 import secrets
 import shutil
 import signal
@@ -61,6 +61,10 @@ SLURM_CONF={directory}/slurm.conf exec {srun} "$@"
 """
 
 
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
 def missing_programs() -> list[str]:
     return [program for program in PROGRAMS if shutil.which(program, path=SEARCH_PATH) is None]
 
@@ -73,7 +77,6 @@ class Job:
     state: str
     memory: str
     limit: str
-    gpus: str
     comment: str
 
 
@@ -87,7 +90,7 @@ class ThrowawaySlurm:
         for name in ("state", "spool", "bin"):
             (self.directory / name).mkdir()
         values = {"directory": self.directory, "host": socket.gethostname().partition(".")[0]}
-        values |= {"user": getpass.getuser(), "ports": _free_ports(2), "srun": shutil.which("srun", path=SEARCH_PATH)}
+        values |= {"user": _user(), "ports": _free_ports(2), "srun": shutil.which("srun", path=SEARCH_PATH)}
         self._write("slurm.conf", _SLURM_CONF.format(**values))
         self._write("gres.conf", _GRES_CONF.format(**values))
         self._write("bin/srun", _SRUN.format(**values)).chmod(0o755)
@@ -118,7 +121,7 @@ class ThrowawaySlurm:
 
     def stop(self) -> None:
         """Ends all jobs, then the daemons, and removes their files."""
-        self.query("scancel", "--user", getpass.getuser(), check=False)
+        self.query("scancel", "--user", _user(), check=False)
         end = time.monotonic() + _SECONDS_TO_BOOT
         while self.query("squeue", "--noheader", check=False).strip() and time.monotonic() < end:
             time.sleep(0.1)
@@ -128,7 +131,7 @@ class ThrowawaySlurm:
 
     def jobs(self) -> list[Job]:
         """All jobs since the start, ended ones too, oldest first."""
-        form = "--format=%i|%T|%m|%l|%b|%k"
+        form = "--format=%i|%T|%m|%l|%k"
         lines = self.query("squeue", "--noheader", "--states=all", "--array", "--sort=i", form).splitlines()
         return [Job(*line.split("|")) for line in lines]
 
