@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mini_study import ROOT, Result
+from mini_study import MINI, ROOT, Result
 from throwaway_slurm import ThrowawaySlurm
 
 # Snakemake as its command line runs it; its last line says whether this process, not its jobs, needed torch.
@@ -20,6 +20,8 @@ atexit.register(lambda: print("torch was", "imported" if "torch" in sys.modules 
 from snakemake.cli import main
 main()
 """
+CONFIGS = (MINI, ROOT / "tests/slurm/mini.yaml")
+FIGURE = "results/plots/pareto.pdf"
 WITHOUT_TORCH = "torch was not imported"
 # A hanging Snakemake fails the test; no test expects a time.
 _LIMIT_S = 1200

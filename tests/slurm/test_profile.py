@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 
 import pytest
 import yaml
@@ -53,6 +55,14 @@ def test_memory_and_time_grow_with_the_attempts():
 def test_retries_stand_in_the_profile_alone():
     """A rule's own are retried within the allocation that was too small."""
     assert not [path for path in (ROOT / "rules").glob("*.smk") if "retries:" in path.read_text()]
+
+
+def test_the_executor_is_the_pinned_one(executor):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert len(extras["slurm"]) == 2
+    for pin in extras["slurm"]:
+        name, _, wanted = pin.partition("==")
+        assert version(name) == wanted, pin
 
 
 @pytest.mark.parametrize("configs", [(MINI,), ("config/molmoe-1b.yaml",)])

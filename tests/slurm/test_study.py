@@ -2,32 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-from mini_study import MINI, ROOT, Study
-from submission import WITHOUT_TORCH, submit
+from mini_study import Study
+from submission import CONFIGS, FIGURE, WITHOUT_TORCH, submit
 
-CONFIGS = (MINI, ROOT / "tests/slurm/mini.yaml")
-FIGURE = "results/plots/pareto.pdf"
 TABLES = (".parquet", ".json", ".safetensors")
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory) -> Study:
-    return Study.clone(tmp_path_factory.mktemp("here"))
-
-
-@pytest.fixture(scope="module")
-def cluster(slurm, here, tmp_path_factory):
-    """(study, result) of the same study on the cluster; meanwhile it runs here as well."""
-    if not (ROOT / "resources/embedded/model.safetensors").is_file():
-        pytest.skip("resources/embedded has no model.safetensors")
-    study = Study.clone(tmp_path_factory.mktemp("cluster"))
-    submission = submit(slurm, study.directory, "--configfile", *CONFIGS, "--", FIGURE)
-    local = here.snakemake("--", FIGURE, configs=CONFIGS[1:])
-    result = submission.wait()
-    assert local.returncode == 0, local.output
-    assert result.returncode == 0, result.output
-    return study, result
 
 
 def cells(study: Study) -> dict[str, bytes]:
@@ -35,39 +13,36 @@ def cells(study: Study) -> dict[str, bytes]:
     return {str(path.relative_to(study.directory)): path.read_bytes() for path in paths}
 
 
-def test_the_tables_are_the_same(here, cluster):
-    study, _ = cluster
+def test_the_tables_are_the_same(workflows, study_result):
+    here, study = workflows.here, workflows.study
     made = [path.relative_to(here.directory) for path in here.path("results").rglob("*") if path.suffix in TABLES]
     assert len(made) > 20
     assert [str(name) for name in made if here.path(name).read_bytes() != study.path(name).read_bytes()] == []
     assert study.path(FIGURE).read_bytes().startswith(b"%PDF")
 
 
-def test_every_job_runs_on_the_cluster(slurm, cluster):
+def test_every_job_runs_on_the_cluster(study_result):
     """The login node only plans, submits and waits, and needs no torch for that."""
-    _, result = cluster
-    assert result.output.splitlines()[-1] == WITHOUT_TORCH
-    submitted = result.output.count("has been submitted with SLURM jobid")
-    (total,) = [line.split()[1] for line in result.output.splitlines() if line.startswith("total ")]
+    assert study_result.output.splitlines()[-1] == WITHOUT_TORCH
+    submitted = study_result.output.count("has been submitted with SLURM jobid")
+    (total,) = [line.split()[1] for line in study_result.output.splitlines() if line.startswith("total ")]
     assert submitted == int(total) > 15
-    assert "localrule" not in result.output
+    assert "localrule" not in study_result.output
 
 
-def test_one_cell_again(slurm, cluster):
-    study, _ = cluster
+def test_one_cell_again(slurm, workflows, study_result):
+    study = workflows.study
     before, known = cells(study), len(slurm.jobs())
-    cell = study.path("results/eval/okvqa/two-stage-budget/60pct.json")
-    cell.write_text("damaged")
-    result = submit(
-        slurm, study.directory, "--configfile", *CONFIGS, "--force", "--", cell.relative_to(study.directory)
-    ).wait()
+    cell = "results/eval/okvqa/two-stage-budget/60pct.json"
+    study.path(cell).write_text("damaged")
+    result = submit(slurm, study.directory, "--configfile", *CONFIGS, "--force", "--", cell).wait()
     assert result.returncode == 0, result.output
     assert cells(study) == before
     assert [job.comment for job in slurm.jobs()[known:]] == ["rule_evaluate_wildcards_okvqa_two-stage-budget_60pct"]
 
 
-def test_bundled_cells_are_the_same(slurm, cluster):
-    study, _ = cluster
+def test_bundled_cells_are_the_same(slurm, workflows, study_result):
+    study = workflows.study
     before, known = cells(study), len(slurm.jobs())
     targets = [Path(name) for name in before if name.endswith(".json")]
     assert len(targets) == 4

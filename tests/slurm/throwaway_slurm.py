@@ -78,6 +78,7 @@ class Job:
     memory: str
     limit: str
     comment: str
+    directory: str
 
 
 class ThrowawaySlurm:
@@ -131,7 +132,7 @@ class ThrowawaySlurm:
 
     def jobs(self) -> list[Job]:
         """All jobs since the start, ended ones too, oldest first."""
-        form = "--format=%i|%T|%m|%l|%k"
+        form = "--format=%i|%T|%m|%l|%k|%Z"
         lines = self.query("squeue", "--noheader", "--states=all", "--array", "--sort=i", form).splitlines()
         return [Job(*line.split("|")) for line in lines]
 
