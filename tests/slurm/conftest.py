@@ -19,8 +19,16 @@ def executor() -> None:
         pytest.skip("Snakemake's executor for Slurm is not installed; `make test-slurm` installs it")
 
 
+RECORD = pytest.StashKey[str]()
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    if RECORD in config.stash:
+        terminalreporter.write_line(config.stash[RECORD])
+
+
 @pytest.fixture(scope="session")
-def slurm(executor) -> Iterator[ThrowawaySlurm]:
+def slurm(executor, pytestconfig) -> Iterator[ThrowawaySlurm]:
     if missing := missing_programs():
         packages = "slurmctld slurmd slurm-client munge"
         pytest.skip(f"Slurm is not installed: no {', '.join(missing)}; Debian's packages are {packages}")
@@ -28,6 +36,7 @@ def slurm(executor) -> Iterator[ThrowawaySlurm]:
     try:
         cluster.start()
         yield cluster
+        pytestconfig.stash[RECORD] = cluster.record()
     finally:
         cluster.stop()
 

@@ -136,6 +136,14 @@ class ThrowawaySlurm:
         lines = self.query("squeue", "--noheader", "--states=all", "--array", "--sort=i", form).splitlines()
         return [Job(*line.split("|")) for line in lines]
 
+    def record(self) -> str:
+        """Which Slurm ran which jobs, in one line."""
+        ids: dict[str, list[str]] = {}
+        for job in self.jobs():
+            ids.setdefault(job.state, []).append(job.id)
+        jobs = "; ".join(f"{state} {', '.join(numbers)}" for state, numbers in sorted(ids.items()))
+        return f"{self.query('sinfo', '--version').strip()}, job ids: {jobs}"
+
     def query(self, *command: str, check: bool = True) -> str:
         run = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         if check and run.returncode != 0:
