@@ -2,6 +2,7 @@
 # make report   the same, and the report of the whole study: results/report.html
 # make test     run all tests
 # make test-lmms-eval   run the tests of the benchmarks; installs lmms-eval, which `make test` skips without
+# make test-slurm   run the tests of the cluster on a throw-away Slurm; installs Snakemake's executor for it, not Slurm
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
 # make lint     check style: ruff, snakefmt, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
@@ -17,7 +18,7 @@ export OMP_NUM_THREADS := 1
 WITHOUT_BROKEN_TORCHVISION = $(BIN)/python -c 'import torchvision' 2>/dev/null \
 	|| $(BIN)/python -m pip uninstall --yes torchvision
 
-.PHONY: pareto report test test-lmms-eval lmms-eval lint docs clean
+.PHONY: pareto report test test-lmms-eval test-slurm lmms-eval lint docs clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
@@ -33,6 +34,9 @@ lmms-eval: $(VENV)/lmms.stamp
 
 test-lmms-eval: $(VENV)/test.stamp $(VENV)/lmms.stamp
 	$(BIN)/pytest -q tests/lmms_eval tests/workflow/test_lmms_eval.py
+
+test-slurm: $(VENV)/test.stamp $(VENV)/slurm.stamp
+	$(BIN)/pytest -q -rs tests/slurm
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
@@ -62,4 +66,8 @@ $(VENV)/test.stamp: pyproject.toml $(VENV)/study.stamp
 $(VENV)/lmms.stamp: pyproject.toml $(VENV)/study.stamp
 	$(BIN)/python -m pip install --editable '.[lmms-eval]'
 	$(WITHOUT_BROKEN_TORCHVISION)
+	touch $@
+
+$(VENV)/slurm.stamp: pyproject.toml $(VENV)/study.stamp
+	$(BIN)/python -m pip install --editable '.[slurm]'
 	touch $@

@@ -1,6 +1,8 @@
-# It may need the network, so it runs where Snakemake itself does.
-localrules:
-    prepare_data,
+# What the Hub has is fetched where Snakemake itself runs: compute nodes may have no network.
+if any(dataset.source == "hub" for dataset in STUDY.datasets.values()):
+
+    localrules:
+        prepare_data,
 
 
 rule prepare_data:

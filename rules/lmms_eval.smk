@@ -15,6 +15,13 @@ rule lmms_eval_data:
         expand("{data}/{task}/prepared.json", data=HARNESS.data, task=HARNESS.tasks) if HARNESS.data else [],
 
 
+# What the Hub has is fetched where Snakemake itself runs: compute nodes may have no network.
+if not all(task.startswith(OWN_PREFIX) for task in HARNESS.tasks):
+
+    localrules:
+        prepare_lmms_eval,
+
+
 rule prepare_lmms_eval:
     input:
         script=f"{SCRIPTS}/prepare_lmms_eval.py",

@@ -1,6 +1,8 @@
-# It may need the network, so it runs where Snakemake itself does.
-localrules:
-    prepare_model,
+# What the Hub has is fetched where Snakemake itself runs: compute nodes may have no network.
+if CHECKPOINT_ON_HUB:
+
+    localrules:
+        prepare_model,
 
 
 rule prepare_model:

@@ -80,12 +80,14 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
 
 
 def _open_lock(path: Path) -> int:
-    """Read-only suffices for a lock, so that several users can share the file. It is never deleted: a lock on a deleted
-    file would exclude nobody."""
+    """A file that all users of the machine can lock. It is never deleted: a lock on a deleted file excludes nobody."""
     try:
-        return os.open(path, os.O_RDONLY)  # with O_CREAT, Linux refuses another user's file in a shared /tmp
+        # Linux may refuse O_CREAT for another user's file in a directory such as /tmp (fs.protected_regular).
+        return os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+        file = os.open(path, os.O_RDONLY | os.O_CREAT)
+        os.fchmod(file, 0o644)  # whatever the umask
+        return file
 
 
 def _allowed_cores() -> set[int]:

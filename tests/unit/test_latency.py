@@ -53,20 +53,26 @@ def test_killed_holder_frees_its_core(tmp_path):
         process.wait()
 
 
-def test_another_users_lock_file(tmp_path, monkeypatch):
-    """Linux (fs.protected_regular) lets nobody open another's file in a shared /tmp with O_CREAT, not even root."""
-    open_file = os.open
+def test_another_user_can_claim_after_one_with_a_private_umask(tmp_path, monkeypatch):
+    before = os.umask(0o077)
+    try:
+        assert hold(tmp_path, 0).wait() == 0
+    finally:
+        os.umask(before)
+    locks = list(tmp_path.glob("adamolmo-core-*.lock"))
+    assert locks and all(path.stat().st_mode & 0o777 == 0o644 for path in locks)
 
-    def protected(path, flags, *mode):
-        if flags & os.O_CREAT and os.path.exists(path):
-            raise PermissionError(13, "Permission denied", str(path))
-        return open_file(path, flags, *mode)
+    def protected(path, flags, *mode, opened=os.open):
+        """As a kernel with fs.protected_regular opens another user's files."""
+        if flags & os.O_CREAT and path in locks:
+            raise PermissionError(path)
+        return opened(path, flags, *mode)
 
     monkeypatch.setattr(os, "open", protected)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for _ in range(2):
-        with claim_device("cpu") as name:
-            assert (tmp_path / f"adamolmo-{name}.lock").exists()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with claim_device("cpu") as name:
+        assert tmp_path / f"adamolmo-{name}.lock" in locks
 
 
 def test_importing_latency_does_not_import_torch():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MINI = "tests/workflow/mini.yaml"
-PARTS = ("Snakefile", "config.yaml", "config", "rules", "workflow", "envs", "profiles", "src", "resources", MINI)
+PARTS = ("Snakefile", "config.yaml", "config", "rules", "workflow", "envs", "profiles", "slurm", "src", "resources")
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Study:
 
     @classmethod
     def clone(cls, repository: Path) -> "Study":
-        for part in PARTS:
+        for part in (*PARTS, MINI):
             source, target = ROOT / part, repository / part
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
