@@ -124,6 +124,12 @@ def crowded_scene(smallest_px: int, split: str, index: int) -> Scene:
     return _drawn(f"crowded_{smallest_px}px/{split}/{index}", partial(_crowd, smallest_px=smallest_px))
 
 
+def reading_lesson(lesson: str, split: str, index: int) -> Scene:
+    """A text_vqa scene that teaches one thing at a time, for the training of the embedded model: "one_sign" to read a
+    number, mostly of several digits; "choose" to read the sign that is asked for, among two or three with one digit."""
+    return _drawn(f"{lesson}/{split}/{index}", _LESSONS[lesson])
+
+
 def _drawn(seed: str, generator: Generator) -> Scene:
     digest = hashlib.sha256(seed.encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
@@ -140,20 +146,24 @@ def scenes(dataset: str, split: str) -> Iterator[Scene]:
         index += 1
 
 
-def text_scene(rng: np.random.Generator) -> Scene:
-    """One to three signs of different colours."""
+def text_scene(
+    rng: np.random.Generator, signs: tuple[int, int] = (1, 3), length_shares: Sequence[float] = _LENGTH_SHARES
+) -> Scene:
+    """So many signs (least, most) of different colours."""
     result = Scene(_background(rng))
     draw = ImageDraw.Draw(result.image)
-    for colour in rng.permutation(list(COLOURS))[: rng.integers(1, 4)]:
-        number = _place_sign(result, draw, rng, str(colour), DIGIT_HEIGHTS_PX)
+    for colour in rng.permutation(list(COLOURS))[: rng.integers(signs[0], signs[1] + 1)]:
+        number = _place_sign(result, draw, rng, str(colour), DIGIT_HEIGHTS_PX, length_shares)
         if number is not None:
             result.questions += _sign_questions(number, str(colour))
     return result
 
 
-def _place_sign(result: Scene, draw, rng, colour: str, heights_px: Sequence[int]) -> str | None:
+def _place_sign(
+    result: Scene, draw, rng, colour: str, heights_px: Sequence[int], length_shares: Sequence[float] = _LENGTH_SHARES
+) -> str | None:
     """Draws a sign where it overlaps nothing; returns its number, or None when no place was found."""
-    digits = int(rng.choice(len(_LENGTH_SHARES), p=_LENGTH_SHARES)) + 1
+    digits = int(rng.choice(len(length_shares), p=length_shares)) + 1
     number = str(rng.integers(10**digits)).zfill(digits)
     height = int(rng.choice(heights_px))
     pitch = 2 * 2 ** int(math.log2(height))
@@ -270,6 +280,10 @@ GENERATORS: dict[str, Generator] = {
     "text_vqa": text_scene,
     "okvqa": knowledge_scene,
     "coco_2014_vqa": objects_scene,
+}
+_LESSONS: dict[str, Generator] = {
+    "one_sign": partial(text_scene, signs=(1, 1), length_shares=(0.1, 0.45, 0.45)),
+    "choose": partial(text_scene, signs=(2, 3), length_shares=(1, 0, 0)),
 }
 
 

@@ -20,7 +20,16 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import COLOURS, SHAPES, Question, Scene, crowded_scene, entity_questions, scene
+from adamolmo.data.procedural import (
+    COLOURS,
+    SHAPES,
+    Question,
+    Scene,
+    crowded_scene,
+    entity_questions,
+    reading_lesson,
+    scene,
+)
 from adamolmo.embedded.batches import (
     EMPTY,
     PART_LABELS,
@@ -32,6 +41,9 @@ from adamolmo.embedded.batches import (
 )
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import (
+    DATASET_SHARES,
+    EXISTENCE_SHARE,
+    LESSON_SHARES,
     STYLE_OF_DATASET,
     TIERS,
     LearningRate,
@@ -45,7 +57,6 @@ from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer
 
-_DATASET_SHARES = {"text_vqa": 0.5, "okvqa": 0.2, "coco_2014_vqa": 0.3}
 _LOG_EVERY = 20
 _SAVE_EVERY = 50
 
@@ -114,7 +125,8 @@ def _joint_worker(
         for step in range(first_step, recipe.joint_steps):
             # One tier for all workers: they wait for each other after every step.
             tier = "low" if step < recipe.low_tier_steps else _tier_of_step(recipe, "joint", step)
-            batch, datasets = _image_batch(model, tokenizer, recipe, TIERS[tier], _rng(recipe, "joint", rank, step))
+            rng, lessons = _rng(recipe, "joint", rank, step), step < recipe.lesson_steps
+            batch, datasets = _image_batch(model, tokenizer, recipe, TIERS[tier], rng, lessons)
             answer_loss, accuracy = _answer_loss(model, batch)
             warmup = step - first_step if first_step else step
             loss = answer_loss + router.loss(recipe)
@@ -161,6 +173,18 @@ def _rng(recipe: Recipe, phase: str, rank: int, step: int) -> np.random.Generato
 
 def _training_scene(dataset: str, rng: np.random.Generator) -> Scene:
     return scene(dataset, "training", _scene_number(rng))
+
+
+def _lesson_scene(dataset: str, rng: np.random.Generator) -> Scene:
+    """A training scene, or an easier one that teaches a part of it."""
+    if dataset == "text_vqa":
+        lesson = rng.choice([*LESSON_SHARES, None], p=[*LESSON_SHARES.values(), 1 - sum(LESSON_SHARES.values())])
+        if lesson is not None:
+            return reading_lesson(lesson, "training", _scene_number(rng))
+    result = _training_scene(dataset, rng)
+    if dataset == "coco_2014_vqa" and rng.random() < EXISTENCE_SHARE:
+        result.questions = [question for question in result.questions if question.text.startswith("is there")]
+    return result
 
 
 def _scene_number(rng: np.random.Generator) -> int:
@@ -275,12 +299,14 @@ def _batch_size(images: int, recipe: Recipe) -> int:
     return max(1, round(images * recipe.batch_share))
 
 
-def _image_batch(model, tokenizer, recipe: Recipe, tier: TrainingTier, rng) -> tuple[PackedBatch, list[str]]:
+def _image_batch(
+    model, tokenizer, recipe: Recipe, tier: TrainingTier, rng, lessons: bool
+) -> tuple[PackedBatch, list[str]]:
     config = PreprocessConfig.of_model(model.config)
     datasets, drawn, questions = [], [], []
     while len(drawn) < _batch_size(tier.joint_images, recipe):
-        dataset = str(rng.choice(list(_DATASET_SHARES), p=list(_DATASET_SHARES.values())))
-        candidate = _training_scene(dataset, rng)
+        dataset = str(rng.choice(list(DATASET_SHARES), p=list(DATASET_SHARES.values())))
+        candidate = _lesson_scene(dataset, rng) if lessons else _training_scene(dataset, rng)
         asked = answerable(candidate, tier.smallest_px)
         if asked:
             datasets.append(dataset)
