@@ -1,6 +1,6 @@
 # make pareto   create .venv and run the study up to results/plots/pareto.pdf
 # make report   the same, and the report of the whole study: results/report.html
-# make test     run all tests
+# make test     run all tests that need nothing else
 # make test-lmms-eval   run the tests of the benchmarks; installs lmms-eval, which `make test` skips without
 # make test-slurm   run the tests of the cluster on a throw-away Slurm; installs Snakemake's executor for it, not Slurm
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
@@ -27,7 +27,7 @@ report: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/report.html
 
 test: $(VENV)/test.stamp
-	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --ignore tests/slurm
 
 lmms-eval: $(VENV)/lmms.stamp
 	$(BIN)/snakemake --cores all lmms_eval
