@@ -30,7 +30,7 @@ rule evaluate:
     log:
         "logs/memory.log",
     shell:
-        "(echo {resources.mem_mb} MB; test {resources.mem_mb} -gt 6000) > {log} && cp {log} {output}"
+        "(echo {resources.mem_mb} MB; test {resources.mem_mb} -gt 20000) > {log} && cp {log} {output}"
 
 
 # A minute, which is the least that Slurm knows, is too little.

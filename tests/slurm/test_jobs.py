@@ -42,7 +42,7 @@ def test_gpu_jobs_never_share_a_device(result, directory):
 
 def test_a_job_without_enough_memory_gets_more(slurm, result, directory):
     first, second = of_rule(slurm, directory, "evaluate")
-    assert (first.state, first.memory, second.state, second.memory) == ("FAILED", "6000M", "COMPLETED", "12000M")
+    assert (first.state, first.memory, second.state, second.memory) == ("FAILED", "20000M", "COMPLETED", "40000M")
     assert (directory / "memory.txt").read_text() == "12000 MB\n"
 
 
