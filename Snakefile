@@ -27,6 +27,10 @@ include: "rules/lmms_eval.smk"
 include: "rules/report.smk"
 
 
+onstart:
+    mark_results(RESULTS, RECORDS)
+
+
 rule all:
     default_target: True
     input:

@@ -6,20 +6,25 @@ import sys
 from functools import cache
 from pathlib import Path
 
-# Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` tracks.
+# Jobs run the interpreter of Snakemake itself and the library beside this Snakefile, whose files `code` follows.
 HERE = os.path.relpath(workflow.basedir)
 SOURCE = os.path.join(workflow.basedir, "src")
-os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
+SCRIPTS = str(Path(HERE, "workflow/scripts"))
 sys.path.insert(0, SOURCE)
 
 from adamolmo.budgets import Budget
-from adamolmo.code_files import code_files
+from adamolmo.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
 from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.launcher import LAUNCHER, launcher
 from adamolmo.ranking import INTERNAL_RULES
+from adamolmo.records import check_records, mark_results
+
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
+os.environ[LAUNCHER] = launcher(os.getpid())
 
 # Snakemake lists the files of the command line before the Snakefile's own, which they override.
 CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
@@ -36,7 +41,11 @@ def configured_controllers(key, names):
     return found
 
 
+RESULTS, RECORDS = Path("results"), Path(".snakemake")
+
 try:
+    if not {"--touch", "-t"} & set(sys.argv):
+        check_records(RESULTS, RECORDS)
     STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
     CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
     configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
@@ -98,12 +107,13 @@ wildcard_constraints:
 
 @cache
 def code(script, *modules):
-    """The script (first) and every file of the library that it imports; `modules` are loaded by name."""
+    """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
+    name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
     source = Path(HERE, "src")
-    files = code_files(Path(HERE, "workflow/scripts", script), source)
+    files = code_files(Path(SCRIPTS, script), source)
     for module in modules:
         files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
-    return list(dict.fromkeys(map(str, files)))
+    return code_version(files, HERE)
 
 
 def checkpoint_files(wildcards):
@@ -123,9 +133,12 @@ def dataset_files(wildcards):
     return [str(path)] if path.suffix == ".parquet" else sorted(map(str, path.rglob("*.parquet")))
 
 
+subset = cache(STUDY.subset)  # thousands of jobs ask for few different ones
+
+
 def settings(*keys):
     """A params function: the canonical JSON of these keys, where `{dataset}` stands for the wildcard."""
-    return lambda wildcards: STUDY.subset(*(key.format(**dict(wildcards.items())) for key in keys))
+    return lambda wildcards: subset(*(key.format(**dict(wildcards.items())) for key in keys))
 
 
 def profile_parts(folder):

@@ -1,7 +1,7 @@
 rule features:
     input:
         **MODEL,
-        code=code("features.py"),
+        script=f"{SCRIPTS}/features.py",
         samples="results/data/{dataset}/profile.parquet",
     output:
         "results/features/{dataset}.safetensors",
@@ -12,18 +12,19 @@ rule features:
     resources:
         gpu=GPUS,
     params:
+        code=code("features.py"),
         settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"),
     message:
         "Features of {wildcards.dataset} for the learned controllers"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule train_controller:
     input:
         **MODEL,
-        code=training_code,
+        script=f"{SCRIPTS}/train_controller.py",
         core_exp=PROFILES,
         references=expand("results/core_exp/{dataset}.reference.json", dataset=STUDY.datasets),
         features=expand("results/features/{dataset}.safetensors", dataset=STUDY.datasets),
@@ -44,6 +45,7 @@ rule train_controller:
     resources:
         gpu=GPUS,
     params:
+        code=training_code,
         settings=settings(
             *ENGINE_KEYS,
             "training",
@@ -54,6 +56,6 @@ rule train_controller:
     message:
         "Train {wildcards.controller}"
     shell:
-        "python {input.code[0]} --controller {wildcards.controller} --model results/model"
+        "python {input.script} --controller {wildcards.controller} --model results/model"
         " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

@@ -1,7 +1,7 @@
 rule core_exp:
     input:
         **MODEL,
-        code=code("core_exp.py"),
+        script=f"{SCRIPTS}/core_exp.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -15,11 +15,12 @@ rule core_exp:
     resources:
         gpu=GPUS,
     params:
+        code=code("core_exp.py"),
         settings=settings(*ENGINE_KEYS, "core_exp", "seed", "datasets.{dataset}"),
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
+        "python {input.script} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
         " --model results/model --samples {input.samples} --scores {input.scores} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -27,7 +28,7 @@ rule core_exp:
 rule core_exp_latency:
     input:
         **MODEL,
-        code=code("core_exp_latency.py"),
+        script=f"{SCRIPTS}/core_exp_latency.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -41,6 +42,7 @@ rule core_exp_latency:
     resources:
         gpu=GPUS,
     params:
+        code=code("core_exp_latency.py"),
         settings=settings(
             *ENGINE_KEYS,
             "latency.samples",
@@ -53,7 +55,7 @@ rule core_exp_latency:
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
+        "python {input.script} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
         " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"
 
@@ -61,7 +63,7 @@ rule core_exp_latency:
 rule merge_core_exp:
     input:
         **profile_parts("results/core_exp"),
-        code=code("merge_core_exp.py"),
+        script=f"{SCRIPTS}/merge_core_exp.py",
     output:
         table="results/core_exp/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",
@@ -70,11 +72,12 @@ rule merge_core_exp:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("merge_core_exp.py"),
         settings=settings(
             "model.fixed_prefix_layers", "knobs", "core_exp.max_failed_fraction", "latency.drift_limit_pct"
         ),
     message:
         "Profile of {wildcards.dataset}"
     shell:
-        "python {input.code[0]} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
+        "python {input.script} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
         " --table {output.table} --reference {output.reference} 2>&1 | tee {log}"

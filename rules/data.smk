@@ -5,7 +5,7 @@ localrules:
 
 rule prepare_data:
     input:
-        code=code("prepare_data.py"),
+        script=f"{SCRIPTS}/prepare_data.py",
         files=dataset_files,
     output:
         "results/data/{dataset}/{split}.parquet",
@@ -14,11 +14,12 @@ rule prepare_data:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("prepare_data.py"),
         settings=settings("seed", "datasets.{dataset}"),
         num_samples=number_of_samples,
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --split {wildcards.split}"
+        "python {input.script} --dataset {wildcards.dataset} --split {wildcards.split}"
         " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"

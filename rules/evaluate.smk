@@ -1,7 +1,7 @@
 rule evaluate:
     input:
         **MODEL,
-        code=controller_code,
+        script=f"{SCRIPTS}/evaluate.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
         reference="results/core_exp/{dataset}.reference.json",
@@ -20,6 +20,7 @@ rule evaluate:
     resources:
         gpu=GPUS,
     params:
+        code=controller_code,
         settings=settings(
             *ENGINE_KEYS,
             "latency.max_warmup",
@@ -32,7 +33,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --controller {wildcards.controller}"
+        "python {input.script} --dataset {wildcards.dataset} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
         " --reference {input.reference} --settings {params.settings:q}"
         " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
@@ -40,7 +41,7 @@ rule evaluate:
 
 rule summarise:
     input:
-        code=code("summarise.py"),
+        script=f"{SCRIPTS}/summarise.py",
         cells=CELLS,
     output:
         "results/summary.parquet",
@@ -48,17 +49,19 @@ rule summarise:
         "logs/summarise.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("summarise.py"),
     message:
         "Summary of all cells"
     shell:
-        "python {input.code[0]} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+        "python {input.script} --cells {input.cells} --output {output} 2>&1 | tee {log}"
 
 
 # The oracle needs every configuration's answer to the evaluation split.
 use rule core_exp as core_exp_evaluation with:
     input:
         **MODEL,
-        code=code("core_exp.py"),
+        script=f"{SCRIPTS}/core_exp.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:
@@ -75,7 +78,7 @@ use rule core_exp as core_exp_evaluation with:
 use rule core_exp_latency as core_exp_evaluation_latency with:
     input:
         **MODEL,
-        code=code("core_exp_latency.py"),
+        script=f"{SCRIPTS}/core_exp_latency.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:
@@ -91,7 +94,7 @@ use rule core_exp_latency as core_exp_evaluation_latency with:
 use rule merge_core_exp as merge_core_exp_evaluation with:
     input:
         **profile_parts("results/core_exp_evaluation"),
-        code=code("merge_core_exp.py"),
+        script=f"{SCRIPTS}/merge_core_exp.py",
     output:
         table="results/core_exp_evaluation/{dataset}.parquet",
         reference="results/core_exp_evaluation/{dataset}.reference.json",
@@ -103,7 +106,7 @@ use rule merge_core_exp as merge_core_exp_evaluation with:
 
 rule oracle:
     input:
-        code=code("oracle.py"),
+        script=f"{SCRIPTS}/oracle.py",
         core_exp="results/core_exp_evaluation/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",
     output:
@@ -116,18 +119,19 @@ rule oracle:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("oracle.py"),
         settings=settings("knobs", "bootstrap", "seed"),
     message:
         "Oracle of {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
+        "python {input.script} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
         " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
         " --table {output.samples} 2>&1 | tee {log}"
 
 
 rule compare:
     input:
-        code=code("compare.py"),
+        script=f"{SCRIPTS}/compare.py",
         summary="results/summary.parquet",
         answers=[cell.replace(".json", ".parquet") for cell in CELLS],
         core_exp=EVALUATION_PROFILES,
@@ -138,19 +142,20 @@ rule compare:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("compare.py"),
         settings=settings("knobs", "bootstrap", "seed"),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
         "Compare every two controllers on the same questions"
     shell:
-        "python {input.code[0]} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
+        "python {input.script} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
         " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"
 
 
 rule controllers_page:
     input:
         **COMPARISONS,
-        code=code("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
+        script=f"{SCRIPTS}/controllers_page.py",
         summary="results/summary.parquet",
         trained=expand("results/controllers/{controller}/policy.json", controller=TRAINED),
     output:
@@ -160,9 +165,10 @@ rule controllers_page:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
         "Page: the controllers side by side"
     shell:
-        "python {input.code[0]} --summary {input.summary} --trained {input.trained} {params.arguments}"
+        "python {input.script} --summary {input.summary} --trained {input.trained} {params.arguments}"
         " --output {output} 2>&1 | tee {log}"

@@ -1,7 +1,7 @@
 rule importance:
     input:
         **MODEL,
-        code=code("importance.py"),
+        script=f"{SCRIPTS}/importance.py",
         samples="results/data/{dataset}/importance.parquet",
     output:
         "results/importance/{dataset}.json",
@@ -14,17 +14,18 @@ rule importance:
     resources:
         gpu=GPUS,
     params:
+        code=code("importance.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule merge_importance:
     input:
-        code=code("merge_importance.py"),
+        script=f"{SCRIPTS}/merge_importance.py",
         manifest=MODEL["manifest"],
         parts=expand("results/importance/{dataset}.json", dataset=STUDY.datasets),
         internal=INTERNAL_SCORES if STUDY.importance.selection in INTERNAL_RULES else [],
@@ -36,18 +37,19 @@ rule merge_importance:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("merge_importance.py"),
         settings=settings("importance.selection", "seed"),
     message:
         "Rank the blocks"
     shell:
-        "python {input.code[0]} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
+        "python {input.script} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
         " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule internal_scores:
     input:
         **MODEL,
-        code=code("internal_scores.py"),
+        script=f"{SCRIPTS}/internal_scores.py",
         samples="results/data/{dataset}/importance.parquet",
     output:
         "results/importance/internal/{dataset}.json",
@@ -60,18 +62,19 @@ rule internal_scores:
     resources:
         gpu=GPUS,
     params:
+        code=code("internal_scores.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule beam_search:
     input:
         **MODEL,
-        code=code("beam_search.py"),
+        script=f"{SCRIPTS}/beam_search.py",
         samples=expand("results/data/{dataset}/importance.parquet", dataset=STUDY.datasets),
     output:
         "results/importance/beam_search.json",
@@ -84,18 +87,19 @@ rule beam_search:
     resources:
         gpu=GPUS,
     params:
+        code=code("beam_search.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, "datasets"),
     message:
         "Beam search over sets of blocks"
     shell:
-        "python {input.code[0]} --model results/model --samples {input.samples} --settings {params.settings:q}"
+        "python {input.script} --model results/model --samples {input.samples} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
 
 rule compare_selection:
     input:
         **MODEL,
-        code=code("compare_selection.py"),
+        script=f"{SCRIPTS}/compare_selection.py",
         scores="results/importance/scores.json",
         internal=INTERNAL_SCORES,
         beam="results/importance/beam_search.json",
@@ -109,6 +113,7 @@ rule compare_selection:
     resources:
         gpu=GPUS,
     params:
+        code=code("compare_selection.py"),
         settings=settings(
             *ENGINE_KEYS,
             "importance.tier",
@@ -121,7 +126,7 @@ rule compare_selection:
     message:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
     shell:
-        "python {input.code[0]} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 

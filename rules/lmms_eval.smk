@@ -17,7 +17,7 @@ rule lmms_eval_data:
 
 rule prepare_lmms_eval:
     input:
-        code=code("prepare_lmms_eval.py"),
+        script=f"{SCRIPTS}/prepare_lmms_eval.py",
         samples=task_samples,
     output:
         f"{HARNESS.data}/{{task}}/prepared.json",
@@ -28,20 +28,21 @@ rule prepare_lmms_eval:
     conda:
         "../envs/lmms_eval.yaml"
     params:
+        code=code("prepare_lmms_eval.py"),
         target=lambda wildcards, output: os.path.dirname(output[0]),
         samples=lambda wildcards, input: f"--samples {input.samples}" if input.get("samples") else "",
         source=f"--source {HARNESS.source}" if HARNESS.source else "",
     message:
         "Documents of {wildcards.task}"
     shell:
-        "python {input.code[0]} {wildcards.task} {params.samples} {params.source} --target {params.target}"
+        "python {input.script} {wildcards.task} {params.samples} {params.source} --target {params.target}"
         " 2>&1 | tee {log}"
 
 
 rule run_lmms_eval:
     input:
         **MODEL,
-        code=benchmark_code,
+        script=f"{SCRIPTS}/run_lmms_eval.py",
         scores="results/importance/scores.json",
         reference=task_reference,
         controller=benchmark_controller,
@@ -60,6 +61,7 @@ rule run_lmms_eval:
     resources:
         gpu=GPUS,
     params:
+        code=benchmark_code,
         settings=settings(
             *ENGINE_KEYS, "latency", "lookup", "bootstrap", "seed", "lmms_eval.limit", "lmms_eval.tasks.{task}"
         ),
@@ -67,7 +69,7 @@ rule run_lmms_eval:
     message:
         "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
     shell:
-        "python {input.code[0]} --task {wildcards.task} --controller {wildcards.controller}"
+        "python {input.script} --task {wildcards.task} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
         " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
         " 2>&1 | tee {log}"
@@ -75,7 +77,7 @@ rule run_lmms_eval:
 
 rule summarise_lmms_eval:
     input:
-        code=code("summarise_lmms_eval.py"),
+        script=f"{SCRIPTS}/summarise_lmms_eval.py",
         cells=BENCHMARKS,
     output:
         table="results/lmms_eval/summary.parquet",
@@ -88,9 +90,10 @@ rule summarise_lmms_eval:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("summarise_lmms_eval.py"),
         settings=settings("lmms_eval"),
     message:
         "Table and figure of the benchmarks"
     shell:
-        "python {input.code[0]} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
+        "python {input.script} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
         " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"

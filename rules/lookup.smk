@@ -1,6 +1,6 @@
 rule lookup:
     input:
-        code=code("lookup.py"),
+        script=f"{SCRIPTS}/lookup.py",
         core_exp=PROFILES,
     output:
         expand("results/lookup/{aggregation}.json", aggregation=AGGREGATIONS),
@@ -8,7 +8,9 @@ rule lookup:
         "logs/lookup.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("lookup.py"),
     message:
         "Lookup tables"
     shell:
-        "python {input.code[0]} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+        "python {input.script} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"

@@ -5,7 +5,7 @@ localrules:
 
 rule prepare_model:
     input:
-        code=code("prepare_model.py"),
+        script=f"{SCRIPTS}/prepare_model.py",
         checkpoint=checkpoint_files,
     output:
         **MODEL,
@@ -14,12 +14,13 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("prepare_model.py"),
         checkpoint=STUDY.model.checkpoint if CHECKPOINT_ON_HUB else CHECKPOINT,
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"
     shell:
-        "python {input.code[0]} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
+        "python {input.script} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
 
 
@@ -27,7 +28,7 @@ rule prepare_model:
 # snakemake --cores 2 results/embedded/checkpoint/model.safetensors
 rule train_embedded_part:
     input:
-        code=code("train_embedded.py"),
+        script=f"{SCRIPTS}/train_embedded.py",
     output:
         "results/embedded/{phase}.safetensors",
     log:
@@ -36,15 +37,17 @@ rule train_embedded_part:
         phase="vision|text",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("train_embedded.py"),
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
-        "python {input.code[0]} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
+        "python {input.script} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
 
 
 rule train_embedded:
     input:
-        code=code("train_embedded.py"),
+        script=f"{SCRIPTS}/train_embedded.py",
         vision="results/embedded/vision.safetensors",
         text="results/embedded/text.safetensors",
     output:
@@ -56,7 +59,9 @@ rule train_embedded:
     conda:
         "../envs/study.yaml"
     threads: 2
+    params:
+        code=code("train_embedded.py"),
     message:
         "Train the whole embedded model"
     shell:
-        "python {input.code[0]} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"
+        "python {input.script} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"

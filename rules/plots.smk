@@ -1,6 +1,6 @@
 rule pareto:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",
         core_exp=PROFILES,
@@ -11,16 +11,18 @@ rule pareto:
         "logs/plots/pareto.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: Pareto frontiers"
     shell:
-        "python {input.code[0]} pareto --summary {input.summary} --comparisons {input.comparisons}"
+        "python {input.script} pareto --summary {input.summary} --comparisons {input.comparisons}"
         " --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule gains:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",
     output:
@@ -30,16 +32,18 @@ rule gains:
         "logs/plots/gains.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: gains over the baseline"
     shell:
-        "python {input.code[0]} gains --summary {input.summary} --comparisons {input.comparisons}"
+        "python {input.script} gains --summary {input.summary} --comparisons {input.comparisons}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule hypervolume:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         hypervolumes="results/hypervolumes.parquet",
     output:
         pdf="results/plots/hypervolume.pdf",
@@ -48,16 +52,18 @@ rule hypervolume:
         "logs/plots/hypervolume.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: hypervolumes"
     shell:
-        "python {input.code[0]} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
+        "python {input.script} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
         " 2>&1 | tee {log}"
 
 
 rule knob_distribution:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
         core_exp=PROFILES,
     output:
@@ -71,16 +77,18 @@ rule knob_distribution:
         "logs/plots/knob_distribution.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: knob distribution"
     shell:
-        "python {input.code[0]} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
+        "python {input.script} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule violations:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
     output:
         pdf="results/plots/violations.pdf",
@@ -89,15 +97,17 @@ rule violations:
         "logs/plots/violations.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: violation rates"
     shell:
-        "python {input.code[0]} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "python {input.script} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule overhead:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
     output:
         pdf="results/plots/overhead.pdf",
@@ -106,15 +116,17 @@ rule overhead:
         "logs/plots/overhead.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: controller overhead"
     shell:
-        "python {input.code[0]} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "python {input.script} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule training_curves:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         training=expand("results/controllers/{controller}/training.parquet", controller=LEARNING),
     output:
         pdf="results/plots/training_curves.pdf",
@@ -127,15 +139,17 @@ rule training_curves:
         "logs/plots/training_curves.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: training curves"
     shell:
-        "python {input.code[0]} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
+        "python {input.script} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule stage_times:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         core_exp=PROFILES,
     output:
         pdf="results/plots/stage_times.pdf",
@@ -144,15 +158,17 @@ rule stage_times:
         "logs/plots/stage_times.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: stage times"
     shell:
-        "python {input.code[0]} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "python {input.script} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule repeatability:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         core_exp=PROFILES,
     output:
         pdf="results/plots/repeatability.pdf",
@@ -161,15 +177,17 @@ rule repeatability:
         "logs/plots/repeatability.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: repeatability of latency"
     shell:
-        "python {input.code[0]} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "python {input.script} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule block_importance:
     input:
-        code=code("plot.py"),
+        script=f"{SCRIPTS}/plot.py",
         scores="results/importance/scores.json",
         core_exp=PROFILES,
     output:
@@ -179,8 +197,10 @@ rule block_importance:
         "logs/plots/importance.log",
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("plot.py"),
     message:
         "Figure: importance of the blocks"
     shell:
-        "python {input.code[0]} importance --scores {input.scores} --core-exp {input.core_exp}"
+        "python {input.script} importance --scores {input.scores} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"

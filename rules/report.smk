@@ -3,7 +3,7 @@ import json
 
 rule table:
     input:
-        code=code("tables.py"),
+        script=f"{SCRIPTS}/tables.py",
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",
     output:
@@ -15,10 +15,12 @@ rule table:
         table=either(TABLES),
     conda:
         "../envs/study.yaml"
+    params:
+        code=code("tables.py"),
     message:
         "Table: {wildcards.table}"
     shell:
-        "python {input.code[0]} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
+        "python {input.script} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
         " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
 
 
@@ -46,7 +48,7 @@ rule rule_graph:
 
 rule report:
     input:
-        code=code("report.py"),
+        script=f"{SCRIPTS}/report.py",
         template=str(Path(HERE, "workflow/report/report.html.j2")),
         captions=[str(Path(HERE, f"workflow/report/{plot}.rst")) for plot in PLOTS],
         figures=expand("results/plots/{plot}.png", plot=PLOTS),
@@ -62,11 +64,12 @@ rule report:
     conda:
         "../envs/study.yaml"
     params:
+        code=code("report.py"),
         settings=settings(*StudyConfig.model_fields),
     message:
         "Report: results/report.html"
     shell:
-        "python {input.code[0]} --template {input.template} --figures {input.figures} --captions {input.captions}"
+        "python {input.script} --template {input.template} --figures {input.figures} --captions {input.captions}"
         " --summary {input.summary} --comparisons {input.comparisons} --core-exp {input.core_exp}"
         " --manifest {input.manifest} --rule-graph {input.rule_graph} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"

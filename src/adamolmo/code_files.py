@@ -1,10 +1,11 @@
 """Which source files of the package a script runs: found from its import statements, without running anything.
 
-Snakemake compares these files by checksum, so editing one reruns exactly the jobs whose script imports it.
+Snakemake compares the files' common version, so editing one reruns exactly the jobs whose script imports it.
 """
 
 import ast
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +27,15 @@ def code_files(script: str | Path, source: str | Path) -> list[Path]:
                     found[path] = None
                     waiting.append(path)
     return [script, *sorted(path for path in found if path != script)]
+
+
+def code_version(files: Iterable[str | Path], root: str | Path) -> str:
+    """A checksum of the files' names below `root` and their content, whatever their order."""
+    digest = hashlib.sha256()
+    for path in sorted(set(map(Path, files))):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
 
 
 @cache  # one Snakemake run asks for the same files many times

@@ -67,9 +67,7 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
     waits = False
     while True:
         for name in candidates:
-            # Read-only suffices for a lock, so that several users can share the files. They are never deleted: a lock
-            # on a deleted file would exclude nobody.
-            file = os.open(directory / f"adamolmo-{name}.lock", os.O_RDONLY | os.O_CREAT, 0o644)
+            file = _open_lock(directory / f"adamolmo-{name}.lock")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return name, file
@@ -79,6 +77,15 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
             note(f"waiting until one of {', '.join(candidates)} is free")
             waits = True
         time.sleep(_SECONDS_BETWEEN_TRIES)
+
+
+def _open_lock(path: Path) -> int:
+    """Read-only suffices for a lock, so that several users can share the file. It is never deleted: a lock on a deleted
+    file would exclude nobody."""
+    try:
+        return os.open(path, os.O_RDONLY)  # with O_CREAT, Linux refuses another user's file in a shared /tmp
+    except FileNotFoundError:
+        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
 
 
 def _allowed_cores() -> set[int]:

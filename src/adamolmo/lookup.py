@@ -5,7 +5,6 @@ A table is made once from a profile and saved as JSON; choosing from it takes mi
 
 import json
 import math
-import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files import replacing
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
@@ -150,10 +150,8 @@ def save_tables(tables: Mapping[str, LookupTable], path: str | Path) -> None:
         }
         for name, table in tables.items()
     }
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def load_tables(path: str | Path) -> dict[str, LookupTable]:
@@ -162,7 +160,9 @@ def load_tables(path: str | Path) -> dict[str, LookupTable]:
         content = json.loads(Path(path).read_text())
         return {name: _parse_table(table) for name, table in content.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AdaMolmoError) as error:
-        raise AdaMolmoError(f"{path} is not a file of lookup tables: {error}") from error
+        raise AdaMolmoError(
+            f"{path} is not a file of lookup tables: {error}; delete the file and run Snakemake again to remake it."
+        ) from error
 
 
 def _parse_table(content: dict) -> LookupTable:

@@ -1,7 +1,6 @@
 """What a file between two rules is declared as, a table or a document, and its writing and reading with all checks.
 
-Files are written to a temporary name and moved, and equal content gives equal bytes. The study's own files are declared
-in `result_files`.
+Equal content gives equal bytes. The study's own files are declared in `result_files`.
 """
 
 import json
@@ -133,7 +132,10 @@ def read_json(path: str | Path, schema: Document) -> dict:
     try:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as the JSON document {schema.name} ({error}).") from error
+        raise AdaMolmoError(
+            f"{path}: cannot be read as the JSON document {schema.name} ({error}); "
+            "delete the file and run Snakemake again to remake it."
+        ) from error
     _check_document(content, schema, path)
     return content
 

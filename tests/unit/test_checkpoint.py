@@ -207,8 +207,8 @@ def test_disk_full_while_preparing(released, tmp_path):
     output = tmp_path / "model"
     result = prepare_elsewhere(released, output, file_limit_bytes=20_000)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith(f"error: {output}: the prepared model cannot be written (")
-    assert "GB there" in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"error: {output / WEIGHTS}: cannot be written (File too large)")
+    assert " GB, and run Snakemake again" in result.stderr
     assert list(output.iterdir()) == []
     assert prepare_elsewhere(released, output).returncode == 0
 

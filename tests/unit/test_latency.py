@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -50,6 +51,22 @@ def test_killed_holder_frees_its_core(tmp_path):
     for process in holders:
         process.kill()
         process.wait()
+
+
+def test_another_users_lock_file(tmp_path, monkeypatch):
+    """Linux (fs.protected_regular) lets nobody open another's file in a shared /tmp with O_CREAT, not even root."""
+    open_file = os.open
+
+    def protected(path, flags, *mode):
+        if flags & os.O_CREAT and os.path.exists(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", protected)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for _ in range(2):
+        with claim_device("cpu") as name:
+            assert (tmp_path / f"adamolmo-{name}.lock").exists()
 
 
 def test_importing_latency_does_not_import_torch():

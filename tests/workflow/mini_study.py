@@ -61,17 +61,23 @@ class Study:
         output, _ = process.communicate()
         return Result(process.returncode, output)
 
+    def command(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> list[str]:
+        command = [sys.executable, "-m", "snakemake", "--cores", cores, "--snakefile", self.repository / "Snakefile"]
+        command += ["--directory", self.directory, "--configfile", self.repository / MINI, *configs, *arguments]
+        return list(map(str, command))
+
     def start(
         self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2
     ) -> "subprocess.Popen[str]":
         """Snakemake as the leader of a process group of its own, to which its jobs belong."""
-        command = [sys.executable, "-m", "snakemake", "--cores", cores, "--snakefile", self.repository / "Snakefile"]
-        command += ["--directory", self.directory, "--configfile", self.repository / MINI, *configs, *arguments]
+        return self.run(self.command(*arguments, configs=configs, cores=cores))
+
+    def run(self, command: list[str]) -> "subprocess.Popen[str]":
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNAKEMAKE"))
         }
         return subprocess.Popen(
-            list(map(str, command)),
+            command,
             cwd=self.repository,
             env=environment,
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ def tables(study) -> dict[str, bytes]:
     return {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*okvqa*") if path.suffix != ".tmp"}
 
 
-def test_sigkill_at_random_moments(study, config):
+def test_sigkill_at_random_moments(study, config, repetition):
     # Four shard jobs and a merge. A killed Snakemake leaves its lock behind, which concerns nobody else here.
     arguments = ("--nolock", "--allowed-rules", "core_exp", "merge_core_exp", "--", TARGET)
     configs = (config("core_exp: {shards: 2}"),)
@@ -42,7 +42,7 @@ def test_sigkill_at_random_moments(study, config):
     started, finished = shards_in(undisturbed.output)
     assert len(started) == 4 and started == finished
 
-    moments = random.Random(0)
+    moments = random.Random(repetition)
     kills, kept, finished = 0, 0, set()
     begin_anew()
     while kills < KILLS or tables(study) != expected:

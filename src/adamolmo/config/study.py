@@ -84,15 +84,14 @@ class StudyConfig(Section):
 
         The order of the keys is the order of the models, so equal settings give equal text.
         """
-        chosen: dict = {}
+        full, chosen = self.model_dump(mode="json"), {}
         for key in keys:
-            value: Any = self.model_dump(mode="json")
-            target = chosen
+            value, target = full, chosen
             *parents, last = key.split(".")
             for parent in parents:
                 value, target = value[parent], target.setdefault(parent, {})
             target[last] = value[last]
-        return json.dumps(_like(self.model_dump(mode="json"), chosen))
+        return json.dumps(_like(full, chosen))
 
     @classmethod
     def from_subset(cls, text: str) -> "StudyConfig":

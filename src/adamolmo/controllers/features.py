@@ -7,7 +7,6 @@ training can push a budget token through the prefix with gradients to its encode
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.data.samples import Sample
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files import replacing
 from adamolmo.grid import batches_by_length, run_shared
 from adamolmo.model.checkpoint import Checkpoint
 from adamolmo.model.config import MolmoEConfig
@@ -152,14 +152,11 @@ def save_features(path: Path, info: FeaturesInfo, readings: Readings, entries: S
                 f"the range of {prompt.dtype}; expected finite numbers."
             )
     lengths = torch.tensor([prompt.shape[2] for prompt in entries])
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
     # One metadata key: safetensors writes several in random order, and equal input must give equal bytes.
     metadata = {"adamolmo": json.dumps(asdict(info), sort_keys=True)}
     tensors = {"entries": torch.cat([prompt.flatten() for prompt in entries]), "lengths": lengths, **vars(readings)}
-    save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
 
 
 @torch.inference_mode()

@@ -1,7 +1,6 @@
 """A trained policy on disk: its weights, and the study that it is only valid for."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import nn
 
 from adamolmo.controllers.base import KnobGrid, Study
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files import replacing
 from adamolmo.model.checkpoint import check_tensors
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
@@ -34,12 +34,9 @@ class PolicyCard:
 
 def save_policy(directory: Path, policy: nn.Module, card: PolicyCard) -> None:
     """Writes policy.safetensors and policy.json, each complete or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
-    weights, text = directory / f"{WEIGHTS}.tmp", directory / f"{CARD}.tmp"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}, weights)
-    text.write_text(json.dumps(asdict(card), indent=1) + "\n")
-    os.replace(weights, directory / WEIGHTS)
-    os.replace(text, directory / CARD)
+    with replacing(directory / CARD) as text, replacing(directory / WEIGHTS) as weights:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}, weights)
+        text.write_text(json.dumps(asdict(card), indent=1) + "\n")
 
 
 def load_card(directory: Path, present: Study) -> PolicyCard:

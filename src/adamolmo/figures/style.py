@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from adamolmo.controllers.roles import ORACLE
+from adamolmo.files import replacing
 
 PAGE_IN = 7.0  # both columns of a paper
 COLUMN_IN = 3.4  # one of them
@@ -119,6 +120,8 @@ def save(figure: Figure, path: str | Path) -> Figure:
     """Writes `path`.pdf and `path`.png, without dates: equal figures are equal files. Returns the figure."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once, for both files
-    figure.savefig(f"{path}.pdf", metadata={"CreationDate": None})
-    figure.savefig(f"{path}.png")
+    with replacing(f"{path}.pdf") as temporary:
+        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
+    with replacing(f"{path}.png") as temporary:
+        figure.savefig(temporary, format="png")
     return figure

@@ -134,18 +134,12 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
         checkpoint.close()
         return checkpoint.read(name, dtype)
 
-    try:
-        with replacing(output / WEIGHTS) as temporary:
-            _write_safetensors(temporary, checkpoint.shapes, dtype, read)
-        with replacing(output / "config.json") as temporary:
-            temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2, sort_keys=True) + "\n")
-        with replacing(output / "tokenizer.json") as temporary:
-            shutil.copyfile(directory / "tokenizer.json", temporary)
-    except OSError as error:
-        raise AdaMolmoError(
-            f"{output}: the prepared model cannot be written ({error.strerror or error}); "
-            f"it needs {size_bytes / 1e9:.3g} GB there."
-        ) from error
+    with replacing(output / WEIGHTS, size_bytes) as temporary:
+        _write_safetensors(temporary, checkpoint.shapes, dtype, read)
+    with replacing(output / "config.json") as temporary:
+        temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2, sort_keys=True) + "\n")
+    with replacing(output / "tokenizer.json") as temporary:
+        shutil.copyfile(directory / "tokenizer.json", temporary)
     return checkpoint
 
 
