@@ -26,7 +26,7 @@ report: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/report.html
 
 test: $(VENV)/test.stamp
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lmms-eval: $(VENV)/lmms.stamp
 	$(BIN)/snakemake --cores all lmms_eval

@@ -57,6 +57,8 @@ AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
 # Without those that only join trained parts.
 LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
+# Jobs depend on the manifest alone: it is written last, has the checksum of the others, and one file of thousands of jobs
+# is planned faster than four.
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",

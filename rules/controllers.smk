@@ -1,6 +1,6 @@
 rule features:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/features.py",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -23,7 +23,7 @@ rule features:
 
 rule train_controller:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/train_controller.py",
         core_exp=PROFILES,
         references=expand("results/core_exp/{dataset}.reference.json", dataset=STUDY.datasets),

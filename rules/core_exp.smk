@@ -1,6 +1,6 @@
 rule core_exp:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/core_exp.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
@@ -27,7 +27,7 @@ rule core_exp:
 
 rule core_exp_latency:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/core_exp_latency.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",

@@ -1,6 +1,6 @@
 rule evaluate:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/evaluate.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
@@ -60,7 +60,7 @@ rule summarise:
 # The oracle needs every configuration's answer to the evaluation split.
 use rule core_exp as core_exp_evaluation with:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/core_exp.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
@@ -77,7 +77,7 @@ use rule core_exp as core_exp_evaluation with:
 
 use rule core_exp_latency as core_exp_evaluation_latency with:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/core_exp_latency.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",

@@ -1,6 +1,6 @@
 rule importance:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/importance.py",
         samples="results/data/{dataset}/importance.parquet",
     output:
@@ -48,7 +48,7 @@ rule merge_importance:
 
 rule internal_scores:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/internal_scores.py",
         samples="results/data/{dataset}/importance.parquet",
     output:
@@ -73,7 +73,7 @@ rule internal_scores:
 
 rule beam_search:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/beam_search.py",
         samples=expand("results/data/{dataset}/importance.parquet", dataset=STUDY.datasets),
     output:
@@ -98,7 +98,7 @@ rule beam_search:
 
 rule compare_selection:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/compare_selection.py",
         scores="results/importance/scores.json",
         internal=INTERNAL_SCORES,

@@ -41,7 +41,7 @@ rule prepare_lmms_eval:
 
 rule run_lmms_eval:
     input:
-        **MODEL,
+        model=MODEL["manifest"],
         script=f"{SCRIPTS}/run_lmms_eval.py",
         scores="results/importance/scores.json",
         reference=task_reference,

@@ -19,7 +19,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
 from adamolmo.latency import Clock, StageTimer, StageTimes
-from adamolmo.model.checkpoint import load_model
+from adamolmo.model.checkpoint import check_prepared, load_model
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.cost import Cost, CostModel
 from adamolmo.model.decoding import greedy_decoder
@@ -115,6 +115,7 @@ class Engine:
         Without importance scores (None) only the full number of blocks can run.
         Raises AdaMolmoError when a file is missing, unusable, or the scores belong to another model.
         """
+        check_prepared(Path(model_dir))
         model_config = MolmoEConfig.load(Path(model_dir) / "config.json", fixed_prefix_layers)
         costs = CostModel(model_config, dtype.itemsize)
         with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):

@@ -1,13 +1,14 @@
 """The source files that a script depends on."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from adamolmo.code_files import code_files
+from adamolmo.code_files import code_files, code_version
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
@@ -49,6 +50,20 @@ def test_transitive_imports(source, text, expected):
     script.write_text(text)
     expected = ["__init__", "a", "b", "cycle", "sub/__init__", "sub/d"] if expected is None else expected
     assert code_files(script, source) == [script, *(source / "adamolmo" / f"{name}.py" for name in expected)]
+
+
+def test_version_is_of_names_and_content(source, tmp_path):
+    files = [source / "adamolmo/a.py", source / "adamolmo/b.py"]
+    version = code_version(files, tmp_path)
+    files[0].touch()
+    assert code_version(files[::-1], tmp_path) == version
+    shutil.copytree(source, tmp_path / "clone/src")
+    assert (
+        code_version([tmp_path / "clone" / path.relative_to(tmp_path) for path in files], tmp_path / "clone") == version
+    )
+    assert code_version([*files, source / "adamolmo/__init__.py"], tmp_path) != version
+    files[0].write_text(files[0].read_text() + "#")
+    assert code_version(files, tmp_path) != version
 
 
 LOAD_EACH_SCRIPT = """

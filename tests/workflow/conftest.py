@@ -1,5 +1,6 @@
 """One finished miniature study for all tests of the workflow."""
 
+import fcntl
 from collections import Counter
 from pathlib import Path
 
@@ -34,12 +35,17 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Study:
-    """The whole miniature study, run once; tests must not change it."""
+def finished(tmp_path_factory, worker_id) -> Study:
+    """The whole miniature study, run once for all test processes; tests must not change it."""
     if not (ROOT / "resources/embedded/model.safetensors").is_file():
         pytest.skip("resources/embedded has no model.safetensors")
-    study = Study.clone(tmp_path_factory.mktemp("study"))
-    result = study.snakemake()
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    with open(shared / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        directory = shared / "finished"
+        study = Study(directory, directory) if directory.exists() else Study.clone(directory)
+        result = study.snakemake()  # of a second process: nothing is left to do
     assert result.returncode == 0, result.output
     return study
 

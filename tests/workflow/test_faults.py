@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -70,16 +71,12 @@ def start_job(study: Study, target: str) -> tuple["subprocess.Popen[str]", psuti
 def test_sigkill_of_a_job(study, repetition):
     expected = bytes_of(study, LOOKUP)
     process, job = start_job(study, f"{LOOKUP}/mean.json")
-    begun = time.monotonic()
     time.sleep(random.Random(repetition).uniform(0, 2))
-    try:
+    with suppress(psutil.NoSuchProcess):  # it was faster
         job.kill()
-    except psutil.NoSuchProcess:
-        assert time.monotonic() > begun  # it was faster
     output, _ = process.communicate()
     if process.returncode:
         assert "Error in rule lookup" in output
-        assert set(bytes_of(study, LOOKUP)) <= set(expected)
         again = study.snakemake("--", f"{LOOKUP}/mean.json")
         assert again.returncode == 0, again.output
     assert bytes_of(study, LOOKUP) == expected
@@ -149,7 +146,6 @@ def test_full_disk(study, repetition):
     (error,) = {line for line in output.splitlines() if line.startswith("error: ")}
     assert error.startswith(f"error: {LOOKUP}/") and "No space left on device); make room for it" in error
     assert "\nfiller\n" in output and ".tmp" not in output
-    assert {name: content for name, content in bytes_of(study, "refilled").items() if "filler" in name} == {}
     assert {path.name: path.read_bytes() for path in study.path("refilled").iterdir()} == expected
 
 
@@ -185,14 +181,16 @@ def test_results_of_another_folder(study, config, tmp_path):
     assert elsewhere.plan() == {}
 
 
-def test_a_cell_of_another_device(study, repetition):
-    path = study.path(CELL)
+def test_a_cell_of_another_device(study):
+    path, summary = study.path(CELL), study.path("results/summary.parquet")
+    expected = summary.read_bytes()
     cell = json.loads(path.read_text())
     path.write_text(json.dumps(cell | {"clock": "measured", "device": {"kind": "cuda", "name": "another"}}))
     error = only_error(study.snakemake("--allowed-rules", "summarise", "--", "results/summary.parquet"))
     assert "expected one clock in a summary." in error
     path.write_text(json.dumps(cell, indent=1) + "\n")
     assert study.snakemake("--", "results/summary.parquet").returncode == 0
+    assert summary.read_bytes() == expected
 
 
 def test_a_profile_of_another_device(study, config):

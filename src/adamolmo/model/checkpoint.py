@@ -143,6 +143,15 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
     return checkpoint
 
 
+def check_prepared(directory: Path) -> None:
+    """Raises AdaMolmoError when the directory of a prepared model has its manifest but not all of its files."""
+    for name in PREPARED_FILES:
+        if (directory / "manifest.json").is_file() and not (directory / name).is_file():
+            raise AdaMolmoError(
+                f"{directory / name}: is missing; 'snakemake --force {directory / 'manifest.json'}' makes it again."
+            )
+
+
 def _write_safetensors(
     path: Path, shapes: Mapping[str, Shape], dtype: torch.dtype, read: Callable[[str], Tensor]
 ) -> None:
