@@ -28,7 +28,7 @@ include: "rules/report.smk"
 
 
 onstart:
-    mark_results(RESULTS, RECORDS)
+    known(mark_results, RESULTS, RECORDS)
 
 
 rule all:

@@ -57,8 +57,8 @@ AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
 # Without those that only join trained parts.
 LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
-# Jobs depend on the manifest alone: it is written last, has the checksum of the others, and one file of thousands of jobs
-# is planned faster than four.
+# Jobs depend on the manifest alone, which is written last and has the checksum of the others: thousands of jobs with
+# one file each are planned faster than with four.
 MODEL = {
     "weights": "results/model/model.safetensors",
     "config": "results/model/config.json",
@@ -161,10 +161,10 @@ def number_of_samples(wildcards):
     return getattr(STUDY.samples, wildcards.split)
 
 
-def known(parse, text):
-    """`parse(text)`, where a fault is one sentence instead of a missing rule."""
+def known(call, *arguments):
+    """`call(*arguments)`, where a fault is one sentence instead of a missing rule or a traceback."""
     try:
-        return parse(text)
+        return call(*arguments)
     except AdaMolmoError as error:
         sys.exit(f"error: {error}")
 

@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files import replacing
 
 _MARK = "study_id"
 
@@ -28,11 +29,12 @@ def check_records(results: Path, records: Path) -> None:
 
 
 def mark_results(results: Path, records: Path) -> None:
-    """From now on the two belong together."""
+    """From now on the two belong together. Raises AdaMolmoError when they cannot be written to."""
     mark = _read(records) or secrets.token_hex(8)
     for folder in (results, records):
-        folder.mkdir(exist_ok=True)
-        (folder / _MARK).write_text(mark)
+        if _read(folder) != mark:
+            with replacing(folder / _MARK) as temporary:
+                temporary.write_text(mark)
 
 
 def _read(folder: Path) -> str | None:
