@@ -1,4 +1,4 @@
-"""How files are written: complete or not at all, whatever happens meanwhile; and their checksums."""
+"""How files are written, complete or not at all, whatever happens meanwhile; and their checksums."""
 
 import hashlib
 import os
@@ -69,6 +69,11 @@ class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as tempor
         )
 
 
+def _is_of_the_disk(error: BaseException | None) -> bool:
+    # safetensors has an exception of its own for what is an OSError elsewhere.
+    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"
+
+
 def file_checksum(*paths: str | Path) -> str:
     """sha256 of the files' bytes, one after the other."""
     digest = hashlib.sha256()
@@ -77,8 +82,3 @@ def file_checksum(*paths: str | Path) -> str:
             while block := file.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _is_of_the_disk(error: BaseException | None) -> bool:
-    # safetensors has an exception of its own for what is an OSError elsewhere.
-    return isinstance(error, OSError) or type(error).__name__ == "SafetensorError"

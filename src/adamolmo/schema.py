@@ -1,6 +1,6 @@
 """What a file between two rules is declared as, a table or a document, and its writing and reading with all checks.
 
-The study's own files are declared in `result_files`. Equal content gives equal bytes.
+Equal content gives equal bytes. The study's own files are declared in `result_files`.
 """
 
 import json

@@ -18,7 +18,9 @@ from adamolmo.files import replacing
 from adamolmo.knobs import KnobConfig
 from adamolmo.launcher import LAUNCHER, launcher
 from adamolmo.lookup import Entry, LookupTable, save_tables
-from adamolmo.schema import REFERENCE, SAMPLES, write_json, write_table
+from adamolmo.result_files.core_exp import REFERENCE
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.schema import write_json, write_table
 
 
 @contextmanager

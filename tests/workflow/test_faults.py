@@ -19,7 +19,12 @@ from mini_study import Study
 from test_errors import only_error
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.schema import CORE_EXP, CORE_EXP_ACCURACY, EVALUATION, SAMPLES, SUMMARY, TRAINING, read_table
+from adamolmo.result_files.core_exp import CORE_EXP, CORE_EXP_ACCURACY
+from adamolmo.result_files.evaluation import EVALUATION
+from adamolmo.result_files.samples import SAMPLES
+from adamolmo.result_files.summary import SUMMARY
+from adamolmo.result_files.training import TRAINING
+from adamolmo.schema import read_table
 
 CELL = "results/eval/okvqa/lookup-mean/60pct.json"
 LOOKUP = "results/lookup"

@@ -20,7 +20,7 @@ def test_planning_a_large_study(tmp_path):
 
     assert profile.heavy_packages == []
     # Not once per job: there are few different settings, and some two dozen scripts.
-    assert 0 < profile.calls["config.py:subset"] < 130
+    assert 0 < profile.calls["study.py:subset"] < 130
     assert 0 < profile.calls["code_files.py:code_files"] < 50
     # Snakemake looks at every input file of every job many times.
     assert profile.calls["dag.py:collect_potential_dependencies"] / profile.jobs < 8
