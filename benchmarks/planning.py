@@ -26,7 +26,7 @@ CONTROLLERS = [
     *("static-full", "lookup-mean", "lookup-median", "lookup-max_accuracy", "tier-only", "topk-only", "blocks-only"),
     *("two-stage-budget", "two-stage-language", "single-stage-mlp", "single-stage-transformer", "oracle"),
 ]
-HEAVY_PACKAGES = ("torch", "transformers", "matplotlib", "pyarrow")
+HEAVY_PACKAGES = ("torch", "transformers", "matplotlib")  # Snakemake's own plugins import pandas and pyarrow
 
 
 def main() -> None:

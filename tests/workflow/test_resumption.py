@@ -9,7 +9,7 @@ import subprocess
 import time
 
 TARGET = "results/core_exp/okvqa.parquet"
-KILLS = 10
+KILLS = 4
 
 
 def shards_in(output: str) -> tuple[set[str], set[str]]:
