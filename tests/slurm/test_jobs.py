@@ -43,7 +43,7 @@ def test_gpu_jobs_never_share_a_device(result, directory):
 def test_a_job_without_enough_memory_gets_more(slurm, result, directory):
     first, second = of_rule(slurm, directory, "evaluate")
     assert (first.state, first.memory, second.state, second.memory) == ("FAILED", "20000M", "COMPLETED", "40000M")
-    assert (directory / "memory.txt").read_text() == "12000 MB\n"
+    assert (directory / "memory.txt").read_text() == "40000 MB\n"
 
 
 def test_a_timed_out_job_is_detected_and_gets_more_time(slurm, result, directory):
