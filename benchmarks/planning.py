@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ CONTROLLERS = [
     *("static-full", "lookup-mean", "lookup-median", "lookup-max_accuracy", "tier-only", "topk-only", "blocks-only"),
     *("two-stage-budget", "two-stage-language", "single-stage-mlp", "single-stage-transformer", "oracle"),
 ]
-HEAVY_PACKAGES = ("torch", "transformers", "matplotlib")  # Snakemake's own plugins import pandas and pyarrow
+HEAVY_PACKAGES = ("torch", "transformers", "matplotlib", "pyarrow")
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ class Profile:
     """Attributes:
     calls: per function (file:name) the number of calls.
     slowest_s: the functions that took longest by themselves.
-    heavy_packages: which of HEAVY_PACKAGES were imported.
+    heavy_packages: which of HEAVY_PACKAGES were imported for it, beyond what Snakemake's own plugins import.
     """
 
     calls: dict[str, int]
@@ -95,15 +95,21 @@ class Profile:
 def profile_plan(folder: Path, *configs: Path) -> Profile:
     """The same in a profiler."""
     with tempfile.NamedTemporaryFile() as file:
-        plan(folder, *configs, options=["-m", "cProfile", "-o", file.name])
+        profiler = ["-m", "cProfile", "-o", file.name]
+        plan(folder, *configs, options=profiler)
         stats = pstats.Stats(file.name).stats
+        subprocess.run([sys.executable, *profiler, "-m", "snakemake", "--version"], capture_output=True, check=True)
+        of_snakemake = _heavy_packages(pstats.Stats(file.name).stats)
     calls: Counter[str] = Counter()
     for (path, _, name), (_, number, *_) in stats.items():
         calls[f"{Path(path).name}:{name}"] += number
     by_time = sorted(stats, key=lambda key: stats[key][2], reverse=True)
-    heavy = [name for name in HEAVY_PACKAGES if any(f"/site-packages/{name}/" in path for path, *_ in stats)]
     slowest_s = {f"{Path(path).name}:{name}": round(stats[path, line, name][2], 2) for path, line, name in by_time[:15]}
-    return Profile(calls, slowest_s, heavy)
+    return Profile(calls, slowest_s, sorted(_heavy_packages(stats) - of_snakemake))
+
+
+def _heavy_packages(stats: Mapping) -> set[str]:
+    return {name for name in HEAVY_PACKAGES if any(f"/site-packages/{name}/" in path for path, *_ in stats)}
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def decode(decoder, model, ids, knobs) -> list[int]:
 def test_all_25_knob_settings_decode_the_same_with_and_without_cache(deep_model):
     ranking = BlockRanking(16, (9, 4, 13, 6))
     eager, static = (kind(deep_model, MAX_NEW_TOKENS, None) for kind in (EagerDecoder, GraphDecoder))
-    ids = prompt_of(deep_model, 11)
+    ids = prompt_of(deep_model, 11, seed=3)
     answers = set()
     for top_k in range(4, 9):
         for num_blocks in range(12, 17):
@@ -57,7 +57,7 @@ def test_all_25_knob_settings_decode_the_same_with_and_without_cache(deep_model)
             assert decode(eager, deep_model, ids, knobs) == expected
             assert decode(static, deep_model, ids, knobs) == expected
             answers.add(tuple(expected))
-    assert len(answers) > 5, "the knobs change too little for this test to say anything"
+    assert len(answers) > 10, "the knobs change too little for this test to say anything"
 
 
 def test_what_an_earlier_request_left_in_the_static_cache_is_not_read(tiny_model):

@@ -9,7 +9,7 @@ import subprocess
 import time
 
 TARGET = "results/core_exp/okvqa.parquet"
-KILLS = 4
+KILLS = 10
 
 
 def shards_in(output: str) -> tuple[set[str], set[str]]:

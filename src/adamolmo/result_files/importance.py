@@ -7,6 +7,10 @@ _SCORES = {
     "baseline_accuracy": (float, "accuracy with all blocks"),
     "scores": (dict, "block -> accuracy drop when that block is skipped"),
 }
+_FAILED = {"failed": (list, "unreadable samples: {sample_id, reason}")}
+_AGREEMENT = {
+    "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)")
+}
 
 IMPORTANCE_OF_DATASET = Document(
     "importance_of_dataset",
@@ -15,7 +19,7 @@ IMPORTANCE_OF_DATASET = Document(
     {
         **_SCORES,
         "half_scores": (list, "the same on the questions about every other image, twice"),
-        "failed": (list, "unreadable samples: {sample_id, reason}"),
+        **_FAILED,
     },
 )
 
@@ -26,7 +30,7 @@ INTERNAL_SCORES = Document(
     {
         "num_samples": (int, "questions"),
         "rules": (dict, "rule -> {scores, half_scores}, as those of the accuracy drop"),
-        "failed": (list, "unreadable samples: {sample_id, reason}"),
+        **_FAILED,
     },
 )
 
@@ -58,7 +62,7 @@ IMPORTANCE = Document(
         "removed_sets": (list | None, "with beam_search the sets of 1, 2, ... blocks that are removed instead"),
         "removal_orders": (dict, "rule -> its removal order"),
         "spearman_between_halves": (float | None, "rank correlation of the scores of two halves of the questions"),
-        "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)"),
+        **_AGREEMENT,
         "datasets": (dict, "dataset -> its own scores, as in its file"),
     },
 )
@@ -70,7 +74,7 @@ SELECTION = Document(
     {
         "num_samples": (int, "questions"),
         "accuracy": (dict, "rule -> blocks kept -> {value, low, high}, 95 %"),
-        "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)"),
-        "failed": (list, "unreadable samples: {sample_id, reason}"),
+        **_AGREEMENT,
+        **_FAILED,
     },
 )
