@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from adamolmo.config.data import DatasetSettings
-from adamolmo.data.procedural import GENERATORS, RELATIONS, SHAPES, entity_questions, scene, scenes
+from adamolmo.data.procedural import COLOURS, GENERATORS, RELATIONS, SHAPES, entity_questions, scene, scenes
 from adamolmo.data.sources import QUESTIONS_PER_IMAGE, SPLITS, draw_samples
 from adamolmo.embedded.vocabulary import STYLES, save_tokenizer
 from adamolmo.errors import AdaMolmoError
@@ -66,6 +66,18 @@ def test_counts_and_sums_agree_with_what_was_drawn():
                 assert question.answer == str(sum(digits))
             if "what number" in question.text:
                 assert question.answer == "".join(map(str, digits))
+
+
+def test_kinds_of_answers_are_mixed_as_in_vqa_v2():
+    samples = draw_samples(PROCEDURAL, "coco_2014_vqa", "profile", 900, seed=0)
+    answers = [sample["answers"][0] for sample in samples]
+    shares = {
+        "yes/no": np.mean([answer in ("yes", "no") for answer in answers]),
+        "number": np.mean([answer.isdigit() for answer in answers]),
+        "other": np.mean([answer in (*COLOURS, *SHAPES) for answer in answers]),
+    }
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares == pytest.approx({"yes/no": 0.38, "number": 0.12, "other": 0.5}, abs=0.06)
 
 
 def test_every_entity_has_every_fact():

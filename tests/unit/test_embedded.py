@@ -94,6 +94,9 @@ def test_every_phase_runs_and_a_killed_joint_phase_continues(tmp_path, tokenizer
     model.load_state_dict(load_file(joint))
     started = {**load_file(text), **{f"vision_backbone.{n}": t for n, t in load_file(vision).items()}}
     assert all(not torch.equal(started[n], t) for n, t in model.state_dict().items() if n.endswith("attn_out.weight"))
+    routers = {name: t for name, t in model.state_dict().items() if name.endswith("mlp.gate.weight")}
+    assert len(routers) == 16
+    assert all(torch.equal(recipe.router_scale * started[name], t) for name, t in routers.items())
     again = tmp_path / "again.safetensors"
     train_joint(recipe, tmp_path, vision, text, again, workers=1)
     assert all(torch.equal(t, load_file(again)[n]) for n, t in load_file(joint).items())

@@ -7,7 +7,7 @@ A scene is a noisy 192 x 192 px canvas. The three datasets differ in what is dra
 * okvqa: objects, each a shape in a colour. Asked: facts that the picture does not show. A fixed random knowledge base
   gives every (shape, colour) a value for each of `RELATIONS` and a friend, so questions need one fact
   ("what is the food of the star ?") or two ("what is the food of the friend of the star ?").
-* coco_2014_vqa: three to eight objects. Asked: counts, colours, existence, neighbours.
+* coco_2014_vqa: three to eight objects. Asked: existence, counts, colours, neighbours, mixed as in VQA v2.
 
 Things stand on a grid that is as coarse as they are large, as print does on a page: a vision tower of this size, which
 has no convolutions, learns to read aligned things in minutes and free ones in days.
@@ -55,6 +55,7 @@ _FONT_FILE = "DejaVuSans-Bold.ttf"
 DIGIT_HEIGHTS_PX = (8, 12, 16, 24, 32, 48)
 _LENGTH_SHARES = (0.5, 0.3, 0.2)  # of numbers with one, two and three digits
 OBJECT_SIZES_PX = (12, 16, 24, 32, 48)
+_KIND_SHARES = {"yes/no": 0.38, "number": 0.12, "other": 0.5}  # of the answers of VQA v2 (arXiv 1612.00837)
 
 
 @dataclass(frozen=True)
@@ -210,14 +211,24 @@ def knowledge_scene(rng: np.random.Generator) -> Scene:
 def objects_scene(rng: np.random.Generator) -> Scene:
     """Three to eight objects; shapes and colours may repeat."""
     result = Scene(_background(rng))
-    palette = rng.permutation(SHAPES)[: rng.integers(2, 6)]
+    palette = rng.permutation(SHAPES)[: rng.integers(4, 9)]
     _place_objects(result, rng, rng.choice(palette, size=rng.integers(3, 9)), OBJECT_SIZES_PX[:4])
-    result.questions = (
-        _count_questions(result, rng)
-        + _colour_questions(result)
-        + _existence_questions(result, rng)
-        + _neighbour_questions(result)
-    )
+    kinds = {
+        "yes/no": _existence_questions(result, rng),
+        "number": _count_questions(result, rng),
+        "other": _colour_questions(result) + _neighbour_questions(result)[:1],
+    }
+    result.questions = _mixed(kinds, rng)
+    return result
+
+
+def _mixed(kinds: dict[str, list[Question]], rng) -> list[Question]:
+    """Questions of random kinds, each as often as its share says, up to the first for which no more is left."""
+    for questions in kinds.values():
+        rng.shuffle(questions)
+    result = []
+    while questions := kinds[rng.choice(list(_KIND_SHARES), p=list(_KIND_SHARES.values()))]:
+        result.append(questions.pop())
     return result
 
 
@@ -232,7 +243,7 @@ def _count_questions(result: Scene, rng) -> list[Question]:
 def _colour_questions(result: Scene) -> list[Question]:
     shapes = [p.label for p in result.parts]
     unique = [p for p in result.parts if shapes.count(p.label) == 1]
-    return [Question(f"what color is the {p.label} ?", p.colour) for p in unique] * 2
+    return [Question(f"what color is the {p.label} ?", p.colour) for p in unique]
 
 
 def _existence_questions(result: Scene, rng) -> list[Question]:

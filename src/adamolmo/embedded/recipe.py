@@ -75,11 +75,11 @@ TIERS = {
     "medium": TrainingTier(max_crops=4, smallest_px=16, vision_images=10, joint_images=24, share=0.34),
     "high": TrainingTier(max_crops=16, smallest_px=8, vision_images=4, joint_images=11, share=0.35),
 }
-DATASET_SHARES = {"text_vqa": 0.66, "okvqa": 0.06, "coco_2014_vqa": 0.28}
+DATASET_SHARES = {"text_vqa": 0.6, "okvqa": 0.1, "coco_2014_vqa": 0.3}
 # Of the text_vqa scenes while there are lessons; the rest is as in the dataset.
 LESSON_SHARES = {"one_sign": 0.3, "choose": 0.3}
 # Of the coco_2014_vqa scenes while there are lessons, those with nothing but questions whether something is there.
-EXISTENCE_SHARE = 0.6
+EXISTENCE_SHARE = 0.4
 STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
 
 
@@ -102,9 +102,9 @@ class Recipe:
     text_steps: int = 300
     text_rows: int = 24
     text_questions: int = 10
-    joint_steps: int = 3300
+    joint_steps: int = 5000
     low_tier_steps: int = 150  # few image tokens: the decoder soon finds out that the image matters
-    lesson_steps: int = 2850  # reading and choosing are learned apart in hundreds of steps, together hardly
+    lesson_steps: int = 3800  # reading and choosing are learned apart in hundreds of steps, together hardly
     batch_share: float = 1.0  # of the images per batch that TIERS names
     warmup_steps: int = 30
     decay_share: float = 0.25
@@ -113,6 +113,7 @@ class Recipe:
     joint_rate: LearningRate = LearningRate(muon=0.01, adam=1.2e-3)
     load_balance: float = 0.01
     router_z: float = 0.001
+    router_scale: float = 0.25  # of the routers' weights after the text phase
 
     def shortened(self, steps: int) -> "Recipe":
         """The same recipe with so many steps in every phase and small batches, to try it out."""

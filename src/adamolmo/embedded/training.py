@@ -2,7 +2,8 @@
 
 1. vision: tower, pooling and projector predict what each image token shows (one linear layer, thrown away afterwards).
 2. text: the decoder learns the knowledge base from text alone.
-3. joint: the decoder learns to answer questions about images with the tower as it is, in data-parallel processes.
+3. joint: the decoder learns to answer questions about images, in data-parallel processes. The tower stays as it is, and
+   so do the routers, flattened.
 
 Every batch is a function of (seed, phase, worker, step), the schedule of the number of steps: a run can be repeated,
 and one that was killed continues from its last checkpoint (with fresh optimiser moments).
@@ -118,25 +119,25 @@ def _joint_worker(
     first_step = _load_start(model, vision, text, checkpoint)
     if first_step == 0:
         _align_features(model, tokenizer, recipe)
-    model.vision_backbone.requires_grad_(False)
+        _flatten_routers(model, recipe)
+    for part in (model.vision_backbone, *_routers(model)):
+        part.requires_grad_(False)
     optimisers = _optimisers(model, recipe.joint_rate)
     log = _Log("joint", recipe.joint_steps) if rank == 0 else None
-    with _RouterLogits(model) as router:
-        for step in range(first_step, recipe.joint_steps):
-            # One tier for all workers: they wait for each other after every step.
-            tier = "low" if step < recipe.low_tier_steps else _tier_of_step(recipe, "joint", step)
-            rng, lessons = _rng(recipe, "joint", rank, step), step < recipe.lesson_steps
-            batch, datasets = _image_batch(model, tokenizer, recipe, TIERS[tier], rng, lessons)
-            answer_loss, accuracy = _answer_loss(model, batch)
-            warmup = step - first_step if first_step else step
-            loss = answer_loss + router.loss(recipe)
-            _update(loss, optimisers, step, recipe.joint_steps, recipe, workers, warmup)
-            if log is None:
-                continue
-            log.add(step, {"loss": answer_loss.item()})
-            log.add(step, {f"{d}_{tier}": a for d, a in zip(datasets, accuracy.tolist(), strict=True)})
-            if (step + 1) % _SAVE_EVERY == 0:
-                _save_checkpoint(model, step + 1, checkpoint)
+    for step in range(first_step, recipe.joint_steps):
+        # One tier for all workers: they wait for each other after every step.
+        tier = "low" if step < recipe.low_tier_steps else _tier_of_step(recipe, "joint", step)
+        rng, lessons = _rng(recipe, "joint", rank, step), step < recipe.lesson_steps
+        batch, datasets = _image_batch(model, tokenizer, recipe, TIERS[tier], rng, lessons)
+        loss, accuracy = _answer_loss(model, batch)
+        warmup = step - first_step if first_step else step
+        _update(loss, optimisers, step, recipe.joint_steps, recipe, workers, warmup)
+        if log is None:
+            continue
+        log.add(step, {"loss": loss.item()})
+        log.add(step, {f"{d}_{tier}": a for d, a in zip(datasets, accuracy.tolist(), strict=True)})
+        if (step + 1) % _SAVE_EVERY == 0:
+            _save_checkpoint(model, step + 1, checkpoint)
     if rank == 0:
         save_file(model.state_dict(), output)
     dist.barrier()
@@ -246,6 +247,18 @@ def _align_features(model: MolmoE, tokenizer: Tokenizer, recipe: Recipe) -> None
     weight.copy_((to_words + 0.1 * torch.eye(len(to_words))) @ weight)
 
 
+@torch.no_grad()
+def _flatten_routers(model: MolmoE, recipe: Recipe) -> None:
+    """Makes the experts' weights nearly equal and leaves their order. A peaked router makes top_k a knob that costs
+    nothing: the experts that are left out hardly counted."""
+    for router in _routers(model):
+        router.weight.mul_(recipe.router_scale)
+
+
+def _routers(model: MolmoE) -> list[nn.Linear]:
+    return [block.mlp.gate for block in model.transformer["blocks"]]
+
+
 def _word_embeddings(model: MolmoE, tokenizer: Tokenizer, words: tuple[str, ...]) -> Tensor:
     """Mean embedding of a word with and without the blank before it (one token each), [words, d_model]."""
     table = model.transformer["wte"].embedding
@@ -344,8 +357,10 @@ class _RouterLogits:
         self.model, self.logits = model, []
 
     def __enter__(self) -> "_RouterLogits":
-        gates = [block.mlp.gate for block in self.model.transformer["blocks"]]
-        self.hooks = [gate.register_forward_hook(lambda _m, _i, out: self.logits.append(out)) for gate in gates]
+        def keep(_module, _inputs, logits: Tensor) -> None:
+            self.logits.append(logits)
+
+        self.hooks = [router.register_forward_hook(keep) for router in _routers(self.model)]
         return self
 
     def __exit__(self, *_) -> None:
