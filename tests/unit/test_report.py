@@ -126,6 +126,19 @@ def test_drift_estimates_failures_and_a_modelled_clock_are_warned_of(results):
     assert "drifted" not in " ".join(first_paragraph(_with(results, timing=untimed)))
 
 
+def test_cells_that_ran_the_same_and_took_differently_long_are_warned_of(results):
+    even = results.summary.assign(latency_p50_ms=results.summary["knob_counts"].map(lambda text: 10.0 + len(text)))
+    assert "equally fast" not in " ".join(first_paragraph(_with(results, summary=even)))
+    slow = even.copy()
+    cell = slow.query("dataset == 'okvqa' and controller == 'static-full' and budget == '60pct'").index
+    slow.loc[cell, "latency_p50_ms"] *= 1.3
+    text = " ".join(first_paragraph(_with(results, summary=slow)))
+    assert "differs by up to 30 % on okvqa (high-k8-b16: medians of" in text
+    assert "% on text_vqa" not in text
+    untimed = dict.fromkeys(results.timing, dict.fromkeys(study_data.TIMING))
+    assert "equally fast" not in " ".join(first_paragraph(_with(results, summary=slow, timing=untimed)))
+
+
 def test_a_knob_without_effect_on_accuracy_or_time_is_called_flat(results):
     assert flat_knobs(results) == []
     profile = results.profile.copy()

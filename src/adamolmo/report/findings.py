@@ -1,5 +1,6 @@
 """The findings in words, from the numbers alone: who wins where, how surely, budgets missed, what to doubt."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class StudyResults:
 
 def first_paragraph(results: StudyResults) -> list[str]:
     """Sentences: the verdict, how large a difference the study could show, budgets missed, then every warning."""
-    warnings = [*drift_warnings(results), *flat_knobs(results), *data_warnings(results)]
+    warnings = [*drift_warnings(results), *uneven_cells(results), *flat_knobs(results), *data_warnings(results)]
     return [*verdict(results), *resolution(results), *missed_budgets(results), *(f"Warning: {w}" for w in warnings)]
 
 
@@ -136,6 +137,29 @@ def drift_warnings(results: StudyResults) -> list[str]:
     return [f"latency drifted during the profile by {drifts} (limit {limit:g} %): measure again on a quiet machine."]
 
 
+def uneven_cells(results: StudyResults) -> list[str]:
+    """Cells that ran one configuration on the same questions should take equally long; where they do not, the device
+    was not equally fast, and no other difference of latency between cells is surer."""
+    limit = min(
+        (timing["drift_limit_pct"] for timing in results.timing.values() if timing["drift_limit_pct"]), default=0
+    )
+    cells = results.summary[["dataset", "latency_p50_ms"]].assign(config=results.summary["knob_counts"].map(_only_key))
+    worst = []
+    for dataset, of_dataset in cells.dropna().groupby("dataset"):
+        ranges = of_dataset.groupby("config")["latency_p50_ms"].agg(["min", "max"])
+        excess_pct = 100 * (ranges["max"] / ranges["min"] - 1)
+        config = excess_pct.idxmax()
+        if limit and excess_pct[config] > limit:
+            low, high = ranges.loc[config]
+            worst.append(f"{excess_pct[config]:.0f} % on {dataset} ({config}: medians of {low:.3g} to {high:.3g} ms)")
+    if not worst:
+        return []
+    return [
+        f"the device was not equally fast in all cells: the same configuration on the same questions differs by up to "
+        f"{_and(worst)}; latencies of single cells are no surer than that."
+    ]
+
+
 def flat_knobs(results: StudyResults) -> list[str]:
     """Knobs that trade nothing: the accuracy does not change, or no time is saved, from the highest to the lowest value
     with the other knobs at their highest. Accuracy by 95 % interval clustered by image, time by the median."""
@@ -191,6 +215,11 @@ def _at(rows: pd.DataFrame, tiers: Sequence[str], knob: str, value: object) -> p
     full = {"tier": tiers[-1], "top_k": rows["top_k"].max(), "num_active_blocks": rows["num_active_blocks"].max()}
     chosen = np.logical_and.reduce([rows[name] == wanted for name, wanted in (full | {knob: value}).items()])
     return rows[chosen].sort_values("sample_id").reset_index(drop=True)
+
+
+def _only_key(document: str) -> str | None:
+    keys = list(json.loads(document))
+    return keys[0] if len(keys) == 1 else None
 
 
 def _gain(row: pd.Series) -> str:
