@@ -18,10 +18,10 @@ from adamolmo.script import run
 
 CONFIGS = [
     *(KnobConfig("high", 8, blocks) for blocks in (16, 15, 14, 13, 12)),
-    *(KnobConfig("high", top_k, 16) for top_k in (7, 6, 5, 4)),
+    *(KnobConfig("high", top_k, 16) for top_k in (6, 4, 2, 1)),
     KnobConfig("medium", 8, 16),
     KnobConfig("low", 8, 16),
-    KnobConfig("low", 4, 12),
+    KnobConfig("low", 1, 12),
 ]
 KNOBS = ["tier", "top_k", "num_active_blocks"]
 
