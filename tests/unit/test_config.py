@@ -38,7 +38,7 @@ def test_the_shipped_configuration():
     study = StudyConfig.load(CONFIG)
     assert study.knobs.full == KnobConfig("high", 8, 16)
     assert len(set(study.knobs.grid())) == 75
-    assert study.knobs.grid()[0] == KnobConfig("low", 4, 12)
+    assert study.knobs.grid()[0] == KnobConfig("low", 1, 12)
     assert list(study.knobs.crop_ranges) == ["low", "medium", "high"]
     assert study.knobs.crop_ranges["low"] == CropRange(1, 1)
 

@@ -39,8 +39,9 @@ def results(tmp_path) -> StudyResults:
 
 def _results(folder: Path, controllers: list[str]) -> StudyResults:
     summary = collect(study_data.write_cells(folder, controllers, ["60pct", "105pct"]))
+    tightest_ms = summary.groupby("dataset")["budget_ms"].transform("min")
     return StudyResults(
-        summary=summary.assign(latency_p50_ms=0.9 * summary["budget_ms"], violation_rate=0.01),
+        summary=summary.assign(latency_p50_ms=0.9 * tightest_ms, violation_rate=0.01),
         comparisons=study_data.comparisons(summary).assign(accuracy_p=0.5),
         profile=_without_chance(study_data.profile(samples=30)),
         timing=dict.fromkeys(study_data.DATASETS, study_data.TIMING),
@@ -127,9 +128,8 @@ def test_drift_estimates_failures_and_a_modelled_clock_are_warned_of(results):
 
 
 def test_cells_that_ran_the_same_and_took_differently_long_are_warned_of(results):
-    even = results.summary.assign(latency_p50_ms=results.summary["knob_counts"].map(lambda text: 10.0 + len(text)))
-    assert "equally fast" not in " ".join(first_paragraph(_with(results, summary=even)))
-    slow = even.copy()
+    assert "equally fast" not in " ".join(first_paragraph(results))
+    slow = results.summary.copy()
     cell = slow.query("dataset == 'okvqa' and controller == 'static-full' and budget == '60pct'").index
     slow.loc[cell, "latency_p50_ms"] *= 1.3
     text = " ".join(first_paragraph(_with(results, summary=slow)))
