@@ -13,6 +13,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
+# One more than cores, because some tests wait; a few at most, because workflow tests use several cores themselves.
+TEST_PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
+
 # lmms-eval brings torchvision as built for CUDA. Beside a torch for the CPU it cannot be imported, and then transformers
 # cannot either; nothing here needs it.
 WITHOUT_BROKEN_TORCHVISION = $(BIN)/python -c 'import torchvision' 2>/dev/null \
@@ -27,7 +30,7 @@ report: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/report.html
 
 test: $(VENV)/test.stamp
-	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal --ignore tests/slurm
+	$(BIN)/pytest -q --numprocesses $(TEST_PROCESSES) --dist worksteal --ignore tests/slurm
 
 lmms-eval: $(VENV)/lmms.stamp
 	$(BIN)/snakemake --cores all lmms_eval

@@ -470,18 +470,15 @@ def _check_layout(figure: Figure) -> None:
     texts = []
     with mock.patch.object(Text, "draw", lambda text, _: texts.append(text)):  # ticks exist that are never drawn
         figure.draw(renderer)
-    boxes = [
-        (text.get_text(), text.get_window_extent(renderer))
-        for text in texts
-        if text.get_visible() and text.get_text().strip()
-    ]
-    assert len(boxes) > 10
+    texts = [text for text in texts if text.get_visible() and text.get_text().strip()]
+    assert len(texts) > 10
+    x0, y0, x1, y1 = np.array([text.get_window_extent(renderer).extents for text in texts]).T
     page = figure.bbox
-    for name, box in boxes:
-        assert min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1) >= 0, f"'{name}' leaves the page"
-    for (first, a), (second, b) in itertools.combinations(boxes, 2):
-        across, up = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
-        assert min(across, up) <= 0, f"'{first}' overlaps '{second}'"
+    for index in np.flatnonzero(np.minimum.reduce([x0, y0, page.x1 - x1, page.y1 - y1]) < 0):
+        pytest.fail(f"'{texts[index].get_text()}' leaves the page")
+    across, up = (np.minimum.outer(last, last) - np.maximum.outer(first, first) for first, last in ((x0, x1), (y0, y1)))
+    for first, second in zip(*np.nonzero(np.triu(np.minimum(across, up) > 0, k=1)), strict=True):
+        pytest.fail(f"'{texts[first].get_text()}' overlaps '{texts[second].get_text()}'")
     (legend,) = (legend.get_window_extent(renderer) for legend in figure.legends)
     assert min(legend.x0, legend.y0, page.x1 - legend.x1) >= 0
     assert all(legend.y1 <= axes.get_tightbbox(renderer).y0 for axes in figure.findobj(Axes))
