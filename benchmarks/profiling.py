@@ -171,7 +171,10 @@ def plot(record: dict, path: Path) -> None:
         axis.plot(numbers, [cell["alone_s"] for cell in cells], "o-", color="#D55E00", label="one at a time")
         axis.plot(numbers, [cell["shared_s"] for cell in cells], "s-", color="#0072B2", label="shared (core_exp)")
         axis.set(xscale="log", yscale="log", xlabel=label)
-        axis.grid(alpha=0.3, which="both")
+        axis.set_xticks(numbers, [str(number) for number in numbers], minor=False)
+        axis.set_xticks([], minor=True)
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.grid(alpha=0.3)
     axes[0].set_ylabel("time of the accuracy pass (s)")
     axes[0].legend()
     for suffix in (".pdf", ".png"):
