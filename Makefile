@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
 # One more than cores, because some tests wait; a few at most, because workflow tests use several cores themselves.
-TEST_PROCESSES := $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
+TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))')
 
 # lmms-eval brings torchvision as built for CUDA. Beside a torch for the CPU it cannot be imported, and then transformers
 # cannot either; nothing here needs it.
