@@ -61,6 +61,19 @@ class Response:
         return self.stages.preprocess_ms
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What a request leaves behind once its tensors are gone; costs are those of its stages."""
+
+    answer: str
+    config: KnobConfig
+    num_crops: int
+    input_tokens: int
+    output_tokens: int
+    before_decode: Cost
+    decode: Cost
+
+
 class Engine:
     """A model with everything that is needed to answer requests one at a time.
 
@@ -159,7 +172,6 @@ class Engine:
     def decode_answer(self, tokens: list[int]) -> str:
         return self.tokenizer.decode(tokens).strip()
 
-    @torch.inference_mode()
     def answer(
         self,
         image: Image.Image | np.ndarray,
@@ -177,21 +189,38 @@ class Engine:
         Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist, or the
         GPU's memory does not suffice.
         """
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        run = None
         with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
-            return self._answer(image, question, style, controller, budget_ms)
+            while run is None:
+                timer = self.clock.start()
+                run = self._run(timer, image, question, style, controller, budget_ms)
+        timer.mark("decode", run.decode)  # the request's memory is free again by now: that took time, too
+        return Response(
+            answer=run.answer,
+            config=run.config,
+            stages=timer.finish(),
+            num_crops=run.num_crops,
+            input_tokens=run.input_tokens,
+            output_tokens=run.output_tokens,
+            flops=(run.before_decode + run.decode).flops,
+            memory_bytes=self.memory_bytes(run.num_crops, run.input_tokens, run.config.top_k),
+        )
 
-    def _answer(
+    @torch.inference_mode()
+    def _run(
         self,
+        timer: StageTimer,
         image: Image.Image | np.ndarray,
         question: str,
         style: str | None,
         controller: Controller,
         budget_ms: float,
-    ) -> Response:
+    ) -> _Run | None:
+        """All stages; only the last one is not marked yet. None when the decoder was made ready for new knobs, which
+        happens once and for all: the request is to start over without it."""
         model, costs = self.model, self.costs
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        timer = self.clock.start()
         reads = controller.reads(budget_ms)
         overview = self._encode_overview(image, timer) if "overview" in reads else None
         thumbnail = self._thumbnail(image, timer) if "thumbnail" in reads else None
@@ -233,8 +262,8 @@ class Engine:
         top_k, num_active_blocks = controller.predict_stage2(budget_ms, decided, prefix.budget_state)
         config = KnobConfig(tier, top_k, num_active_blocks)
         knobs = self.decoder_knobs(config)
-        if self.decoder.prepare(knobs):  # was done once and for all: the request starts over without it
-            return self._answer(image, question, style, controller, budget_ms)
+        if self.decoder.prepare(knobs):
+            return None
         timer.mark("controller", cost)
 
         first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
@@ -242,18 +271,15 @@ class Engine:
         timer.mark("prefill", adaptive)
 
         tokens = self.decoder.continue_greedily(first, prefix, knobs, cache)
-        decode = costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
-        timer.mark("decode", decode)
-
-        return Response(
+        overview_tower = Cost() if overview is None else costs.tower(1)
+        return _Run(
             answer=self.decode_answer(tokens),
             config=config,
-            stages=timer.finish(),
             num_crops=num_crops,
             input_tokens=input_tokens,
             output_tokens=len(tokens),
-            flops=(vision + prefill + adaptive + decode).flops + (0 if overview is None else costs.tower(1).flops),
-            memory_bytes=self.memory_bytes(num_crops, input_tokens, knobs),
+            before_decode=overview_tower + vision + prefill + adaptive,
+            decode=costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs),
         )
 
     def _encode_overview(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
@@ -284,10 +310,10 @@ class Engine:
         num_tokens, top_k = num_crops * self.model.config.tokens_per_crop, self.model.config.top_k
         return self.costs.memory_bytes(num_crops, num_tokens, self.max_new_tokens, top_k)
 
-    def memory_bytes(self, num_crops: int, input_tokens: int, knobs: DecoderKnobs) -> int:
+    def memory_bytes(self, num_crops: int, input_tokens: int, top_k: int) -> int:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated()
-        return self.costs.memory_bytes(num_crops, input_tokens, self.max_new_tokens, knobs.top_k)
+        return self.costs.memory_bytes(num_crops, input_tokens, self.max_new_tokens, top_k)
 
 
 def model_checksum(model_dir: Path) -> str:
