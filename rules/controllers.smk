@@ -1,7 +1,6 @@
 rule features:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/features.py",
         samples="results/data/{dataset}/profile.parquet",
     output:
         "results/features/{dataset}.safetensors",
@@ -17,14 +16,13 @@ rule features:
     message:
         "Features of {wildcards.dataset} for the learned controllers"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {SCRIPTS}/features.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule train_controller:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/train_controller.py",
         core_exp=PROFILES,
         references=expand("results/core_exp/{dataset}.reference.json", dataset=STUDY.datasets),
         features=expand("results/features/{dataset}.safetensors", dataset=STUDY.datasets),
@@ -56,6 +54,6 @@ rule train_controller:
     message:
         "Train {wildcards.controller}"
     shell:
-        "python {input.script} --controller {wildcards.controller} --model results/model"
+        "python {SCRIPTS}/train_controller.py --controller {wildcards.controller} --model results/model"
         " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

@@ -1,7 +1,6 @@
 rule core_exp:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/core_exp.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -20,7 +19,7 @@ rule core_exp:
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
+        "python {SCRIPTS}/core_exp.py --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
         " --model results/model --samples {input.samples} --scores {input.scores} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -28,7 +27,6 @@ rule core_exp:
 rule core_exp_latency:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/core_exp_latency.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -55,7 +53,7 @@ rule core_exp_latency:
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
+        "python {SCRIPTS}/core_exp_latency.py --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
         " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"
 
@@ -63,7 +61,6 @@ rule core_exp_latency:
 rule merge_core_exp:
     input:
         **profile_parts("results/core_exp"),
-        script=f"{SCRIPTS}/merge_core_exp.py",
     output:
         table="results/core_exp/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",
@@ -79,5 +76,5 @@ rule merge_core_exp:
     message:
         "Profile of {wildcards.dataset}"
     shell:
-        "python {input.script} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
+        "python {SCRIPTS}/merge_core_exp.py --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
         " --table {output.table} --reference {output.reference} 2>&1 | tee {log}"

@@ -7,7 +7,6 @@ if any(dataset.source == "hub" for dataset in STUDY.datasets.values()):
 
 rule prepare_data:
     input:
-        script=f"{SCRIPTS}/prepare_data.py",
         files=dataset_files,
     output:
         "results/data/{dataset}/{split}.parquet",
@@ -22,6 +21,6 @@ rule prepare_data:
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --split {wildcards.split}"
+        "python {SCRIPTS}/prepare_data.py --dataset {wildcards.dataset} --split {wildcards.split}"
         " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"

@@ -1,7 +1,6 @@
 rule evaluate:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/evaluate.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
         reference="results/core_exp/{dataset}.reference.json",
@@ -33,7 +32,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --controller {wildcards.controller}"
+        "python {SCRIPTS}/evaluate.py --dataset {wildcards.dataset} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
         " --reference {input.reference} --settings {params.settings:q}"
         " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
@@ -41,7 +40,6 @@ rule evaluate:
 
 rule summarise:
     input:
-        script=f"{SCRIPTS}/summarise.py",
         cells=CELLS,
     output:
         "results/summary.parquet",
@@ -54,14 +52,13 @@ rule summarise:
     message:
         "Summary of all cells"
     shell:
-        "python {input.script} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+        "python {SCRIPTS}/summarise.py --cells {input.cells} --output {output} 2>&1 | tee {log}"
 
 
 # The oracle needs every configuration's answer to the evaluation split.
 use rule core_exp as core_exp_evaluation with:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/core_exp.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:
@@ -78,7 +75,6 @@ use rule core_exp as core_exp_evaluation with:
 use rule core_exp_latency as core_exp_evaluation_latency with:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/core_exp_latency.py",
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:
@@ -94,7 +90,6 @@ use rule core_exp_latency as core_exp_evaluation_latency with:
 use rule merge_core_exp as merge_core_exp_evaluation with:
     input:
         **profile_parts("results/core_exp_evaluation"),
-        script=f"{SCRIPTS}/merge_core_exp.py",
     output:
         table="results/core_exp_evaluation/{dataset}.parquet",
         reference="results/core_exp_evaluation/{dataset}.reference.json",
@@ -106,7 +101,6 @@ use rule merge_core_exp as merge_core_exp_evaluation with:
 
 rule oracle:
     input:
-        script=f"{SCRIPTS}/oracle.py",
         core_exp="results/core_exp_evaluation/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",
     output:
@@ -124,14 +118,13 @@ rule oracle:
     message:
         "Oracle of {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
+        "python {SCRIPTS}/oracle.py --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
         " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
         " --table {output.samples} 2>&1 | tee {log}"
 
 
 rule compare:
     input:
-        script=f"{SCRIPTS}/compare.py",
         summary="results/summary.parquet",
         answers=[cell.replace(".json", ".parquet") for cell in CELLS],
         core_exp=EVALUATION_PROFILES,
@@ -148,14 +141,13 @@ rule compare:
     message:
         "Compare every two controllers on the same questions"
     shell:
-        "python {input.script} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
+        "python {SCRIPTS}/compare.py --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
         " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"
 
 
 rule controllers_page:
     input:
         **COMPARISONS,
-        script=f"{SCRIPTS}/controllers_page.py",
         summary="results/summary.parquet",
         trained=expand("results/controllers/{controller}/policy.json", controller=TRAINED),
     output:
@@ -170,5 +162,5 @@ rule controllers_page:
     message:
         "Page: the controllers side by side"
     shell:
-        "python {input.script} --summary {input.summary} --trained {input.trained} {params.arguments}"
+        "python {SCRIPTS}/controllers_page.py --summary {input.summary} --trained {input.trained} {params.arguments}"
         " --output {output} 2>&1 | tee {log}"

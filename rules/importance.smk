@@ -1,7 +1,6 @@
 rule importance:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/importance.py",
         samples="results/data/{dataset}/importance.parquet",
     output:
         "results/importance/{dataset}.json",
@@ -19,13 +18,12 @@ rule importance:
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {SCRIPTS}/importance.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule merge_importance:
     input:
-        script=f"{SCRIPTS}/merge_importance.py",
         manifest=MODEL["manifest"],
         parts=expand("results/importance/{dataset}.json", dataset=STUDY.datasets),
         internal=INTERNAL_SCORES if STUDY.importance.selection in INTERNAL_RULES else [],
@@ -42,14 +40,13 @@ rule merge_importance:
     message:
         "Rank the blocks"
     shell:
-        "python {input.script} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
+        "python {SCRIPTS}/merge_importance.py --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
         " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule internal_scores:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/internal_scores.py",
         samples="results/data/{dataset}/importance.parquet",
     output:
         "results/importance/internal/{dataset}.json",
@@ -67,14 +64,13 @@ rule internal_scores:
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {SCRIPTS}/internal_scores.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
 rule beam_search:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/beam_search.py",
         samples=expand("results/data/{dataset}/importance.parquet", dataset=STUDY.datasets),
     output:
         "results/importance/beam_search.json",
@@ -92,14 +88,13 @@ rule beam_search:
     message:
         "Beam search over sets of blocks"
     shell:
-        "python {input.script} --model results/model --samples {input.samples} --settings {params.settings:q}"
+        "python {SCRIPTS}/beam_search.py --model results/model --samples {input.samples} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
 
 rule compare_selection:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/compare_selection.py",
         scores="results/importance/scores.json",
         internal=INTERNAL_SCORES,
         beam="results/importance/beam_search.json",
@@ -126,7 +121,7 @@ rule compare_selection:
     message:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
     shell:
-        "python {input.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {SCRIPTS}/compare_selection.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 

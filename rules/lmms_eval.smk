@@ -24,7 +24,6 @@ if not all(task.startswith(OWN_PREFIX) for task in HARNESS.tasks):
 
 rule prepare_lmms_eval:
     input:
-        script=f"{SCRIPTS}/prepare_lmms_eval.py",
         samples=task_samples,
     output:
         f"{HARNESS.data}/{{task}}/prepared.json",
@@ -42,14 +41,13 @@ rule prepare_lmms_eval:
     message:
         "Documents of {wildcards.task}"
     shell:
-        "python {input.script} {wildcards.task} {params.samples} {params.source} --target {params.target}"
+        "python {SCRIPTS}/prepare_lmms_eval.py {wildcards.task} {params.samples} {params.source} --target {params.target}"
         " 2>&1 | tee {log}"
 
 
 rule run_lmms_eval:
     input:
         model=MODEL["manifest"],
-        script=f"{SCRIPTS}/run_lmms_eval.py",
         scores="results/importance/scores.json",
         reference=task_reference,
         controller=benchmark_controller,
@@ -76,7 +74,7 @@ rule run_lmms_eval:
     message:
         "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
     shell:
-        "python {input.script} --task {wildcards.task} --controller {wildcards.controller}"
+        "python {SCRIPTS}/run_lmms_eval.py --task {wildcards.task} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
         " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
         " 2>&1 | tee {log}"
@@ -84,7 +82,6 @@ rule run_lmms_eval:
 
 rule summarise_lmms_eval:
     input:
-        script=f"{SCRIPTS}/summarise_lmms_eval.py",
         cells=BENCHMARKS,
     output:
         table="results/lmms_eval/summary.parquet",
@@ -102,5 +99,5 @@ rule summarise_lmms_eval:
     message:
         "Table and figure of the benchmarks"
     shell:
-        "python {input.script} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
+        "python {SCRIPTS}/summarise_lmms_eval.py --cells {input.cells} --settings {params.settings:q} --table {output.table}"
         " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"

@@ -1,6 +1,5 @@
 rule lookup:
     input:
-        script=f"{SCRIPTS}/lookup.py",
         core_exp=PROFILES,
     output:
         expand("results/lookup/{aggregation}.json", aggregation=AGGREGATIONS),
@@ -13,4 +12,4 @@ rule lookup:
     message:
         "Lookup tables"
     shell:
-        "python {input.script} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+        "python {SCRIPTS}/lookup.py --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"

@@ -7,7 +7,6 @@ if CHECKPOINT_ON_HUB:
 
 rule prepare_model:
     input:
-        script=f"{SCRIPTS}/prepare_model.py",
         checkpoint=checkpoint_files,
     output:
         **MODEL,
@@ -22,15 +21,13 @@ rule prepare_model:
     message:
         "Verify and store the model"
     shell:
-        "python {input.script} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
+        "python {SCRIPTS}/prepare_model.py --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
 
 
 # The embedded model is trained apart from the study, which uses the checkpoint in resources/:
 # snakemake --cores 2 results/embedded/checkpoint/model.safetensors
 rule train_embedded_part:
-    input:
-        script=f"{SCRIPTS}/train_embedded.py",
     output:
         "results/embedded/{phase}.safetensors",
     log:
@@ -44,12 +41,11 @@ rule train_embedded_part:
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
-        "python {input.script} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
+        "python {SCRIPTS}/train_embedded.py {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
 
 
 rule train_embedded:
     input:
-        script=f"{SCRIPTS}/train_embedded.py",
         vision="results/embedded/vision.safetensors",
         text="results/embedded/text.safetensors",
     output:
@@ -66,4 +62,4 @@ rule train_embedded:
     message:
         "Train the whole embedded model"
     shell:
-        "python {input.script} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"
+        "python {SCRIPTS}/train_embedded.py joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"

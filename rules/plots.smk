@@ -1,6 +1,5 @@
 rule pareto:
     input:
-        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",
         core_exp=PROFILES,
@@ -16,13 +15,12 @@ rule pareto:
     message:
         "Figure: Pareto frontiers"
     shell:
-        "python {input.script} pareto --summary {input.summary} --comparisons {input.comparisons}"
+        "python {SCRIPTS}/plot.py pareto --summary {input.summary} --comparisons {input.comparisons}"
         " --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule gains:
     input:
-        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",
     output:
@@ -37,13 +35,12 @@ rule gains:
     message:
         "Figure: gains over the baseline"
     shell:
-        "python {input.script} gains --summary {input.summary} --comparisons {input.comparisons}"
+        "python {SCRIPTS}/plot.py gains --summary {input.summary} --comparisons {input.comparisons}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule hypervolume:
     input:
-        script=f"{SCRIPTS}/plot.py",
         hypervolumes="results/hypervolumes.parquet",
     output:
         pdf="results/plots/hypervolume.pdf",
@@ -57,13 +54,12 @@ rule hypervolume:
     message:
         "Figure: hypervolumes"
     shell:
-        "python {input.script} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
+        "python {SCRIPTS}/plot.py hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
         " 2>&1 | tee {log}"
 
 
 rule knob_distribution:
     input:
-        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
         core_exp=PROFILES,
     output:
@@ -82,13 +78,12 @@ rule knob_distribution:
     message:
         "Figure: knob distribution"
     shell:
-        "python {input.script} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
+        "python {SCRIPTS}/plot.py knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule violations:
     input:
-        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
     output:
         pdf="results/plots/violations.pdf",
@@ -102,12 +97,11 @@ rule violations:
     message:
         "Figure: violation rates"
     shell:
-        "python {input.script} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "python {SCRIPTS}/plot.py violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule overhead:
     input:
-        script=f"{SCRIPTS}/plot.py",
         summary="results/summary.parquet",
     output:
         pdf="results/plots/overhead.pdf",
@@ -121,12 +115,11 @@ rule overhead:
     message:
         "Figure: controller overhead"
     shell:
-        "python {input.script} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "python {SCRIPTS}/plot.py overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule training_curves:
     input:
-        script=f"{SCRIPTS}/plot.py",
         training=expand("results/controllers/{controller}/training.parquet", controller=LEARNING),
     output:
         pdf="results/plots/training_curves.pdf",
@@ -144,12 +137,11 @@ rule training_curves:
     message:
         "Figure: training curves"
     shell:
-        "python {input.script} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
+        "python {SCRIPTS}/plot.py training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule stage_times:
     input:
-        script=f"{SCRIPTS}/plot.py",
         core_exp=PROFILES,
     output:
         pdf="results/plots/stage_times.pdf",
@@ -163,12 +155,11 @@ rule stage_times:
     message:
         "Figure: stage times"
     shell:
-        "python {input.script} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "python {SCRIPTS}/plot.py stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule repeatability:
     input:
-        script=f"{SCRIPTS}/plot.py",
         core_exp=PROFILES,
     output:
         pdf="results/plots/repeatability.pdf",
@@ -182,12 +173,11 @@ rule repeatability:
     message:
         "Figure: repeatability of latency"
     shell:
-        "python {input.script} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "python {SCRIPTS}/plot.py repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule block_importance:
     input:
-        script=f"{SCRIPTS}/plot.py",
         scores="results/importance/scores.json",
         core_exp=PROFILES,
     output:
@@ -202,5 +192,5 @@ rule block_importance:
     message:
         "Figure: importance of the blocks"
     shell:
-        "python {input.script} importance --scores {input.scores} --core-exp {input.core_exp}"
+        "python {SCRIPTS}/plot.py importance --scores {input.scores} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"

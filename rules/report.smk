@@ -3,7 +3,6 @@ import json
 
 rule table:
     input:
-        script=f"{SCRIPTS}/tables.py",
         summary="results/summary.parquet",
         comparisons="results/comparisons.parquet",
     output:
@@ -20,7 +19,7 @@ rule table:
     message:
         "Table: {wildcards.table}"
     shell:
-        "python {input.script} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
+        "python {SCRIPTS}/tables.py {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
         " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
 
 
@@ -48,7 +47,6 @@ rule rule_graph:
 
 rule report:
     input:
-        script=f"{SCRIPTS}/report.py",
         template=str(Path(HERE, "workflow/report/report.html.j2")),
         captions=[str(Path(HERE, f"workflow/report/{plot}.rst")) for plot in PLOTS],
         figures=expand("results/plots/{plot}.png", plot=PLOTS),
@@ -69,7 +67,7 @@ rule report:
     message:
         "Report: results/report.html"
     shell:
-        "python {input.script} --template {input.template} --figures {input.figures} --captions {input.captions}"
+        "python {SCRIPTS}/report.py --template {input.template} --figures {input.figures} --captions {input.captions}"
         " --summary {input.summary} --comparisons {input.comparisons} --core-exp {input.core_exp}"
         " --manifest {input.manifest} --rule-graph {input.rule_graph} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"

@@ -18,15 +18,12 @@ def code_files(script: str | Path, source: str | Path) -> list[Path]:
     Imports inside functions count; imports for type checkers alone do not. An import of `a.b.c` runs `a` and `a.b` too.
     """
     source, script = Path(source), Path(script)
-    found: dict[Path, None] = {script: None}
-    waiting = [script]
+    found, waiting = {script}, [script]
     while waiting:
-        for module in _imported(waiting.pop(), source):
-            for path in _files(module, source):
-                if path not in found:
-                    found[path] = None
-                    waiting.append(path)
-    return [script, *sorted(path for path in found if path != script)]
+        new = _imported_files(waiting.pop(), source) - found
+        found |= new
+        waiting += new
+    return [script, *sorted(found - {script})]
 
 
 def code_version(files: Iterable[str | Path], root: str | Path) -> str:
@@ -39,9 +36,14 @@ def code_version(files: Iterable[str | Path], root: str | Path) -> str:
 
 
 @cache  # one Snakemake run asks for the same files many times
-def _imported(path: Path, source: Path) -> tuple[str, ...]:
+def _imported_files(path: Path, source: Path) -> frozenset[Path]:
+    """The files that the file itself imports from the package."""
+    return frozenset(file for module in _imported(path, source) for file in _files(module, source))
+
+
+def _imported(path: Path, source: Path) -> set[str]:
     """Dotted names that the file imports from the package; `from a import b` gives `a.b`, whatever `b` is."""
-    imported = []
+    imported = set()
     for node in _walk(ast.parse(path.read_text(), str(path))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -50,8 +52,8 @@ def _imported(path: Path, source: Path) -> tuple[str, ...]:
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         else:
             continue
-        imported += [name for name in names if name.split(".")[0] == PACKAGE]
-    return tuple(imported)
+        imported |= {name for name in names if name.split(".")[0] == PACKAGE}
+    return imported
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:

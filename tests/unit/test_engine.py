@@ -185,6 +185,36 @@ def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engin
     assert sorted(ratios)[len(ratios) // 2] > 0.95
 
 
+def test_end_of_the_request_is_part_of_its_decode_stage(
+    tiny_model, tiny_tokenizer, tiny_engine, tiny_samples, monkeypatch
+):
+    """The answer's text and the release of the request's memory: on a clock that only these two advance."""
+    now_ns = 0
+
+    def takes(ms):
+        nonlocal now_ns
+        now_ns += int(ms * 1e6)
+
+    class Cache:
+        def __init__(self, cache):
+            self.blocks = cache
+
+        def __getattr__(self, name):
+            return getattr(self.blocks, name)
+
+        def __del__(self):
+            takes(7)
+
+    monkeypatch.setattr("adamolmo.latency.time.perf_counter_ns", lambda: now_ns)
+    args = (tiny_engine.ranking, tiny_engine.tiers, MeasuredClock("cpu"), tiny_engine.max_new_tokens)
+    engine = Engine(tiny_model, tiny_tokenizer, *args)
+    new_cache, decode = engine.decoder.new_cache, tiny_tokenizer.decode
+    monkeypatch.setattr(engine.decoder, "new_cache", lambda num: Cache(new_cache(num)))
+    monkeypatch.setattr(engine, "decode_answer", lambda tokens: takes(5) or decode(tokens))
+    stages = ask(engine, tiny_samples[0], Fixed(KnobConfig("high", 3, 6))).stages
+    assert (stages.decode_ms, stages.total_ms) == (12, 12)
+
+
 def test_modelled_latency_is_deterministic_and_follows_the_knobs(tiny_engine, tiny_samples):
     first, second = (ask(tiny_engine, tiny_samples[1], Fixed(KnobConfig("high", 4, 7))) for _ in range(2))
     assert first == second
