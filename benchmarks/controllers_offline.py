@@ -7,7 +7,8 @@ The profile's images are split into folds; table and controllers learn from all 
 Accuracy and latency of a choice are read off the profile, which knows no noise and no controller time. For every budget
 it prints accuracy, difference to lookup-mean (95 % interval, paired, by image) and violation rate of
 
-- lookup-mean, and the same table for each kind of question (its first words): what the question's wording is worth;
+- lookup-mean; the same without tolerance, which keeps the budget as a policy must; one table for all datasets, for
+  requests whose dataset nobody knows; a table for each kind of question (its first words): what wording is worth;
 - the oracle, and the oracle that may only choose the tier: what is there at most;
 - the controllers, trained as configured. `--set` overrides single keys of the configuration.
 """
@@ -105,15 +106,22 @@ class Comparison:
         images = np.unique(self.image)
         fold_of = dict(zip(images, np.random.default_rng(0).permutation(len(images)) % folds, strict=True))
         fold = np.array([fold_of[image] for image in self.image])
-        names = ["lookup-mean", "lookup by kind of question", "oracle of the tier", "oracle", *controllers]
+        everything, tolerance = np.full(len(fold), "all"), self.settings.lookup.tolerance
+        tables = {
+            "lookup-mean": (self.dataset, tolerance),
+            "lookup-mean without tolerance": (self.dataset, 0.0),
+            "one lookup-mean for all datasets": (everything, tolerance),
+            "lookup by kind of question": (self.kind, tolerance),
+        }
+        names = [*tables, "oracle of the tier", "oracle", *controllers]
         chosen = {(name, budget): np.zeros(len(fold), dtype=int) for name in names for budget in budgets}
         budget_ms = {text: self._budget_ms(text) for text in budgets}
         for number in range(folds):
             learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
             for text in budgets:
                 ms = budget_ms[text][test]
-                chosen["lookup-mean", text][test] = self._lookup(learn, test, ms, self.dataset)
-                chosen["lookup by kind of question", text][test] = self._lookup(learn, test, ms, self.kind)
+                for name, (group, allowed) in tables.items():
+                    chosen[name, text][test] = self._lookup(learn, test, ms, group, allowed)
                 chosen["oracle", text][test] = self._oracle(test, ms)
                 tier_of = chosen["lookup-mean", text][test]
                 chosen["oracle of the tier", text][test] = self._oracle(test, ms, same_depth_as=tier_of)
@@ -130,17 +138,19 @@ class Comparison:
     def _budget_ms(self, text: str) -> np.ndarray:
         return np.array([Budget.parse(text).to_ms(self.reference_ms[dataset]) for dataset in self.dataset])
 
-    def _lookup(self, learn: np.ndarray, test: np.ndarray, budget_ms: np.ndarray, group: np.ndarray) -> np.ndarray:
+    def _lookup(
+        self, learn: np.ndarray, test: np.ndarray, budget_ms: np.ndarray, group: np.ndarray, tolerance: float
+    ) -> np.ndarray:
         """A table of means per group; a group of few samples uses its dataset's."""
         result = np.zeros(len(test), dtype=int)
         for row, (index, ms) in enumerate(zip(test, budget_ms, strict=True)):
             members = learn[group[learn] == group[index]]
             if len(members) < FEWEST_OF_A_KIND:
                 members = learn[self.dataset[learn] == self.dataset[index]]
-            key = (group[index], self.dataset[index], ms, len(members), int(members[0]))
+            key = (group[index], self.dataset[index], ms, tolerance, len(members), int(members[0]))
             if key not in self._tables:
                 accuracy, latency_ms = self.accuracy[members].mean(axis=0), self.latency_ms[members].mean(axis=0)
-                met = latency_ms <= ms * (1 + self.settings.lookup.tolerance)
+                met = latency_ms <= ms * (1 + tolerance)
                 best = np.lexsort((latency_ms, -np.where(met, accuracy, -1.0)))[0]
                 self._tables[key] = best if met.any() else latency_ms.argmin()
             result[row] = self._tables[key]

@@ -34,8 +34,6 @@ rule train_controller:
         log="results/controllers/{controller}/training.parquet",
     log:
         "logs/train_controller/{controller}.log",
-    benchmark:
-        "results/benchmarks/train_controller/{controller}.tsv"
     wildcard_constraints:
         controller="[^/]+",
     conda:

@@ -7,8 +7,6 @@ rule core_exp:
         "results/core_exp/accuracy/{dataset}-{tier}-{shard}.parquet",
     log:
         "logs/core_exp/accuracy/{dataset}-{tier}-{shard}.log",
-    benchmark:
-        "results/benchmarks/core_exp/accuracy/{dataset}-{tier}-{shard}.tsv"
     conda:
         "../envs/study.yaml"
     resources:
@@ -33,8 +31,6 @@ rule core_exp_latency:
         "results/core_exp/latency/{dataset}-{shard}.parquet",
     log:
         "logs/core_exp/latency/{dataset}-{shard}.log",
-    benchmark:
-        "results/benchmarks/core_exp/latency/{dataset}-{shard}.tsv"
     conda:
         "../envs/study.yaml"
     resources:

@@ -65,8 +65,6 @@ use rule core_exp as core_exp_evaluation with:
         "results/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.parquet",
     log:
         "logs/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.log",
-    benchmark:
-        "results/benchmarks/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.tsv"
     message:
         "Answers of every configuration on the evaluation split of {wildcards.dataset}, tier {wildcards.tier},"
         " shard {wildcards.shard}"
@@ -81,8 +79,6 @@ use rule core_exp_latency as core_exp_evaluation_latency with:
         "results/core_exp_evaluation/latency/{dataset}-{shard}.parquet",
     log:
         "logs/core_exp_evaluation/latency/{dataset}-{shard}.log",
-    benchmark:
-        "results/benchmarks/core_exp_evaluation/latency/{dataset}-{shard}.tsv"
     message:
         "Latency of every configuration on the evaluation split of {wildcards.dataset}, shard {wildcards.shard}"
 

@@ -6,8 +6,6 @@ rule importance:
         "results/importance/{dataset}.json",
     log:
         "logs/importance/{dataset}.log",
-    benchmark:
-        "results/benchmarks/importance/{dataset}.tsv"
     conda:
         "../envs/study.yaml"
     resources:
@@ -52,8 +50,6 @@ rule internal_scores:
         "results/importance/internal/{dataset}.json",
     log:
         "logs/importance/internal/{dataset}.log",
-    benchmark:
-        "results/benchmarks/importance/internal/{dataset}.tsv"
     conda:
         "../envs/study.yaml"
     resources:
@@ -76,8 +72,6 @@ rule beam_search:
         "results/importance/beam_search.json",
     log:
         "logs/importance/beam_search.log",
-    benchmark:
-        "results/benchmarks/importance/beam_search.tsv"
     conda:
         "../envs/study.yaml"
     resources:
