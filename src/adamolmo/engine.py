@@ -224,32 +224,26 @@ class Engine:
         reads = controller.reads(budget_ms)
         overview = self._encode_overview(image, timer) if "overview" in reads else None
         thumbnail = self._thumbnail(image, timer) if "thumbnail" in reads else None
-        stage1 = Stage1Inputs(
-            budget_ms,
-            question=self.embed_question(question, style) if "question" in reads else None,
-            overview=None if overview is None else summarise_overview(overview[0]),
-            thumbnail=thumbnail,
+        decided = controller.predict_stage1(
+            Stage1Inputs(
+                budget_ms,
+                question=self.embed_question(question, style) if "question" in reads else None,
+                overview=None if overview is None else summarise_overview(overview[0]),
+                thumbnail=thumbnail,
+            )
         )
-        decided = controller.predict_stage1(stage1)
         budget_token = controller.budget_token(budget_ms)
         cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
         timer.mark("controller", cost)
 
-        tier = decided.tier
-        inputs = self.prepare(image, question, style, tier)
+        inputs = self.prepare(image, question, style, decided.tier)
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
         if self.device.type == "cuda":
             inputs = inputs.pin_memory()
         timer.mark("preprocess", Cost())
 
         inputs = inputs.to(self.device, self.dtype)
-        pixels, masks = inputs.pixels, inputs.masks
-        if overview is None or not self.reuse_overview:
-            features, vision = model.vision_backbone(pixels, masks), costs.vision(num_crops)
-        else:
-            patches = torch.cat([overview, model.vision_backbone.encode(pixels[:, 1:])], dim=1)
-            features = model.vision_backbone.connect(patches, masks)
-            vision = costs.tower(num_crops - 1) + costs.connector(num_crops)
+        features, vision = self._encode_crops(inputs, overview)
         timer.mark("vision", vision)
 
         prompt = model.embed(inputs.input_ids, features, inputs.image_input_idx)
@@ -260,7 +254,7 @@ class Engine:
         timer.mark("prefill", prefill)
 
         top_k, num_active_blocks = controller.predict_stage2(budget_ms, decided, prefix.budget_state)
-        config = KnobConfig(tier, top_k, num_active_blocks)
+        config = KnobConfig(decided.tier, top_k, num_active_blocks)
         knobs = self.decoder_knobs(config)
         if self.decoder.prepare(knobs):
             return None
@@ -289,6 +283,14 @@ class Engine:
         patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))
         timer.mark("vision", self.costs.tower(1))
         return patches
+
+    def _encode_crops(self, inputs: ModelInputs, overview: Tensor | None) -> tuple[Tensor, Cost]:
+        """Image features and what they cost, without the overview crop's tower where that has run already."""
+        backbone, costs, num_crops = self.model.vision_backbone, self.costs, inputs.pixels.shape[1]
+        if overview is None or not self.reuse_overview:
+            return backbone(inputs.pixels, inputs.masks), costs.vision(num_crops)
+        patches = torch.cat([overview, backbone.encode(inputs.pixels[:, 1:])], dim=1)
+        return backbone.connect(patches, inputs.masks), costs.tower(num_crops - 1) + costs.connector(num_crops)
 
     def _thumbnail(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
         thumbnail = make_thumbnail(image)[None].to(self.device)
