@@ -52,19 +52,27 @@ def test_a_study_without_the_oracle_has_no_regret(summary):
     assert "Regret" not in text and "oracle" not in text
 
 
-def test_a_gain_that_misses_the_budget_more_often_is_not_recommended():
+def test_what_misses_the_budget_more_often_or_ignores_it_is_not_recommended():
     gain = {"controller": "two-stage-language", "accuracy_gain": 0.1, "accuracy_gain_low": 0.05}
     gains = pd.DataFrame(
         [
             gain | {"budget": "45pct", "violation_change": 0.01},
             gain | {"budget": "100pct", "violation_change": 0.0},
             gain | {"budget": "100pct", "violation_change": 0.0, "controller": "oracle"},
+            gain | {"budget": "100pct", "violation_change": 0.0, "controller": "static-full"},
             gain | {"budget": "100pct", "violation_change": 0.0, "controller": "hybrid", "accuracy_gain_low": -0.01},
         ]
     )
-    tight, loose = recommendations(gains, list(BUDGETS), "lookup-mean")
-    assert tight.startswith("- 45 %: `lookup-mean`; no other gains")
-    assert loose == "- 100 %: `two-stage-language` (+10.0 points)."
+    rates = pd.DataFrame(
+        [
+            {"controller": name, "budget": budget, "violation_rate": rate}
+            for name, rate in (("lookup-mean", 0.3), ("two-stage-language", 0.2))
+            for budget in BUDGETS
+        ]
+    )
+    tight, loose = recommendations(gains, rates, list(BUDGETS), "lookup-mean")
+    assert tight.startswith("- 45 %: `lookup-mean` (30 % of the requests late); no other gains")
+    assert loose == ("- 100 %: `two-stage-language` (+10.0 points; 20 % of the requests late, `lookup-mean`: 30 %).")
 
 
 def section(text: str, title: str) -> str:

@@ -97,13 +97,20 @@ def test_the_oracle_wins_nothing_and_counts_nowhere(results, tmp_path):
 
 
 def test_a_gain_bought_with_missed_budgets_is_no_win(results):
-    planted = _plant(results, "okvqa", "static-full", 0.08, 0.001)
+    planted = _plant(results, "okvqa", "tier-only", 0.08, 0.001)
     summary = planted.summary.copy()
-    late = (summary["controller"] == "static-full") & (summary["budget"] == "60pct")
+    late = (summary["controller"] == "tier-only") & (summary["budget"] == "60pct")
     summary.loc[late, "latency_p50_ms"] = 2 * summary["budget_ms"]
     text = " ".join(first_paragraph(_with(planted, summary=summary)))
     assert " beats " not in text
-    assert "Feasible budgets missed by the median request: static-full 3 of 6." in text
+    assert "Feasible budgets missed by the median request: tier-only 3 of 6." in text
+
+
+def test_a_configuration_that_heeds_no_budget_wins_nothing(results):
+    """Where the baseline is late everywhere, it is late no more often."""
+    planted = _plant(results, "okvqa", "static-full", 0.08, 0.001)
+    assert " beats " not in " ".join(first_paragraph(planted))
+    assert "okvqa, tier-only beats" in " ".join(first_paragraph(_plant(results, "okvqa", "tier-only", 0.08, 0.001)))
 
 
 def test_budgets_that_nothing_meets_and_the_p95_promise(results):

@@ -1,4 +1,5 @@
-"""Names that play a part in comparisons: the baseline of all others, and the oracle, which is their upper bound."""
+"""Names that play a part in comparisons: the baseline of all others, the oracle, which is their upper bound, and static
+configurations, which are landmarks."""
 
 from __future__ import annotations
 
@@ -16,6 +17,11 @@ def baseline_of(controllers: Iterable[str]) -> str:
     """What the others are measured against: the plainest table if the study has it, else the first by name."""
     names = sorted(set(controllers) - {ORACLE}) or [ORACLE]
     return next((name for name in ("lookup-mean", "lookup-median", "static-full") if name in names), names[0])
+
+
+def heeds_budget(name: str) -> bool:
+    """A static configuration does not: it can be compared with at any budget, but is nobody's choice for one."""
+    return not name.startswith("static-")
 
 
 def without_oracle(rows: DataFrame) -> DataFrame:
