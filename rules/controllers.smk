@@ -11,12 +11,13 @@ rule features:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/features.py",
         code=code("features.py"),
         settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"),
     message:
         "Features of {wildcards.dataset} for the learned controllers"
     shell:
-        "python {SCRIPTS}/features.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -41,6 +42,7 @@ rule train_controller:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/train_controller.py",
         code=training_code,
         settings=settings(
             *ENGINE_KEYS,
@@ -52,6 +54,6 @@ rule train_controller:
     message:
         "Train {wildcards.controller}"
     shell:
-        "python {SCRIPTS}/train_controller.py --controller {wildcards.controller} --model results/model"
+        "python {params.script} --controller {wildcards.controller} --model results/model"
         " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

@@ -12,12 +12,13 @@ rule core_exp:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/core_exp.py",
         code=code("core_exp.py"),
         settings=settings(*ENGINE_KEYS, "core_exp", "seed", "datasets.{dataset}"),
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/core_exp.py --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
+        "python {params.script} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
         " --model results/model --samples {input.samples} --scores {input.scores} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -36,6 +37,7 @@ rule core_exp_latency:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/core_exp_latency.py",
         code=code("core_exp_latency.py"),
         settings=settings(
             *ENGINE_KEYS,
@@ -49,7 +51,7 @@ rule core_exp_latency:
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {SCRIPTS}/core_exp_latency.py --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
+        "python {params.script} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
         " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"
 
@@ -65,6 +67,7 @@ rule merge_core_exp:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/merge_core_exp.py",
         code=code("merge_core_exp.py"),
         settings=settings(
             "model.fixed_prefix_layers", "knobs", "core_exp.max_failed_fraction", "latency.drift_limit_pct"
@@ -72,5 +75,5 @@ rule merge_core_exp:
     message:
         "Profile of {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/merge_core_exp.py --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
+        "python {params.script} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
         " --table {output.table} --reference {output.reference} 2>&1 | tee {log}"

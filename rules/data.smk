@@ -15,12 +15,13 @@ rule prepare_data:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/prepare_data.py",
         code=code("prepare_data.py"),
         settings=settings("seed", "datasets.{dataset}"),
         num_samples=number_of_samples,
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
-        "python {SCRIPTS}/prepare_data.py --dataset {wildcards.dataset} --split {wildcards.split}"
+        "python {params.script} --dataset {wildcards.dataset} --split {wildcards.split}"
         " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"

@@ -19,6 +19,7 @@ rule evaluate:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/evaluate.py",
         code=controller_code,
         settings=settings(
             *ENGINE_KEYS,
@@ -32,7 +33,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {SCRIPTS}/evaluate.py --dataset {wildcards.dataset} --controller {wildcards.controller}"
+        "python {params.script} --dataset {wildcards.dataset} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
         " --reference {input.reference} --settings {params.settings:q}"
         " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
@@ -48,11 +49,12 @@ rule summarise:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/summarise.py",
         code=code("summarise.py"),
     message:
         "Summary of all cells"
     shell:
-        "python {SCRIPTS}/summarise.py --cells {input.cells} --output {output} 2>&1 | tee {log}"
+        "python {params.script} --cells {input.cells} --output {output} 2>&1 | tee {log}"
 
 
 # The oracle needs every configuration's answer to the evaluation split.
@@ -109,12 +111,13 @@ rule oracle:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/oracle.py",
         code=code("oracle.py"),
         settings=settings("knobs", "bootstrap", "seed"),
     message:
         "Oracle of {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {SCRIPTS}/oracle.py --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
+        "python {params.script} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
         " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
         " --table {output.samples} 2>&1 | tee {log}"
 
@@ -131,13 +134,14 @@ rule compare:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/compare.py",
         code=code("compare.py"),
         settings=settings("knobs", "bootstrap", "seed"),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
         "Compare every two controllers on the same questions"
     shell:
-        "python {SCRIPTS}/compare.py --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
+        "python {params.script} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
         " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"
 
 
@@ -153,10 +157,11 @@ rule controllers_page:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/controllers_page.py",
         code=code("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
         "Page: the controllers side by side"
     shell:
-        "python {SCRIPTS}/controllers_page.py --summary {input.summary} --trained {input.trained} {params.arguments}"
+        "python {params.script} --summary {input.summary} --trained {input.trained} {params.arguments}"
         " --output {output} 2>&1 | tee {log}"

@@ -11,12 +11,13 @@ rule importance:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/importance.py",
         code=code("importance.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/importance.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -33,12 +34,13 @@ rule merge_importance:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/merge_importance.py",
         code=code("merge_importance.py"),
         settings=settings("importance.selection", "seed"),
     message:
         "Rank the blocks"
     shell:
-        "python {SCRIPTS}/merge_importance.py --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
+        "python {params.script} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
         " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -55,12 +57,13 @@ rule internal_scores:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/internal_scores.py",
         code=code("internal_scores.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
     shell:
-        "python {SCRIPTS}/internal_scores.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -77,12 +80,13 @@ rule beam_search:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/beam_search.py",
         code=code("beam_search.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, "datasets"),
     message:
         "Beam search over sets of blocks"
     shell:
-        "python {SCRIPTS}/beam_search.py --model results/model --samples {input.samples} --settings {params.settings:q}"
+        "python {params.script} --model results/model --samples {input.samples} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
 
@@ -102,6 +106,7 @@ rule compare_selection:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/compare_selection.py",
         code=code("compare_selection.py"),
         settings=settings(
             *ENGINE_KEYS,
@@ -115,7 +120,7 @@ rule compare_selection:
     message:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
     shell:
-        "python {SCRIPTS}/compare_selection.py --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 

@@ -34,6 +34,7 @@ rule prepare_lmms_eval:
     conda:
         "../envs/lmms_eval.yaml"
     params:
+        script=f"{SCRIPTS}/prepare_lmms_eval.py",
         code=code("prepare_lmms_eval.py"),
         target=lambda wildcards, output: os.path.dirname(output[0]),
         samples=lambda wildcards, input: f"--samples {input.samples}" if input.get("samples") else "",
@@ -41,7 +42,7 @@ rule prepare_lmms_eval:
     message:
         "Documents of {wildcards.task}"
     shell:
-        "python {SCRIPTS}/prepare_lmms_eval.py {wildcards.task} {params.samples} {params.source} --target {params.target}"
+        "python {params.script} {wildcards.task} {params.samples} {params.source} --target {params.target}"
         " 2>&1 | tee {log}"
 
 
@@ -66,6 +67,7 @@ rule run_lmms_eval:
     resources:
         gpu=GPUS,
     params:
+        script=f"{SCRIPTS}/run_lmms_eval.py",
         code=benchmark_code,
         settings=settings(
             *ENGINE_KEYS, "latency", "lookup", "bootstrap", "seed", "lmms_eval.limit", "lmms_eval.tasks.{task}"
@@ -74,7 +76,7 @@ rule run_lmms_eval:
     message:
         "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
     shell:
-        "python {SCRIPTS}/run_lmms_eval.py --task {wildcards.task} --controller {wildcards.controller}"
+        "python {params.script} --task {wildcards.task} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
         " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
         " 2>&1 | tee {log}"
@@ -94,10 +96,11 @@ rule summarise_lmms_eval:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/summarise_lmms_eval.py",
         code=code("summarise_lmms_eval.py"),
         settings=settings("lmms_eval"),
     message:
         "Table and figure of the benchmarks"
     shell:
-        "python {SCRIPTS}/summarise_lmms_eval.py --cells {input.cells} --settings {params.settings:q} --table {output.table}"
+        "python {params.script} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
         " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"

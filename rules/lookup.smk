@@ -8,8 +8,9 @@ rule lookup:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/lookup.py",
         code=code("lookup.py"),
     message:
         "Lookup tables"
     shell:
-        "python {SCRIPTS}/lookup.py --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+        "python {params.script} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"

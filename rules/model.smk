@@ -15,13 +15,14 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/prepare_model.py",
         code=code("prepare_model.py"),
         checkpoint=STUDY.model.checkpoint if CHECKPOINT_ON_HUB else CHECKPOINT,
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"
     shell:
-        "python {SCRIPTS}/prepare_model.py --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
+        "python {params.script} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
 
 
@@ -37,11 +38,12 @@ rule train_embedded_part:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/train_embedded.py",
         code=code("train_embedded.py"),
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
-        "python {SCRIPTS}/train_embedded.py {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
+        "python {params.script} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
 
 
 rule train_embedded:
@@ -58,8 +60,9 @@ rule train_embedded:
         "../envs/study.yaml"
     threads: 2
     params:
+        script=f"{SCRIPTS}/train_embedded.py",
         code=code("train_embedded.py"),
     message:
         "Train the whole embedded model"
     shell:
-        "python {SCRIPTS}/train_embedded.py joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"
+        "python {params.script} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"

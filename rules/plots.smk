@@ -11,11 +11,12 @@ rule pareto:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: Pareto frontiers"
     shell:
-        "python {SCRIPTS}/plot.py pareto --summary {input.summary} --comparisons {input.comparisons}"
+        "python {params.script} pareto --summary {input.summary} --comparisons {input.comparisons}"
         " --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -31,11 +32,12 @@ rule gains:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: gains over the baseline"
     shell:
-        "python {SCRIPTS}/plot.py gains --summary {input.summary} --comparisons {input.comparisons}"
+        "python {params.script} gains --summary {input.summary} --comparisons {input.comparisons}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -50,11 +52,12 @@ rule hypervolume:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: hypervolumes"
     shell:
-        "python {SCRIPTS}/plot.py hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
+        "python {params.script} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
         " 2>&1 | tee {log}"
 
 
@@ -74,11 +77,12 @@ rule knob_distribution:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: knob distribution"
     shell:
-        "python {SCRIPTS}/plot.py knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
+        "python {params.script} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -93,11 +97,12 @@ rule violations:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: violation rates"
     shell:
-        "python {SCRIPTS}/plot.py violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "python {params.script} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule overhead:
@@ -111,11 +116,12 @@ rule overhead:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: controller overhead"
     shell:
-        "python {SCRIPTS}/plot.py overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "python {params.script} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule training_curves:
@@ -133,11 +139,12 @@ rule training_curves:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: training curves"
     shell:
-        "python {SCRIPTS}/plot.py training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
+        "python {params.script} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule stage_times:
@@ -151,11 +158,12 @@ rule stage_times:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: stage times"
     shell:
-        "python {SCRIPTS}/plot.py stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "python {params.script} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule repeatability:
@@ -169,11 +177,12 @@ rule repeatability:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: repeatability of latency"
     shell:
-        "python {SCRIPTS}/plot.py repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "python {params.script} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule block_importance:
@@ -188,9 +197,10 @@ rule block_importance:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/plot.py",
         code=code("plot.py"),
     message:
         "Figure: importance of the blocks"
     shell:
-        "python {SCRIPTS}/plot.py importance --scores {input.scores} --core-exp {input.core_exp}"
+        "python {params.script} importance --scores {input.scores} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"

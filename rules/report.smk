@@ -15,11 +15,12 @@ rule table:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/tables.py",
         code=code("tables.py"),
     message:
         "Table: {wildcards.table}"
     shell:
-        "python {SCRIPTS}/tables.py {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
+        "python {params.script} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
         " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
 
 
@@ -62,12 +63,13 @@ rule report:
     conda:
         "../envs/study.yaml"
     params:
+        script=f"{SCRIPTS}/report.py",
         code=code("report.py"),
         settings=settings(*StudyConfig.model_fields),
     message:
         "Report: results/report.html"
     shell:
-        "python {SCRIPTS}/report.py --template {input.template} --figures {input.figures} --captions {input.captions}"
+        "python {params.script} --template {input.template} --figures {input.figures} --captions {input.captions}"
         " --summary {input.summary} --comparisons {input.comparisons} --core-exp {input.core_exp}"
         " --manifest {input.manifest} --rule-graph {input.rule_graph} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
