@@ -89,10 +89,6 @@ LOOKS = {  # in the order of every legend
     "two-stage-router": Look(VERMILLION, ">", ":"),
     "single-stage-mlp": Look(GREEN, "h", "--"),
     "single-stage-transformer": Look(GREEN, "8", ":"),
-    "single-stage-mlp-distilled": Look(ORANGE, "h", "-."),
-    "single-stage-transformer-distilled": Look(ORANGE, "8", ":"),
-    "single-stage-mlp-mobilevit": Look(GREY, "h", "-."),
-    "single-stage-transformer-mobilevit": Look(GREY, "8", ":"),
     "hybrid": Look(PURPLE, "X"),
 }
 _OTHER_MARKERS = ("p", "H", "<", ">", "d", "8", "h", "D")
