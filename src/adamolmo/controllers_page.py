@@ -159,7 +159,7 @@ def _design(name: str) -> tuple[str, str, str]:
     design = find_design(name)
     if design is None:
         return "as its file says", "as its file says", ""
-    if not design.heeds_budget:
+    if not heeds_budget(name):
         return "never", "nothing", "1"
     found = [_READINGS[reading] for reading in _READINGS if reading in design.reads]
     reads = ", ".join(["budget", *(called for called, _ in found)])

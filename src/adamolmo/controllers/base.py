@@ -49,12 +49,10 @@ class Design:
     Attributes:
         reads: before vision, besides the budget, at any budget.
         stages: 1 if all is settled before vision, 2 if top_k and blocks are chosen after the fixed prefix.
-        heeds_budget: whether a choice depends on the request at all.
     """
 
     reads: Set[Reading] = NOTHING
     stages: int = 1
-    heeds_budget: bool = True
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class StaticController(Controller):
 
 
 def design(name: str) -> Design:
-    return Design(heeds_budget=False)
+    return Design()
 
 
 def load(name: str, context: ControllerContext) -> StaticController:
