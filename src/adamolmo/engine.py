@@ -156,9 +156,11 @@ class Engine:
 
     def prepare(self, image: Image.Image | np.ndarray, question: str, style: str | None, tier: str) -> ModelInputs:
         """The model's inputs for one request, batch 1, still on the host."""
+        return self._build_inputs(image, self.question_ids(question, style), tier)
+
+    def _build_inputs(self, image: Image.Image | np.ndarray, question_ids: list[int], tier: str) -> ModelInputs:
         crop_range = self.crop_range(tier)
         crops = preprocess(image, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
-        question_ids = self.question_ids(question, style)
         return build_inputs(question_ids, crops, self.preprocess_config, self.tokenizer.specials)
 
     def prompt_length(self, image: Image.Image, question: str, style: str | None, tier: str) -> int:
@@ -221,13 +223,16 @@ class Engine:
         """All stages; only the last one is not marked yet. None when the decoder was made ready for new knobs, which
         happens once and for all: the request is to start over without it."""
         model, costs = self.model, self.costs
+        question_ids = self.question_ids(question, style)
+        timer.mark("preprocess", Cost())
+
         reads = controller.reads(budget_ms)
         overview = self._encode_overview(image, timer) if "overview" in reads else None
         thumbnail = self._thumbnail(image, timer) if "thumbnail" in reads else None
         decided = controller.predict_stage1(
             Stage1Inputs(
                 budget_ms,
-                question=self.embed_question(question, style) if "question" in reads else None,
+                question=self.pool_question(question_ids) if "question" in reads else None,
                 overview=None if overview is None else summarise_overview(overview[0]),
                 thumbnail=thumbnail,
             )
@@ -236,7 +241,7 @@ class Engine:
         cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
         timer.mark("controller", cost)
 
-        inputs = self.prepare(image, question, style, decided.tier)
+        inputs = self._build_inputs(image, question_ids, decided.tier)
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
         if self.device.type == "cuda":
             inputs = inputs.pin_memory()
@@ -297,10 +302,11 @@ class Engine:
         timer.mark("preprocess", Cost())
         return thumbnail / 255
 
-    def embed_question(self, question: str, style: str | None) -> Tensor:
-        """The mean of the prompt's token embeddings, [1, d_model], float32."""
-        ids = torch.tensor([self.question_ids(question, style)], device=self.device)
-        return self.model.embed(ids).float().mean(dim=1)
+    def pool_question(self, question_ids: list[int]) -> Tensor:
+        """The mean embedding of the prompt's tokens, [1, d_model], float32; special tokens in it do not count."""
+        vocabulary = self.model.transformer["wte"].embedding
+        ids = torch.tensor([token for token in question_ids if token < len(vocabulary)], device=self.device)
+        return vocabulary[ids].float().mean(dim=0, keepdim=True)
 
     def decode_steps(self, output_tokens: int) -> int:
         """Forward passes after the prompt's: the prompt gives the first token, the end token takes a pass as well."""

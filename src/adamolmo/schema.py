@@ -86,10 +86,8 @@ def write_table(frame: "DataFrame", path: str | Path, schema: Table, metadata: M
         pq.write_table(table.replace_schema_metadata(note), temporary, compression="zstd")
 
 
-def read_table(
-    path: str | Path, schema: Table, columns: Sequence[str] | None = None, filters: Any = None
-) -> tuple["DataFrame", dict]:
-    """The rows (of `columns` and pyarrow `filters` only, if given) and the metadata of a table that `write_table` made.
+def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = None) -> tuple["DataFrame", dict]:
+    """The rows (of `columns` only, if given) and the metadata of a table that `write_table` made.
 
     Raises AdaMolmoError that names the file when it is absent, truncated, another table or holds impossible values.
     """
@@ -102,7 +100,7 @@ def read_table(
     try:
         found = pq.read_schema(path)
         _check_stored(found, schema, path)
-        table = pq.read_table(path, columns=wanted, filters=filters)
+        table = pq.read_table(path, columns=wanted)
     except (OSError, pa.ArrowException) as error:
         raise AdaMolmoError(
             f"{path}: cannot be read as the Parquet table {schema.name} ({_one_line(error)}); "

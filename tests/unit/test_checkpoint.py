@@ -183,6 +183,18 @@ print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 """
 
 
+def test_loading_leaves_the_compiler_of_torch_alone(released):
+    """torch imports it for some operations on the meta device; that would cost every job 2 s and 150 MB."""
+    load = f"""if True:
+        import sys
+        from pathlib import Path
+        from adamolmo.model.checkpoint import load_model
+        load_model(Path({str(released)!r}))
+        sys.exit("torch._dynamo" in sys.modules)
+        """
+    assert subprocess.run([sys.executable, "-c", load], check=False).returncode == 0
+
+
 def prepare_elsewhere(source: Path, output: Path, file_limit_bytes: int = 0) -> subprocess.CompletedProcess:
     command = [sys.executable, "-c", PREPARE, str(source), str(output), str(file_limit_bytes)]
     return subprocess.run(command, capture_output=True, text=True, check=False)

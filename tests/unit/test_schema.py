@@ -61,10 +61,11 @@ def test_equal_content_gives_equal_bytes(samples, tmp_path):
     assert len({(tmp_path / f"{number}.parquet").read_bytes() for number in range(len(variants))}) == 1
 
 
-def test_columns_and_filters(samples, tmp_path):
+def test_only_the_columns_that_are_asked_for(samples, tmp_path):
     write_table(samples, tmp_path / "s.parquet", SAMPLES)
-    found, _ = read_table(tmp_path / "s.parquet", SAMPLES, ["question"], [("sample_id", "==", "a")])
-    assert found.to_dict("list") == {"question": ["wo ist süß ?"]}
+    found, _ = read_table(tmp_path / "s.parquet", SAMPLES, ["question"])
+    assert list(found) == ["question"]
+    assert "wo ist süß ?" in set(found["question"])
 
 
 def test_declared_types_are_stored(log, tmp_path):

@@ -72,7 +72,7 @@ class Decision:
 
 
 class Controller(ABC):
-    """One way to choose the knobs of a request. It keeps nothing from one request to the next.
+    """One way to choose the knobs of a request. What it chooses depends on that request alone.
 
     Attributes:
         name: as in the configuration and in the results' file names, e.g. `lookup-mean`.

@@ -52,7 +52,7 @@ class FixedPrefix(nn.Module):
             prefix = cls(checkpoint.config)
         tensors = {name: checkpoint.read(f"transformer.{name}", dtype).to(device) for name in prefix.state_dict()}
         prefix.load_state_dict(tensors, assign=True)
-        prefix.rotary = Rotary(checkpoint.config).to(device)
+        prefix.rotary.to(device)
         return prefix.eval().requires_grad_(False)
 
     @property
@@ -201,7 +201,9 @@ def read_samples(engine: "Engine", samples: Sequence[Sample], style: str | None,
         patches = engine.model.vision_backbone.encode(pixels.to(engine.device, engine.dtype))
         overview.append(summarise_overview(patches[:, 0]).cpu())
         thumbnails += [make_thumbnail(image) for image in images]
-    question = torch.cat([engine.embed_question(sample.question, style).cpu() for sample in samples])
+    question = torch.cat(
+        [engine.pool_question(engine.question_ids(sample.question, style)).cpu() for sample in samples]
+    )
     return Readings(question, torch.cat(overview), torch.stack(thumbnails))
 
 

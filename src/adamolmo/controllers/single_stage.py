@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from adamolmo.controllers.base import ControllerContext, Decision, Design, KnobGrid, Reading, Stage1Inputs
 from adamolmo.controllers.budget import CODE_SIZE
 from adamolmo.controllers.learned import (
+    Gelu,
     LearnedController,
     OverheadMs,
     Policy,
@@ -59,9 +60,7 @@ class ConcatenatedTokens(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.GELU(), nn.Linear(3 * WIDTH, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU()
-        )
+        self.layers = nn.Sequential(Gelu(), nn.Linear(3 * WIDTH, WIDTH), Gelu(), nn.Linear(WIDTH, WIDTH), Gelu())
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.layers(tokens.flatten(-2))

@@ -8,6 +8,7 @@ sees, passes the fixed prefix, and its state there decides.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from adamolmo.controllers.base import NOTHING, ControllerContext, Decision, Design, KnobGrid, Stage1Inputs
 from adamolmo.controllers.budget import CODE_SIZE, BudgetEncoder
 from adamolmo.controllers.learned import (
+    Gelu,
     LearnedController,
     OverheadMs,
     Policy,
@@ -25,6 +27,7 @@ from adamolmo.controllers.learned import (
     train_learned,
     undecided,
 )
+from adamolmo.controllers.policy import PolicyCard
 from adamolmo.controllers.training_set import TrainingSet
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ QUESTION_HIDDEN = 64
 PROTOTYPES = 12
 CLUSTERING_ROUNDS = 20
 SCHEDULER_HIDDEN = 128
+KEPT_BUDGETS = 64
 
 
 class BudgetTier(nn.Module):
@@ -47,7 +51,7 @@ class BudgetTier(nn.Module):
     def __init__(self, d_model: int, grid: KnobGrid):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(CODE_SIZE, TIER_HIDDEN), nn.GELU(), nn.Linear(TIER_HIDDEN, TIER_HIDDEN), nn.GELU()
+            nn.Linear(CODE_SIZE, TIER_HIDDEN), Gelu(), nn.Linear(TIER_HIDDEN, TIER_HIDDEN), Gelu()
         )
         self.head = undecided(TIER_HIDDEN, len(grid.tiers))
 
@@ -68,7 +72,7 @@ class LanguageTier(nn.Module):
         self.scale = Standardise(d_model)
         self.of_question = nn.Linear(d_model, QUESTION_HIDDEN)
         self.of_code = nn.Linear(CODE_SIZE, QUESTION_HIDDEN)
-        self.body = nn.Sequential(nn.GELU(), nn.Linear(QUESTION_HIDDEN, QUESTION_HIDDEN), nn.GELU())
+        self.body = nn.Sequential(Gelu(), nn.Linear(QUESTION_HIDDEN, QUESTION_HIDDEN), Gelu())
         self.head = undecided(QUESTION_HIDDEN, len(grid.tiers))
 
     def fit(self, question: Tensor) -> None:
@@ -88,7 +92,7 @@ class RouterTier(nn.Module):
         super().__init__()
         self.scale = Standardise(d_model)
         self.register_buffer("prototypes", torch.zeros(PROTOTYPES, d_model))
-        self.body = nn.Sequential(nn.Linear(CODE_SIZE, TIER_HIDDEN), nn.GELU())
+        self.body = nn.Sequential(nn.Linear(CODE_SIZE, TIER_HIDDEN), Gelu())
         self.heads = nn.Parameter(torch.zeros(PROTOTYPES, TIER_HIDDEN + 1, len(grid.tiers)))
 
     def fit(self, question: Tensor) -> None:
@@ -122,12 +126,13 @@ class Scheduler(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         self.of_state = nn.Linear(d_model, SCHEDULER_HIDDEN)
         self.of_tier = nn.Embedding(len(grid.tiers), SCHEDULER_HIDDEN)
+        self.gelu = Gelu()
         self.top_k = undecided(SCHEDULER_HIDDEN, len(grid.top_k))
         self.num_active_blocks = undecided(SCHEDULER_HIDDEN, len(grid.num_active_blocks))
 
     def forward(self, state: Tensor, tier: Tensor) -> tuple[Tensor, Tensor]:
         """[..., d_model] and the tier's index, [...] or one for all -> [..., top_k values], [..., block counts]."""
-        hidden = nn.functional.gelu(self.of_state(self.norm(state)) + self.of_tier(tier))
+        hidden = self.gelu(self.of_state(self.norm(state)) + self.of_tier(tier))
         return self.top_k(hidden), self.num_active_blocks(hidden)
 
 
@@ -162,24 +167,39 @@ class TwoStagePolicy(Policy):
 
 
 class TwoStageController(LearnedController):
-    """The most probable choice of a trained policy at each stage."""
+    """The most probable choice of a trained policy at each stage.
+
+    A budget's code and its token follow from the budget alone: they are computed at the first request of each budget
+    and kept for the others.
+    """
+
+    def __init__(self, name: str, policy: TwoStagePolicy, card: PolicyCard, device: str, dtype: torch.dtype):
+        super().__init__(name, policy, card, device, dtype)
+        self._encoded = lru_cache(KEPT_BUDGETS)(self._encode)
+        self._tier_index = {tier: torch.tensor([i], device=device) for i, tier in enumerate(self.grid.tiers)}
+
+    @torch.inference_mode()
+    def _encode(self, budget_ms: float) -> tuple[Tensor, Tensor]:
+        """Code [1, 256] and token [1, d_model] of a budget."""
+        code = self.policy.code(self._budget(budget_ms))
+        return code, self.policy.encoder(code).to(self.dtype)
 
     def reads(self, budget_ms: float):
         return self.policy.tier.reads
 
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
-        logits = self.policy.tier(self.policy.code(self._budget(inputs.budget_ms)), inputs.question)
+        code, _ = self._encoded(inputs.budget_ms)
+        logits = self.policy.tier(code, inputs.question)
         return Decision(self.grid.tiers[logits.argmax().item()])
 
-    @torch.inference_mode()
     def budget_token(self, budget_ms: float) -> Tensor:
-        return self.policy.encoder(self.policy.code(self._budget(budget_ms))).to(self.dtype)
+        _, token = self._encoded(budget_ms)
+        return token
 
     @torch.inference_mode()
     def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor) -> tuple[int, int]:
-        index = torch.tensor([self.grid.tiers.index(decision.tier)], device=self.device)
-        heads = self.policy.scheduler(budget_state.float(), index)
+        heads = self.policy.scheduler(budget_state.float(), self._tier_index[decision.tier])
         top_k, blocks = torch.stack([logits.argmax() for logits in heads]).tolist()
         return self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]
 

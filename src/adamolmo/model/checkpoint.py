@@ -115,7 +115,7 @@ def load_model(
     with torch.device("meta"):
         model = MolmoE(checkpoint.config)
     model.load_state_dict({name: checkpoint.read(name, dtype).to(device) for name in checkpoint.shapes}, assign=True)
-    model.rotary = type(model.rotary)(checkpoint.config).to(device)
+    model.rotary.to(device)
     return model.eval().requires_grad_(False)
 
 

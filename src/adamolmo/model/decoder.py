@@ -121,7 +121,8 @@ class Rotary(nn.Module):
 
     def __init__(self, config: MolmoEConfig):
         super().__init__()
-        exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32) / config.head_dim
+        # Never on the meta device, where arange imports torch's compiler: 2 s per job.
+        exponents = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device="cpu") / config.head_dim
         self.register_buffer("frequencies", config.rope_theta**-exponents, persistent=False)
 
     def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
