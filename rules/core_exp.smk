@@ -1,6 +1,7 @@
+# The ranking of the blocks stands for the model, too: it is made anew with every model. An input less counts where there
+# are thousands of jobs to plan.
 rule core_exp:
     input:
-        model=MODEL["manifest"],
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:
@@ -25,7 +26,6 @@ rule core_exp:
 
 rule core_exp_latency:
     input:
-        model=MODEL["manifest"],
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/profile.parquet",
     output:

@@ -60,7 +60,6 @@ rule summarise:
 # The oracle needs every configuration's answer to the evaluation split.
 use rule core_exp as core_exp_evaluation with:
     input:
-        model=MODEL["manifest"],
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:
@@ -74,7 +73,6 @@ use rule core_exp as core_exp_evaluation with:
 
 use rule core_exp_latency as core_exp_evaluation_latency with:
     input:
-        model=MODEL["manifest"],
         scores="results/importance/scores.json",
         samples="results/data/{dataset}/evaluation.parquet",
     output:

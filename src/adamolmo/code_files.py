@@ -57,10 +57,16 @@ def _imported(path: Path, source: Path) -> set[str]:
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """Statements at any depth; not expressions, which hold none and are most of a file."""
     for node in ast.iter_child_nodes(tree):
-        if not (isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")):
-            yield node
-            yield from _walk(node)
+        if isinstance(node, ast.expr) or _is_for_type_checkers(node):
+            continue
+        yield node
+        yield from _walk(node)
+
+
+def _is_for_type_checkers(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 def _parents(path: Path, source: Path, level: int) -> list[str]:

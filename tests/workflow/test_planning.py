@@ -23,4 +23,4 @@ def test_planning_a_large_study(tmp_path):
     assert 0 < profile.calls["study.py:subset"] < 130
     assert 0 < profile.calls["code_files.py:code_files"] < 50
     # Snakemake looks at every input file of every job many times.
-    assert profile.calls["dag.py:collect_potential_dependencies"] / profile.jobs < 8
+    assert profile.calls["dag.py:collect_potential_dependencies"] / profile.jobs < 7.1
