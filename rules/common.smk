@@ -122,6 +122,11 @@ def code(script, *modules):
     return code_version(files, HERE)
 
 
+def program(name, *modules):
+    """The two parameters of a job that runs a script of the workflow: where it lies, and what `code` says of it."""
+    return {"script": f"{SCRIPTS}/{name}", "code": code(name, *modules)}
+
+
 def checkpoint_files(wildcards):
     """Files of the configured directory; if it has none, the name that Snakemake then reports as missing."""
     if CHECKPOINT_ON_HUB:

@@ -11,8 +11,7 @@ rule features:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/features.py",
-        code=code("features.py"),
+        **program("features.py"),
         settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"),
     message:
         "Features of {wildcards.dataset} for the learned controllers"

@@ -13,8 +13,7 @@ rule core_exp:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/core_exp.py",
-        code=code("core_exp.py"),
+        **program("core_exp.py"),
         settings=settings(*ENGINE_KEYS, "core_exp", "seed", "datasets.{dataset}"),
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
@@ -37,8 +36,7 @@ rule core_exp_latency:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/core_exp_latency.py",
-        code=code("core_exp_latency.py"),
+        **program("core_exp_latency.py"),
         settings=settings(
             *ENGINE_KEYS,
             "latency.samples",
@@ -67,8 +65,7 @@ rule merge_core_exp:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/merge_core_exp.py",
-        code=code("merge_core_exp.py"),
+        **program("merge_core_exp.py"),
         settings=settings(
             "model.fixed_prefix_layers", "knobs", "core_exp.max_failed_fraction", "latency.drift_limit_pct"
         ),

@@ -15,8 +15,7 @@ rule prepare_data:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/prepare_data.py",
-        code=code("prepare_data.py"),
+        **program("prepare_data.py"),
         settings=settings("seed", "datasets.{dataset}"),
         num_samples=number_of_samples,
     message:

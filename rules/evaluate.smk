@@ -49,8 +49,7 @@ rule summarise:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/summarise.py",
-        code=code("summarise.py"),
+        **program("summarise.py"),
     message:
         "Summary of all cells"
     shell:
@@ -109,8 +108,7 @@ rule oracle:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/oracle.py",
-        code=code("oracle.py"),
+        **program("oracle.py"),
         settings=settings("knobs", "bootstrap", "seed"),
     message:
         "Oracle of {wildcards.dataset} at {wildcards.budget}"
@@ -132,8 +130,7 @@ rule compare:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/compare.py",
-        code=code("compare.py"),
+        **program("compare.py"),
         settings=settings("knobs", "bootstrap", "seed"),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
@@ -155,8 +152,7 @@ rule controllers_page:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/controllers_page.py",
-        code=code("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
+        **program("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
         "Page: the controllers side by side"

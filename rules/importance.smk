@@ -11,8 +11,7 @@ rule importance:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/importance.py",
-        code=code("importance.py"),
+        **program("importance.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Importance of the blocks on {wildcards.dataset}"
@@ -34,8 +33,7 @@ rule merge_importance:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/merge_importance.py",
-        code=code("merge_importance.py"),
+        **program("merge_importance.py"),
         settings=settings("importance.selection", "seed"),
     message:
         "Rank the blocks"
@@ -57,8 +55,7 @@ rule internal_scores:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/internal_scores.py",
-        code=code("internal_scores.py"),
+        **program("internal_scores.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
@@ -80,8 +77,7 @@ rule beam_search:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/beam_search.py",
-        code=code("beam_search.py"),
+        **program("beam_search.py"),
         settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, "datasets"),
     message:
         "Beam search over sets of blocks"
@@ -106,8 +102,7 @@ rule compare_selection:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/compare_selection.py",
-        code=code("compare_selection.py"),
+        **program("compare_selection.py"),
         settings=settings(
             *ENGINE_KEYS,
             "importance.tier",

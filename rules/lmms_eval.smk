@@ -34,8 +34,7 @@ rule prepare_lmms_eval:
     conda:
         "../envs/lmms_eval.yaml"
     params:
-        script=f"{SCRIPTS}/prepare_lmms_eval.py",
-        code=code("prepare_lmms_eval.py"),
+        **program("prepare_lmms_eval.py"),
         target=lambda wildcards, output: os.path.dirname(output[0]),
         samples=lambda wildcards, input: f"--samples {input.samples}" if input.get("samples") else "",
         source=f"--source {HARNESS.source}" if HARNESS.source else "",
@@ -96,8 +95,7 @@ rule summarise_lmms_eval:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/summarise_lmms_eval.py",
-        code=code("summarise_lmms_eval.py"),
+        **program("summarise_lmms_eval.py"),
         settings=settings("lmms_eval"),
     message:
         "Table and figure of the benchmarks"

@@ -8,8 +8,7 @@ rule lookup:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/lookup.py",
-        code=code("lookup.py"),
+        **program("lookup.py"),
     message:
         "Lookup tables"
     shell:

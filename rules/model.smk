@@ -15,8 +15,7 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/prepare_model.py",
-        code=code("prepare_model.py"),
+        **program("prepare_model.py"),
         checkpoint=STUDY.model.checkpoint if CHECKPOINT_ON_HUB else CHECKPOINT,
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
@@ -38,8 +37,7 @@ rule train_embedded_part:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/train_embedded.py",
-        code=code("train_embedded.py"),
+        **program("train_embedded.py"),
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
@@ -60,8 +58,7 @@ rule train_embedded:
         "../envs/study.yaml"
     threads: 2
     params:
-        script=f"{SCRIPTS}/train_embedded.py",
-        code=code("train_embedded.py"),
+        **program("train_embedded.py"),
     message:
         "Train the whole embedded model"
     shell:

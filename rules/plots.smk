@@ -11,8 +11,7 @@ rule pareto:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: Pareto frontiers"
     shell:
@@ -32,8 +31,7 @@ rule gains:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: gains over the baseline"
     shell:
@@ -52,8 +50,7 @@ rule hypervolume:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: hypervolumes"
     shell:
@@ -77,8 +74,7 @@ rule knob_distribution:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: knob distribution"
     shell:
@@ -97,8 +93,7 @@ rule violations:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: violation rates"
     shell:
@@ -116,8 +111,7 @@ rule overhead:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: controller overhead"
     shell:
@@ -139,8 +133,7 @@ rule training_curves:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: training curves"
     shell:
@@ -158,8 +151,7 @@ rule stage_times:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: stage times"
     shell:
@@ -177,8 +169,7 @@ rule repeatability:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: repeatability of latency"
     shell:
@@ -197,8 +188,7 @@ rule block_importance:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/plot.py",
-        code=code("plot.py"),
+        **program("plot.py"),
     message:
         "Figure: importance of the blocks"
     shell:

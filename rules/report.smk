@@ -15,8 +15,7 @@ rule table:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/tables.py",
-        code=code("tables.py"),
+        **program("tables.py"),
     message:
         "Table: {wildcards.table}"
     shell:
@@ -63,8 +62,7 @@ rule report:
     conda:
         "../envs/study.yaml"
     params:
-        script=f"{SCRIPTS}/report.py",
-        code=code("report.py"),
+        **program("report.py"),
         settings=settings(*StudyConfig.model_fields),
     message:
         "Report: results/report.html"

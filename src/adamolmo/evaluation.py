@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from adamolmo.budgets import Budget
 from adamolmo.controllers.base import Controller
+from adamolmo.controllers.static import StaticController
 from adamolmo.data.samples import Sample, readable
 from adamolmo.engine import Engine, Response
 from adamolmo.errors import AdaMolmoError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 Scorer = Callable[[str, Sequence[str]], float]
+_REFERENCE_EVERY = 10  # requests
 _STAGES = ("vision_ms", "prefill_ms", "controller_ms", "decode_ms", "preprocess_ms")
 
 
@@ -33,6 +36,7 @@ def evaluate_cell(
     scorer: Scorer,
     budget: Budget,
     reference: Mapping,
+    full: KnobConfig,
     max_warmup: int,
     max_failed_fraction: float,
     resamples: int,
@@ -42,6 +46,7 @@ def evaluate_cell(
 
     Args:
         reference: the document that a budget in percent refers to, made on this device with this clock.
+        full: the configuration of the reference request: the first sample, timed again and again between the others.
 
     Returns:
         The rows of the table `evaluation`, and the cell's summary.
@@ -52,7 +57,7 @@ def evaluate_cell(
     check_reference(reference, device, engine.clock.name)
     usable, failed = readable(samples, max_failed_fraction)
     budget_ms = budget.to_ms(reference["median_latency_ms"])
-    table = _answer_all(engine, usable, controller, style, scorer, budget_ms, max_warmup)
+    table, reference_ms = _answer_all(engine, usable, controller, style, scorer, budget_ms, full, max_warmup)
     summary = {
         "dataset": dataset,
         "controller": controller.name,
@@ -60,6 +65,7 @@ def evaluate_cell(
         "feasible": budget_ms >= reference["lowest_median_latency_ms"],
         "failed": failed,
         **summarise(table, budget_ms, resamples, seed),
+        "reference_request_ms": median(reference_ms),
         "device": device,
         "clock": engine.clock.name,
     }
@@ -83,17 +89,26 @@ def _answer_all(
     style: str | None,
     scorer: Scorer,
     budget_ms: float,
+    full: KnobConfig,
     max_warmup: int,
-) -> "DataFrame":
+) -> tuple["DataFrame", list[float]]:
+    """The table `evaluation`, and all latencies of the reference request."""
     from pandas import DataFrame
 
-    def ask(sample: Sample):
+    def ask(sample: Sample) -> Response:
         return engine.answer(sample.open_image(), sample.question, style, controller, budget_ms)
+
+    def time_reference() -> float:
+        fixed, first = StaticController(f"static-{full}", full), samples[0]
+        return engine.answer(first.open_image(), first.question, style, fixed, budget_ms).stages.total_ms
 
     if engine.clock.name == "measured":
         warm_up(lambda: ask(samples[0]).stages.total_ms, max_warmup)
-    rows = []
-    for sample in progress(samples, f"{controller.name} at {budget_ms:.1f} ms, samples", len(samples)):
+    rows, reference_ms = [], []
+    label = f"{controller.name} at {budget_ms:.1f} ms, samples"
+    for number, sample in enumerate(progress(samples, label, len(samples))):
+        if number % _REFERENCE_EVERY == 0:
+            reference_ms.append(time_reference())
         response = ask(sample)
         rows.append(
             {
@@ -104,7 +119,7 @@ def _answer_all(
                 **request_columns(response),
             }
         )
-    return DataFrame(rows)
+    return DataFrame(rows), reference_ms
 
 
 def request_columns(response: Response) -> dict:

@@ -118,6 +118,7 @@ def cell(dataset: str, controller: str, budget: str, samples: int = 300) -> dict
         "stages_ms": times | {"controller_ms": overhead, "preprocess_ms": 2.5},
         "controller_ms": overhead,
         "controller_share_pct": 100 * overhead / latency,
+        "reference_request_ms": float(stages(KnobConfig("high", 8, 16)).sum()),
         "flops": 1e8,
         "memory_bytes": 30_000_000,
         "device": DEVICE,

@@ -11,7 +11,7 @@ from adamolmo.engine import Engine
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation import check_reference, evaluate_cell, summarise
 from adamolmo.knobs import KnobConfig
-from adamolmo.latency import MeasuredClock, describe_device
+from adamolmo.latency import MeasuredClock, StageTimes, describe_device
 from adamolmo.result_files.evaluation import CELL, EVALUATION
 from adamolmo.schema import read_json, read_table, write_json, write_table
 
@@ -32,6 +32,7 @@ def evaluate(engine, samples, budget="120pct", **overrides):
         "scorer": vqa_score,
         "budget": Budget.parse(budget),
         "reference": reference | overrides.pop("reference", {}),
+        "full": KnobConfig("high", 4, 7),
         "max_warmup": 3,
         "max_failed_fraction": 0.2,
         "resamples": 200,
@@ -119,16 +120,36 @@ def test_measured_cell_warms_up_first_and_asks_each_sample_once(tiny_engine, tin
     )
     asked, answer = [], engine.answer
 
-    def recording(image, question, *rest):
-        asked.append(question)
-        return answer(image, question, *rest)
+    def recording(image, question, style, controller, budget_ms):
+        asked.append((question, controller.name))
+        return answer(image, question, style, controller, budget_ms)
 
     monkeypatch.setattr(engine, "answer", recording)
     table, summary = evaluate(engine, tiny_samples[:4], "170ms")
-    assert asked == [tiny_samples[0].question] * 3 + [sample.question for sample in tiny_samples[:4]]
+    questions, own = [sample.question for sample in tiny_samples[:4]], f"static-{CONFIG}"
+    warm_up, reference = [(questions[0], own)] * 3, [(questions[0], "static-high-k4-b7")]
+    assert asked == warm_up + reference + [(question, own) for question in questions]
     assert summary["clock"] == "measured"
     assert summary["budget_ms"] == 170.0
     assert len(table) == 4
+
+
+def test_the_reference_request_is_timed_throughout_and_its_median_counts(tiny_engine, tiny_samples, monkeypatch):
+    """25 requests: it runs before the 1st, the 11th and the 21st, and never counts as an answer."""
+    answer, speeds, order = tiny_engine.answer, iter((1.0, 7.0, 2.0)), []
+
+    def slower(image, question, style, controller, budget_ms):
+        response = answer(image, question, style, controller, budget_ms)
+        order.append(controller.name)
+        if controller.name != "static-high-k4-b7":
+            return response
+        return replace(response, stages=StageTimes(vision_ms=next(speeds)))
+
+    monkeypatch.setattr(tiny_engine, "answer", slower)
+    table, summary = evaluate(tiny_engine, [tiny_samples[number % 10] for number in range(25)])
+    assert [number for number, name in enumerate(order) if name == "static-high-k4-b7"] == [0, 11, 22]
+    assert summary["reference_request_ms"] == 2.0
+    assert len(table) == 25
 
 
 def test_feasible_compares_with_the_fastest_configuration(tiny_engine, tiny_samples):

@@ -31,6 +31,7 @@ def main() -> None:
             scorer=SCORERS[dataset.scorer],
             budget=args.budget,
             reference=read_json(args.reference, REFERENCE),
+            full=settings.knobs.full,
             max_warmup=settings.latency.max_warmup,
             max_failed_fraction=settings.core_exp.max_failed_fraction,
             resamples=settings.bootstrap.resamples,

@@ -5,7 +5,7 @@ from pathlib import Path
 from adamolmo.arguments import job_parser
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation import check_reference, summarise
-from adamolmo.oracle import oracle_table
+from adamolmo.oracle import oracle_table, reference_request_ms
 from adamolmo.result_files.core_exp import CORE_EXP, REFERENCE
 from adamolmo.result_files.evaluation import CELL, EVALUATION
 from adamolmo.schema import read_json, read_table, write_json, write_table
@@ -28,6 +28,7 @@ def main() -> None:
         "feasible": budget_ms >= reference["lowest_median_latency_ms"],
         "failed": metadata["failed"],
         **summarise(table, budget_ms, args.settings.bootstrap.resamples, args.settings.seed),
+        "reference_request_ms": reference_request_ms(profile, args.settings.knobs.full),
         "device": metadata["device"],
         "clock": metadata["clock"],
     }

@@ -46,6 +46,10 @@ CELL = Document(
         "stages_ms": (dict, "mean of vision_ms, prefill_ms, controller_ms, decode_ms, preprocess_ms"),
         "controller_ms": (float, "mean controller time"),
         "controller_share_pct": (float, "controller time in percent of latency"),
+        "reference_request_ms": (
+            float,
+            "how fast the device was: median latency of one request, the first sample at full knobs, timed throughout",
+        ),
         "flops": (float, "mean per request"),
         "memory_bytes": (int, "largest of the requests"),
         "device": (dict, "the device"),

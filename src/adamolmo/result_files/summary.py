@@ -28,6 +28,9 @@ SUMMARY = Table(
         "controller_ms": Column("float64", "mean", "not negative"),
         "decode_ms": Column("float64", "mean", "not negative"),
         "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
+        "reference_request_ms": Column(
+            "float64", "median latency of one request, the same in all cells of a dataset", "positive"
+        ),
         "flops": Column("float64", "mean per request", "positive"),
         "memory_bytes": Column("int64", "largest of the requests", "positive"),
         "knob_counts": Column("text", "JSON: configuration -> number of requests"),
