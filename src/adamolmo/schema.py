@@ -127,6 +127,8 @@ def write_json(content: Mapping, path: str | Path, schema: Document) -> None:
 
 def read_json(path: str | Path, schema: Document) -> dict:
     """Raises AdaMolmoError that names the file when it is absent, truncated or another document."""
+    if not Path(path).is_file():
+        raise AdaMolmoError(f"{path}: does not exist; expected the JSON document {schema.name}.")
     try:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:

@@ -163,7 +163,7 @@ def test_impossible_json_is_not_written(tmp_path, change, sentence):
 def test_only_the_right_json_is_read(tmp_path):
     path = tmp_path / "r.json"
     for content, sentence in [
-        (None, "cannot be read as the JSON document reference"),
+        (None, "does not exist; expected the JSON document reference"),
         ("{", "cannot be read as the JSON document reference"),
         ("[]", "holds a list"),
         ('{"config": "x"}', "key 'median_latency_ms' is missing"),
