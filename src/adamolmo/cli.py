@@ -137,7 +137,8 @@ def _decide_without_request(controller: Controller, budget_ms: float) -> Decisio
 class Request:
     """What the arguments of a command say about one request.
 
-    Raises AdaMolmoError when the dataset is not the study's, or a budget in percent lacks its reference.
+    Raises AdaMolmoError when the dataset is not the study's, the image is unreadable, or a budget in percent lacks its
+    reference.
     """
 
     def __init__(self, args: argparse.Namespace):
@@ -149,6 +150,7 @@ class Request:
             raise AdaMolmoError(f"--dataset is '{self.dataset}'; expected one of {', '.join(datasets)}.")
         if (args.image is None) != (args.question is None):
             raise AdaMolmoError("IMAGE was given without QUESTION; expected both or neither.")
+        self.image = None if args.image is None else _open(args.image)
         self.budget_ms = args.budget.value if args.budget.unit == "ms" else args.budget.to_ms(self._reference_ms())
 
     def _reference_ms(self) -> float:
@@ -162,14 +164,13 @@ class Request:
 
     def answer(self) -> "tuple[Response, Controller]":
         """The answer after warm-up, as a request to a running service would be timed."""
-        image = _open(self.args.image)
         controller = self.load_controller()
         scores = self.args.results / "importance" / "scores.json"
         engine = load_engine(self.settings, self.args.results / "model", scores)
         style = self.settings.datasets[self.dataset].style
 
         def ask() -> "Response":
-            return engine.answer(image, self.args.question, style, controller, self.budget_ms)
+            return engine.answer(self.image, self.args.question, style, controller, self.budget_ms)
 
         if engine.clock.name == "measured":
             warm_up(lambda: ask().stages.total_ms, self.settings.latency.max_warmup)
