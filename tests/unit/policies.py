@@ -97,9 +97,9 @@ def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes)
     return module.train(name, target, data, lambda controller: added_ms, settings(**changes), seed)
 
 
-def learned_rows(data: TrainingSet) -> list[int]:
-    """The samples that training learns from, not the held-out ones."""
-    return grpo.Split.by_image(data.profile.images, settings().held_out, 0).learned.tolist()
+def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
+    """The samples that training with this seed learns from, not the held-out ones."""
+    return grpo.Split.by_image(data.profile.images, settings().held_out, seed).learned.tolist()
 
 
 def ask(engine, sample, controller, budget_ms):

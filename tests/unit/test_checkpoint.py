@@ -184,7 +184,7 @@ print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
 
 
 def test_loading_leaves_the_compiler_of_torch_alone(released):
-    """torch imports it for some operations on the meta device; that would cost every job 2 s and 150 MB."""
+    """torch imports it for some operations on the meta device; that would cost every job 2 s and 70 MB."""
     load = f"""if True:
         import sys
         from pathlib import Path

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from policies import (
@@ -29,6 +28,7 @@ from adamolmo.errors import AdaMolmoError
 NAME = "two-stage-budget"
 NAMES = ("two-stage-budget", "two-stage-language", "two-stage-router")
 ARCHITECTURE = {"d_model": 16, "overview_dim": 64}
+MEMORISES = 2  # a seed by which so few steps learn every sample by heart; by others one may be missing
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -51,11 +51,11 @@ def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, profiled, data
 
     changes = {"steps": 600, "learning_rate": 1e-2, "objective": "exact"}
     prepared, samples = data(lambda index, config: float(config.top_k == needed(index))), profiled[0]
-    run_training(two_stage, tmp_path, NAME, prepared, **changes)
+    run_training(two_stage, tmp_path, NAME, prepared, MEMORISES, **changes)
     controller = load_controller(NAME, context(tmp_path))
-    learned = learned_rows(prepared)
-    right = [ask(tiny_engine, samples[row], controller, 36.0).top_k == needed(row) for row in learned]
-    assert np.mean(right) > 0.8
+    learned = learned_rows(prepared, MEMORISES)
+    chosen = [ask(tiny_engine, samples[row], controller, 36.0).top_k for row in learned]
+    assert chosen == [needed(row) for row in learned]
 
 
 @pytest.mark.parametrize("name", ["two-stage-language", "two-stage-router"])
@@ -67,12 +67,12 @@ def test_stage_1_reads_the_question(name, tiny_engine, profiled, data, tmp_path)
         return "high" if len(samples[index].question.split()) > 4 else "low"
 
     prepared = data(lambda index, config: float(config.tier == needed(index)))
-    run_training(two_stage, tmp_path, name, prepared, objective="exact", steps=200, learning_rate=1e-2)
+    run_training(two_stage, tmp_path, name, prepared, MEMORISES, objective="exact", steps=200, learning_rate=1e-2)
     controller = load_controller(name, context(tmp_path))
-    learned = learned_rows(prepared)
-    assert 0.3 < np.mean([needed(row) == "low" for row in learned]) < 0.7
-    right = [ask(tiny_engine, samples[row], controller, 36.0).tier == needed(row) for row in learned]
-    assert np.mean(right) > 0.8
+    learned = learned_rows(prepared, MEMORISES)
+    assert {needed(row) for row in learned} == {"low", "high"}
+    chosen = [ask(tiny_engine, samples[row], controller, 36.0).tier for row in learned]
+    assert chosen == [needed(row) for row in learned]
 
 
 @pytest.mark.parametrize("name", NAMES)
