@@ -144,12 +144,14 @@ def dataset_files(wildcards):
     return [str(path)] if path.suffix == ".parquet" else sorted(map(str, path.rglob("*.parquet")))
 
 
-subset = cache(STUDY.subset)  # thousands of jobs ask for few different ones
-
-
 def settings(*keys):
     """A params function: the canonical JSON of these keys, where `{dataset}` stands for the wildcard."""
-    return lambda wildcards: subset(*(key.format(**dict(wildcards.items())) for key in keys))
+
+    @cache  # thousands of jobs ask for few different ones
+    def subset(dataset):
+        return STUDY.subset(*(key.format(dataset=dataset) for key in keys))
+
+    return lambda wildcards: subset(wildcards.get("dataset"))
 
 
 def profile_parts(folder):
