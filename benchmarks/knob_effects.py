@@ -58,9 +58,8 @@ def measure(study: StudyConfig, args: argparse.Namespace):
         samples = samples_of(drawn)
         passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
         scored.append(passed.assign(dataset=name))
-        reference = samples[0], study.knobs.full
         rows, _ = latency_pass(
-            engine, samples[: args.timed], dataset.style, CONFIGS, reference, repeats=3, max_warmup=30, seed=0
+            engine, samples[: args.timed], dataset.style, CONFIGS, study.knobs.full, repeats=3, max_warmup=30, seed=0
         )
         timed.append(rows.assign(dataset=name))
     return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)

@@ -64,7 +64,7 @@ def time_configs(args: argparse.Namespace, study: StudyConfig, configs: list[Kno
                 samples,
                 dataset.style,
                 configs,
-                (samples[0], study.knobs.full),
+                study.knobs.full,
                 repeats=study.latency.repeats,
                 max_warmup=study.latency.max_warmup,
                 seed=(study.seed, number),

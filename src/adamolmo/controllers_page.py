@@ -14,6 +14,7 @@ from adamolmo.comparison import ALL_BUDGETS, ALL_DATASETS
 from adamolmo.controllers.registry import find_controller, find_design
 from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
 from adamolmo.statistics import clopper_pearson
+from adamolmo.summary import at_profile_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,6 +96,7 @@ def page(
         "",
         *_wide(rates, controllers, budgets, _violations),
         "",
+        *_at_profile_speed(summary, controllers, budgets),
     ]
     if regret is not None:
         lines += [
@@ -122,6 +124,21 @@ def page(
         *recommendations(gains, rates, budgets, baseline),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _at_profile_speed(summary: pd.DataFrame, controllers: list[str], budgets: list[str]) -> list[str]:
+    slowdown = without_oracle(summary)["slowdown"]
+    if (slowdown == 1).all():
+        return []
+    return [
+        "### Violation rate at the profile's speed, %, all questions",
+        "",
+        f"In the cells the reference request took {slowdown.min():.2f} to {slowdown.max():.2f} times as long as during "
+        "the profile. Here every cell's latencies are divided by that.",
+        "",
+        *_wide(_violation_rates(at_profile_speed(summary)), controllers, budgets, _violations),
+        "",
+    ]
 
 
 def recommendations(gains: pd.DataFrame, rates: pd.DataFrame, budgets: list[str], baseline: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The latency pass of the profile: single requests through the engine, every configuration on some of the samples.
 
 Within a sample the configurations run in a new seeded random order in each round, so that what changes on the device
-hits all alike; after each round one and the same reference request runs, which shows how the device drifts.
+hits all alike; after each round the reference request runs, which shows how the device drifts.
 """
 
 import time
@@ -19,6 +19,7 @@ from adamolmo.knobs import KnobConfig
 from adamolmo.latency import StageTimes, warm_up
 from adamolmo.latency_model import STAGES
 from adamolmo.progress import note, progress
+from adamolmo.reference_request import ReferenceRequest
 from adamolmo.result_files.core_exp import CORE_EXP_LATENCY
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class TimedRun:
 
 
 def choose_samples(samples: Sequence[Sample], count: int | Literal["all"], seed: int) -> list[Sample]:
-    """A random choice of readable samples, in random order, the same for the same seed. The first is the reference.
+    """A random choice of readable samples, in random order, the same for the same seed.
 
     Raises AdaMolmoError when no image can be read.
     """
@@ -66,7 +67,7 @@ def latency_pass(
     samples: Sequence[Sample],
     style: str | None,
     configs: Sequence[KnobConfig],
-    reference: tuple[Sample, KnobConfig],
+    full: KnobConfig,
     *,
     repeats: int,
     max_warmup: int,
@@ -75,7 +76,7 @@ def latency_pass(
     """Times every configuration on every sample, batch 1.
 
     Args:
-        reference: the request that warms up and is timed again and again.
+        full: the configuration of the reference request, which warms up and is timed again and again.
         repeats: runs of each (sample, configuration); the median one counts.
         max_warmup: warm-up runs at most.
 
@@ -85,24 +86,19 @@ def latency_pass(
     """
     from pandas import DataFrame
 
-    sample, config = reference
-    image = sample.open_image()
-
-    def run_reference() -> float:
-        return _ask(engine, image, sample.question, style, config).latency_ms
-
-    warmup_runs = warm_up(run_reference, max_warmup)
+    reference = ReferenceRequest(engine, full)
+    warmup_runs = warm_up(reference.run, max_warmup)
     if warmup_runs == max_warmup:
         note(f"warm-up ended at its limit of {max_warmup} runs (latency.max_warmup); it may not have stood still")
     rng = np.random.default_rng(seed)
     rows, reference_ms = [], []
     for timed in progress(samples, "latency, samples", len(samples)):
-        timed_image = timed.open_image()
+        image = timed.open_image()
         rounds, around_ms = [], []
         for _ in range(repeats):
             order = [configs[index] for index in rng.permutation(len(configs))]
-            rounds.append({config: _ask(engine, timed_image, timed.question, style, config) for config in order})
-            around_ms.append(run_reference())
+            rounds.append({config: _ask(engine, image, timed.question, style, config) for config in order})
+            around_ms.append(reference.run())
         reference_ms += around_ms
         shared = {"sample_id": timed.sample_id, "reference_ms": float(np.median(around_ms))}
         rows += [shared | vars(config) | _summarise([runs[config] for runs in rounds]) for config in configs]

@@ -104,9 +104,3 @@ def oracle_table(profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: f
     columns = ["sample_id", "image_id", "prediction", "accuracy", *KNOBS, "latency_ms", *STAGES, "controller_ms"]
     costs = ["num_crops", "input_tokens", "output_tokens", "flops", "memory_bytes"]
     return rows[[*columns, "preprocess_ms", *costs]]
-
-
-def reference_request_ms(profile: DataFrame, full: KnobConfig) -> float:
-    """The latency in the profile of the request that evaluated cells time again and again: the first sample."""
-    at_full_knobs = np.logical_and.reduce([profile[knob] == value for knob, value in vars(full).items()])
-    return float(profile[at_full_knobs].sort_values("sample_id")["latency_ms"].iloc[0])

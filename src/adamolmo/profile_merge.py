@@ -76,6 +76,7 @@ _NOTHING_MEASURED = {
     "estimate_error_pct": None,
     "estimate_errors": {},
     "answer_agreement": None,
+    "reference_request_ms": None,
 }
 
 
@@ -133,8 +134,8 @@ def _add_latencies(table: "DataFrame", latency: Parts, fixed_prefix_layers: int)
             f"stages add up to {unaccounted.median():.1f} % less than the request's own time (median of the timed "
             f"runs); expected at most {_MOST_UNACCOUNTED_PCT:g} %."
         )
-    reference_ms = timed.groupby("sample_id")["reference_ms"].first().median()
-    timed["drift_pct"] = 100 * (timed["reference_ms"] / reference_ms - 1).abs()
+    reference_request_ms = float(timed.groupby("sample_id")["reference_ms"].first().median())
+    timed["drift_pct"] = 100 * (timed["reference_ms"] / reference_request_ms - 1).abs()
     with_work = timed.join(table[WORK]).reset_index()
     errors = estimate_errors(held_out_estimates(with_work, fixed_prefix_layers))
 
@@ -151,6 +152,7 @@ def _add_latencies(table: "DataFrame", latency: Parts, fixed_prefix_layers: int)
         "estimate_error_pct": errors["all"]["mean_absolute_pct"] if errors else None,
         "estimate_errors": errors,
         "answer_agreement": agreement,
+        "reference_request_ms": reference_request_ms,
     }
     return table.reset_index(), quality
 
@@ -171,7 +173,8 @@ def drift(series: Sequence[Sequence[float]], parts: int = 4) -> float:
 
 
 def reference_latency(table: "DataFrame", metadata: Mapping, reference: KnobConfig) -> dict:
-    """What budgets in percent refer to: the median latency of the reference configuration, and the lowest of any."""
+    """What cells are compared with: the median latency of the reference configuration, which budgets in percent refer
+    to, the lowest of any, and that of the reference request."""
     medians_ms = table.groupby(KNOBS, observed=True)["latency_ms"].median()
     key = tuple(vars(reference).values())
     if key not in medians_ms.index:
@@ -180,6 +183,7 @@ def reference_latency(table: "DataFrame", metadata: Mapping, reference: KnobConf
         "config": str(reference),
         "median_latency_ms": float(medians_ms[key]),
         "lowest_median_latency_ms": float(medians_ms.min()),
+        "reference_request_ms": metadata["reference_request_ms"],
         "device": metadata["device"],
         "clock": metadata["clock"],
     }

@@ -19,6 +19,7 @@ _INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<colum
     "latency_p95_ms": ("latency_ms", "p95"),
     "latency_p99_ms": ("latency_ms", "p99"),
     "violation_rate": ("violation_rate",),
+    "violation_rate_at_profile_speed": ("violation_rate_at_profile_speed",),
     "mean_overshoot_pct": ("mean_overshoot_pct",),
 }
 _STAGES = ("vision_ms", "prefill_ms", "decode_ms")
@@ -47,6 +48,14 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         row = int(twice.to_numpy().argmax())
         raise AdaMolmoError(f"{paths[row]}: the cell {'/'.join(table.loc[row, list(SUMMARY.key)])} occurs twice.")
     return table.sort_values(["dataset", "controller", "budget_ms", "budget"], ignore_index=True)
+
+
+def at_profile_speed(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cells with the medians and violation rates of a device that is always as fast as during the profile."""
+    ends = ("", "_low", "_high")
+    rates = {f"violation_rate{end}": summary[f"violation_rate_at_profile_speed{end}"] for end in ends}
+    medians = {f"latency_p50_ms{end}": summary[f"latency_p50_ms{end}"] / summary["slowdown"] for end in ends}
+    return summary.assign(**rates, **medians)
 
 
 def misses_budget(summary: pd.DataFrame) -> pd.Series:

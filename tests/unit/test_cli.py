@@ -45,6 +45,7 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
         "config": "high-k4-b7",
         "median_latency_ms": 4.0,
         "lowest_median_latency_ms": 1.0,
+        "reference_request_ms": None,
         "device": {},
         "clock": "modelled",
     }

@@ -46,6 +46,21 @@ def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):
     assert row.split(" | ")[1].startswith(f"{100 * rate:.1f} (")
 
 
+def test_violations_at_the_profile_speed_are_listed_where_it_was_another(summary):
+    def text(cells):
+        return page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED)
+
+    title = "Violation rate at the profile's speed"
+    cells = summary[summary["controller"] != "oracle"]
+    assert title not in text(cells)
+    slow = cells.assign(slowdown=cells["controller"].map({"static-full": 1.5}).fillna(1.1))
+    slow.loc[slow["controller"] == "static-full", "violation_rate_at_profile_speed"] = 0.02
+    found = section(text(slow), title)
+    assert "took 1.10 to 1.50 times as long" in found
+    (row,) = [line for line in found.splitlines() if line.startswith("| `static-full`")]
+    assert [cell.split()[0] for cell in row.split(" | ")[1:]] == ["2.0", "2.0"]
+
+
 def test_a_study_without_the_oracle_has_no_regret(summary):
     cells = summary[summary["controller"] != "oracle"]
     text = page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED)

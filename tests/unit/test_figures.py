@@ -315,6 +315,21 @@ def test_violations_shows_rates_with_their_bounds_and_shades_impossible_budgets(
         assert filled == (misses <= 7).tolist()  # of 300 requests at most 7 may miss
 
 
+def test_violations_shows_the_rates_at_the_profile_speed_where_it_was_another(summary, tmp_path):
+    def crosses(cells):
+        figure = violations(cells, tmp_path / "violations")
+        lines = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
+        legend = any("as fast as during the profile" in text.get_text() for text in figure.legends[0].get_texts())
+        return [place for line in lines for place in line.get_xydata().tolist()], legend
+
+    assert crosses(summary) == ([], False)
+    cell = summary.query("dataset == 'okvqa' and controller == 'lookup-mean'").sort_values("budget_ms").index[1]
+    slow = summary.copy()
+    slow.loc[cell, ["slowdown", "violation_rate_at_profile_speed"]] = [1.4, 0.25]
+    row = in_order(study_data.CONTROLLERS).index("lookup-mean")
+    assert crosses(slow) == ([[1, row]], True)  # on the root scale 25 % is the middle of the strip
+
+
 def test_overhead_shows_means_and_every_cell(figures, summary):
     for axes, column in zip(figures["overhead"].axes, ["controller_ms", "controller_share_pct"], strict=True):
         means = summary.groupby("controller")[column].mean()

@@ -11,7 +11,6 @@ from adamolmo.oracle import (
     confirmed_accuracy,
     grid_distance,
     oracle_table,
-    reference_request_ms,
 )
 from adamolmo.result_files.core_exp import CORE_EXP
 from adamolmo.result_files.evaluation import EVALUATION
@@ -78,13 +77,6 @@ def test_table_has_the_rows_of_the_chosen_configurations(tmp_path):
     assert table["sample_id"].tolist() == [f"s{row}" for row in range(6)]
     assert table["prediction"].tolist() == [str(CONFIGS[index]) for index in expected]
     assert table["accuracy"].tolist() == [accuracy[row, index] for row, index in enumerate(expected)]
-
-
-def test_reference_request_is_the_first_sample_at_full_knobs():
-    frame = profile(np.zeros((3, len(CONFIGS)))).sample(frac=1, random_state=1)
-    frame["latency_ms"] += frame["sample_id"].map({"s0": 0.25, "s1": 0.5, "s2": 0.75})
-    full = KnobConfig("high", 8, 16)
-    assert reference_request_ms(frame, full) == LATENCY_MS[CONFIGS.index(full)] + 0.25
 
 
 def test_order_of_the_profile_does_not_matter():

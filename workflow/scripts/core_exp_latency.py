@@ -22,7 +22,7 @@ def main() -> None:
             chosen[args.shard :: settings.core_exp.shards],
             settings.datasets[args.dataset].style,
             settings.knobs.grid(),
-            (chosen[0], settings.knobs.full),
+            settings.knobs.full,
             repeats=timing.repeats,
             max_warmup=timing.max_warmup,
             seed=(settings.seed, args.shard),

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from adamolmo.arguments import job_parser
+from adamolmo.cell_summary import check_reference, summarise_cell
 from adamolmo.controllers.roles import ORACLE
-from adamolmo.evaluation import check_reference, summarise
-from adamolmo.oracle import oracle_table, reference_request_ms
+from adamolmo.oracle import oracle_table
 from adamolmo.result_files.core_exp import CORE_EXP, REFERENCE
 from adamolmo.result_files.evaluation import CELL, EVALUATION
 from adamolmo.schema import read_json, read_table, write_json, write_table
@@ -21,17 +21,19 @@ def main() -> None:
     check_reference(reference, metadata["device"], metadata["clock"])
     budget_ms = args.budget.to_ms(reference["median_latency_ms"])
     table = oracle_table(profile, args.settings.knobs.grid(), budget_ms)
-    summary = {
-        "dataset": args.dataset,
-        "controller": ORACLE,
-        "budget": str(args.budget),
-        "feasible": budget_ms >= reference["lowest_median_latency_ms"],
-        "failed": metadata["failed"],
-        **summarise(table, budget_ms, args.settings.bootstrap.resamples, args.settings.seed),
-        "reference_request_ms": reference_request_ms(profile, args.settings.knobs.full),
-        "device": metadata["device"],
-        "clock": metadata["clock"],
-    }
+    summary = summarise_cell(
+        table,
+        dataset=args.dataset,
+        controller=ORACLE,
+        budget=args.budget,
+        reference=reference,
+        reference_request_ms=metadata["reference_request_ms"],
+        failed=metadata["failed"],
+        device=metadata["device"],
+        clock=metadata["clock"],
+        resamples=args.settings.bootstrap.resamples,
+        seed=args.settings.seed,
+    )
     write_table(table, args.table, EVALUATION)
     write_json(summary, args.summary, CELL)
 

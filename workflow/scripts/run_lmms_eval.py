@@ -21,7 +21,7 @@ def main() -> None:
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
     quiet_harness()
     with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.evaluation import summarise_requests
+        from adamolmo.cell_summary import summarise_requests
         from adamolmo.lmms_eval.model import AdaMolmo
         from adamolmo.lmms_eval.run import run_task
         from adamolmo.lmms_eval.setting import load_setting

@@ -29,6 +29,7 @@ from adamolmo.summary import keeps_p95, static_configs, tiers_by_cost
 _KNOB_COLORS = {"tier": style.BLUE, "top_k": style.VERMILLION, "num_active_blocks": style.GREEN}
 _KNOB_TITLES = {"tier": "tier", "top_k": "top-k", "num_active_blocks": "blocks"}
 _P95_LINE = {"color": style.GREY, "linewidth": 0.6, "linestyle": (0, (4, 2))}
+_CROSS = {"color": style.EDGE, "marker": "x", "markersize": 3.2, "markeredgewidth": 0.7, "linestyle": "none"}
 _STRIP = 0.78  # share of a controller's row that its rates from 0 to 100 % take
 _ROW_HEIGHT = 0.82  # of a controller's bars, so that rows one unit apart do not touch
 
@@ -39,9 +40,10 @@ def violations(summary: pd.DataFrame, path: str | Path) -> Figure:
     The scale is the square root of the rate, so that the 5 % that matter are visible.
 
     Filled: 'the p95 is within the budget' is shown with 99 % confidence. Shaded: no static config meets the budget.
+    Cross: the rate at the profile's speed, where the device was not as fast.
     """
     summary = without_oracle(summary)
-    controllers = in_order(summary["controller"])
+    controllers, uneven = in_order(summary["controller"]), (summary["slowdown"] != 1).any()
     figure, panels = panel_grid(summary["dataset"], row_in=0.65 + 0.34 * len(controllers))
     for place, (dataset, axes) in enumerate(panels.items()):
         cells = summary[summary["dataset"] == dataset]
@@ -64,6 +66,7 @@ def violations(summary: pd.DataFrame, path: str | Path) -> Figure:
     handles = [
         Line2D([], [], label="requests over budget, bounds 95 %; strip: 0 to 100 %, root scale", mfc="white", **looks),
         Line2D([], [], label="filled: p95 within the budget, 99 % confidence", **looks),
+        *([Line2D([], [], label="had the device been as fast as during the profile", **_CROSS)] if uneven else []),
         Line2D([], [], label="5 %", **_P95_LINE),
         Patch(color=style.ALARM, label="budget that no static config meets"),
     ]
@@ -112,6 +115,8 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     for at, y, kept in zip(x, middle, keeps_p95(cells), strict=True):  # the row names the controller: a dot is enough
         face = shape.color if kept else "white"
         axes.plot(at, y, "o", mfc=face, mec=shape.color, mew=0.7, markersize=2.6, zorder=3)
+    uneven = (cells["slowdown"] != 1).to_numpy()
+    axes.plot(x[uneven], height(cells["violation_rate_at_profile_speed"])[uneven], **_CROSS, zorder=3.5)
 
 
 def _stacked_shares(

@@ -5,7 +5,8 @@ from adamolmo.schema import Column, Document, Table
 
 _CELL = "results/lmms_eval/{task}/{controller}/{budget}"
 _OF_REQUEST = [name for name in EVALUATION.columns if name not in ("sample_id", "image_id", "prediction", "accuracy")]
-_OF_CELLS_ALONE = ("dataset", "controller", "budget", "accuracy", "failed", "reference_request_ms")
+_AGAINST_PROFILE = ("slowdown", "violation_rate_at_profile_speed")
+_OF_CELLS_ALONE = ("dataset", "controller", "budget", "accuracy", "failed", *_AGAINST_PROFILE)
 _REQUESTS = [key for key in CELL.keys if key not in _OF_CELLS_ALONE]
 
 TASK_DATA = Document(

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from adamolmo.budgets import Budget
+from adamolmo.cell_summary import check_reference
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation import check_reference
 from adamolmo.latency import describe_device
 from adamolmo.lmms_eval.model import Setting
 from adamolmo.result_files.core_exp import REFERENCE

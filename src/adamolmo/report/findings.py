@@ -10,7 +10,7 @@ from adamolmo.comparison import ALL_BUDGETS, ALL_DATASETS
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
 from adamolmo.figures.style import in_order
 from adamolmo.statistics import SIGNIFICANCE, holm, mean_intervals, samples_needed
-from adamolmo.summary import keeps_p95, misses_budget, static_configs, tiers_by_cost
+from adamolmo.summary import at_profile_speed, keeps_p95, misses_budget, static_configs, tiers_by_cost
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
 _DOUBTFUL_ESTIMATE_PCT = 10.0
@@ -116,6 +116,8 @@ def missed_budgets(results: StudyResults) -> list[str]:
     if len(late):
         names = [f"{name} {late.loc[name, 'missed']} of {late.loc[name, 'cells']}" for name in in_order(late.index)]
         sentences.append(f"Feasible budgets missed by the median request: {', '.join(names)}.")
+        if (summary["slowdown"] != 1).any():
+            sentences.append(_missed_at_profile_speed(summary))
     if summary["num_samples"].max() < (fewest := samples_needed(0)):
         sentences.append(f"With fewer than {fewest} questions no cell can show that its p95 is within the budget.")
     else:
@@ -124,6 +126,13 @@ def missed_budgets(results: StudyResults) -> list[str]:
             f"The p95 is shown to be within the budget (99 % confidence) in {kept} of {len(summary)} cells."
         )
     return sentences
+
+
+def _missed_at_profile_speed(summary: pd.DataFrame) -> str:
+    totals = _median_misses(at_profile_speed(summary)).loc[ALL_DATASETS]
+    late = totals[totals["missed"] > 0]
+    names = [f"{name} {late.loc[name, 'missed']}" for name in in_order(late.index)] or ["none"]
+    return f"Had the device been as fast as during the profile: {', '.join(names)}."
 
 
 def drift_warnings(results: StudyResults) -> list[str]:
@@ -140,21 +149,21 @@ def drift_warnings(results: StudyResults) -> list[str]:
 
 
 def uneven_cells(results: StudyResults) -> list[str]:
-    """Every cell of a dataset times one and the same request between the others; where that takes longer in one cell
-    than in another, the device was slower, and no other difference of latency between cells is surer."""
+    """Every cell times the same request as the profile did; where it took longer or shorter, the device was slower or
+    faster than the budgets and the controllers assume."""
     limit = min(
         (timing["drift_limit_pct"] for timing in results.timing.values() if timing["drift_limit_pct"]), default=0
     )
-    ranges = without_oracle(results.summary).groupby("dataset")["reference_request_ms"].agg(["min", "max"])
+    ranges = without_oracle(results.summary).groupby("dataset")["slowdown"].agg(["min", "max"])
     worst = [
-        f"{100 * (high / low - 1):.0f} % on {dataset} ({low:.3g} to {high:.3g} ms)"
+        f"{low:.2f} to {high:.2f} times as long on {dataset}"
         for dataset, low, high in ranges.itertuples()
-        if limit and 100 * (high / low - 1) > limit
+        if limit and 100 * max(high - 1, 1 - low) > limit
     ]
     if not worst:
         return []
     return [
-        f"the device was not equally fast in all cells: one and the same request differs by up to {_and(worst)}; "
+        f"the device was not as fast in all cells as during the profile: one and the same request took {_and(worst)}; "
         "latencies and missed budgets of single cells are no surer than that."
     ]
 

@@ -37,7 +37,9 @@ CORE_EXP_LATENCY = Table(
         "elapsed_ms": Column("float32", "the median run's own time, to which the stages add up", "positive"),
         "num_runs": Column("int32", "timed runs", "positive"),
         "memory_bytes": Column("int64", "largest peak memory of the runs", "positive"),
-        "reference_ms": Column("float32", "median of the reference's runs between this sample's rounds", "positive"),
+        "reference_ms": Column(
+            "float32", "median of the reference request's runs between this sample's rounds", "positive"
+        ),
     },
     {
         **PROVENANCE,
@@ -61,7 +63,9 @@ CORE_EXP = Table(
         "latency_iqr_ms": Column("float32", "interquartile range over the repeats; 0 unless measured", "not negative"),
         "latency_source": Column("text", "'measured', 'estimated' from token counts, or 'modelled'"),
         "drift_pct": Column(
-            "float32", "how far the reference was from its median when the row was measured; else 0", "not negative"
+            "float32",
+            "how far the reference request was from its median when the row was measured; else 0",
+            "not negative",
         ),
         **COSTS,
     },
@@ -70,23 +74,28 @@ CORE_EXP = Table(
         "num_samples": "questions profiled",
         "num_timed": "questions whose latency was measured",
         "failed": "unreadable samples: {sample_id, reason}",
-        "drift_pct": "largest change of the reference configuration's latency during the measurement",
+        "drift_pct": "largest change of the reference request's latency during the measurement",
         "drift_limit_pct": "limit above which the drift was reported",
         "unaccounted_pct": "difference between stages and the request's own time: {median, largest} of timed rows",
         "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
         "estimate_errors": "the same per tier and over all, with the bias: {mean_absolute_pct, bias_pct}",
         "answer_agreement": "share of timed runs that gave the scored answer",
+        "reference_request_ms": "median time of the reference request, one and the same in all profiles and cells",
     },
 )
 
 REFERENCE = Document(
     "reference",
     "results/core_exp/{dataset}.reference.json",
-    "What a budget in percent refers to.",
+    "What a budget in percent refers to, and how fast the device was.",
     {
         "config": (str, "the full configuration"),
         "median_latency_ms": (float, "its median latency"),
         "lowest_median_latency_ms": (float, "the lowest median latency of any configuration"),
+        "reference_request_ms": (
+            float | None,
+            "median latency of the reference request, the same in all profiles and cells; null with the modelled clock",
+        ),
         "device": (dict, "the device on which it was measured"),
         "clock": (str, "'measured' or 'modelled'"),
     },

@@ -46,10 +46,11 @@ CELL = Document(
         "stages_ms": (dict, "mean of vision_ms, prefill_ms, controller_ms, decode_ms, preprocess_ms"),
         "controller_ms": (float, "mean controller time"),
         "controller_share_pct": (float, "controller time in percent of latency"),
-        "reference_request_ms": (
+        "slowdown": (
             float,
-            "how fast the device was: median latency of one request, the first sample at full knobs, timed throughout",
+            "how many times as long as during the profile the reference request took; 1 with the modelled clock",
         ),
+        "violation_rate_at_profile_speed": (dict, "violation_rate of the latencies divided by the slowdown"),
         "flops": (float, "mean per request"),
         "memory_bytes": (int, "largest of the requests"),
         "device": (dict, "the device"),

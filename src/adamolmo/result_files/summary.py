@@ -22,15 +22,14 @@ SUMMARY = Table(
         **interval("latency_p95_ms", "95th percentile of latency", "positive"),
         **interval("latency_p99_ms", "99th percentile of latency", "positive"),
         **interval("violation_rate", "share of requests above the budget (Clopper-Pearson interval)", "share"),
+        "slowdown": Column("float64", "time of the reference request against that during the profile", "positive"),
+        **interval("violation_rate_at_profile_speed", "violation_rate of latencies divided by the slowdown", "share"),
         **interval("mean_overshoot_pct", "mean excess over the budget, in percent of it", "not negative"),
         "vision_ms": Column("float64", "mean", "not negative"),
         "prefill_ms": Column("float64", "mean", "not negative"),
         "controller_ms": Column("float64", "mean", "not negative"),
         "decode_ms": Column("float64", "mean", "not negative"),
         "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
-        "reference_request_ms": Column(
-            "float64", "median latency of one request, the same in all cells of a dataset", "positive"
-        ),
         "flops": Column("float64", "mean per request", "positive"),
         "memory_bytes": Column("int64", "largest of the requests", "positive"),
         "knob_counts": Column("text", "JSON: configuration -> number of requests"),
