@@ -19,6 +19,8 @@ sys.path.insert(0, SOURCE)
 from adamolmo.budgets import Budget
 from adamolmo.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
+from adamolmo.config.faults import source_of
+from adamolmo.config.files import read_yaml
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
@@ -30,8 +32,13 @@ from adamolmo.records import check_records, mark_results
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 os.environ[LAUNCHER] = launcher(os.getpid())
 
-# Snakemake lists the files of the command line before the Snakefile's own, which they override.
-CONFIG_FILES = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
+
+@cache
+def config_sources():
+    """What the configuration is merged from, later ones override: its files, the Snakefile's own first, and --config."""
+    files = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
+    by_hand = workflow.config_settings.config
+    return {path: read_yaml(path) for path in files} | ({"--config": by_hand} if by_hand else {})
 
 
 def configured_controllers(key, names):
@@ -41,7 +48,8 @@ def configured_controllers(key, names):
         try:
             found |= {} if name == ORACLE else {name: find_controller(name)}
         except AdaMolmoError as error:
-            raise AdaMolmoError(f"key '{key}[{index}]': {error}") from None
+            source = source_of(key.split("."), config_sources())
+            raise AdaMolmoError(f"{source}: key '{key}[{index}]': {error}") from None
     return found
 
 
@@ -50,7 +58,7 @@ RESULTS, RECORDS = Path("results"), Path(".snakemake")
 try:
     if not {"--touch", "-t"} & set(sys.argv):
         check_records(RESULTS, RECORDS)
-    STUDY = StudyConfig.from_dict(config, *CONFIG_FILES)
+    STUDY = StudyConfig.from_dict(config, config_sources())
     CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
     configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
 except AdaMolmoError as error:
@@ -145,13 +153,14 @@ def dataset_files(wildcards):
 
 
 def settings(*keys):
-    """A params function: the canonical JSON of these keys, where `{dataset}` stands for the wildcard."""
+    """A params function: the canonical JSON of these keys, where `{dataset}` or `{task}` stands for the wildcard."""
+    names = re.findall(r"{(\w+)}", " ".join(keys))
 
     @cache  # thousands of jobs ask for few different ones
-    def subset(dataset):
-        return STUDY.subset(*(key.format(dataset=dataset) for key in keys))
+    def subset(*values):
+        return STUDY.subset(*(key.format(**dict(zip(names, values))) for key in keys))
 
-    return lambda wildcards: subset(wildcards.get("dataset"))
+    return lambda wildcards: subset(*(getattr(wildcards, name) for name in names))
 
 
 def profile_parts(folder):

@@ -95,7 +95,7 @@ def test_the_study_on_molmoe():
 )
 def test_a_fault_is_one_sentence(raw, key, value, sentence):
     with pytest.raises(AdaMolmoError) as error:
-        StudyConfig.from_dict(changed(raw, key, value), CONFIG)
+        StudyConfig.from_dict(changed(raw, key, value), {str(CONFIG): raw})
     text = str(error.value)
     assert text.startswith(f"{CONFIG}: ")
     assert sentence in text
@@ -104,7 +104,7 @@ def test_a_fault_is_one_sentence(raw, key, value, sentence):
 
 def test_several_faults_are_counted(raw):
     with pytest.raises(AdaMolmoError, match=r"'budgts'.*\(1 more fault in the configuration.\)"):
-        StudyConfig.from_dict(changed(changed(raw, "budgts", []), "topk", 1), CONFIG)
+        StudyConfig.from_dict(changed(changed(raw, "budgts", []), "topk", 1), {})
 
 
 def test_later_files_override_single_keys_and_remove_entries(tmp_path):
@@ -143,13 +143,13 @@ def test_absent_file(tmp_path):
 
 
 def test_a_subset_holds_only_its_keys(raw):
-    study = StudyConfig.from_dict(raw)
+    study = StudyConfig.from_dict(raw, {})
     keys = ["seed", "knobs", "samples.profile", "datasets.okvqa"]
     text = study.subset(*keys)
     assert text == study.subset(*reversed(keys))
-    more = StudyConfig.from_dict(changed(raw, "budgets", ["61pct"]))
+    more = StudyConfig.from_dict(changed(raw, "budgets", ["61pct"]), {})
     assert more.subset(*keys) == text
-    assert StudyConfig.from_dict(changed(raw, "samples.profile", 9)).subset(*keys) != text
+    assert StudyConfig.from_dict(changed(raw, "samples.profile", 9), {}).subset(*keys) != text
     part = StudyConfig.from_subset(text)
     assert part.knobs.full == study.knobs.full
     assert list(part.knobs.tiers) == ["low", "medium", "high"]

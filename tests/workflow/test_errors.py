@@ -36,6 +36,13 @@ def test_configuration(clone, config, text, sentence):
     path = config(text)
     error = only_error(clone.snakemake("--dry-run", configs=(path,)))
     assert sentence in error
+    assert error.partition(": ")[0].endswith(path.name)
+
+
+def test_configuration_on_the_command_line(clone, config):
+    path = config("seed: 3")
+    error = only_error(clone.snakemake("--dry-run", "--config", "latency={clock: wall}", configs=(path,)))
+    assert error == "--config: key 'latency.clock' is \"wall\"; expected 'measured' or 'modelled'."
 
 
 @pytest.mark.parametrize(

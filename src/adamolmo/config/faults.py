@@ -4,20 +4,17 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from adamolmo.config.files import read_yaml
 
-
-def sentence(error: ValidationError, model: type[BaseModel], sources: Sequence[str | Path]) -> str:
+def sentence(error: ValidationError, model: type[BaseModel], sources: Mapping[str, Mapping]) -> str:
     """The first fault of `error`, and how many more there are."""
     fault = error.errors()[0]
     location = tuple(part for part in fault["loc"] if part != "[key]")  # pydantic's mark of a mapping's bad key
     key = _dotted(location)
-    source = _source_of(location, sources)
+    source = source_of(location, sources)
     message = re.sub(r"^(Value error, |Input should be )", "", fault["msg"]).rstrip(".")
     message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     if fault["type"] == "extra_forbidden":
@@ -45,18 +42,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _source_of(location: Sequence[int | str], sources: Sequence[str | Path]) -> str:
-    """The file that holds the key or most of its parents; of several the last, which overrides the others."""
+def source_of(location: Sequence[int | str], sources: Mapping[str, Mapping]) -> str:
+    """What holds the key or most of its parents; of several the last, which overrides the others."""
 
-    def depth(source: str | Path) -> int:
-        content: Any = read_yaml(source)
+    def depth(source: str) -> int:
+        content: Any = sources[source]
         for found, part in enumerate(location):
             if not isinstance(content, Mapping) or part not in content:
                 return found
             content = content[part]
         return len(location)
 
-    return str(max(reversed(sources), key=depth)) if sources else "configuration"
+    return max(reversed(sources), key=depth, default="configuration")
 
 
 def _model_at(model: type[BaseModel], location: Sequence[int | str]) -> type[BaseModel]:

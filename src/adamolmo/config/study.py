@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, get_args
 
@@ -63,14 +64,15 @@ class StudyConfig(Section):
     @classmethod
     def load(cls, *paths: str | Path) -> "StudyConfig":
         """Reads YAML files; a later one overrides single keys of the earlier ones. Raises AdaMolmoError."""
-        merged: dict = {}
-        for path in paths:
-            merged = merge(merged, read_yaml(path))
-        return cls.from_dict(merged, *paths)
+        contents = {str(path): read_yaml(path) for path in paths}
+        return cls.from_dict(reduce(merge, contents.values(), {}), contents)
 
     @classmethod
-    def from_dict(cls, raw: Mapping, *sources: str | Path) -> "StudyConfig":
-        """Validates `raw`, merged from the files `sources`. A dataset or tier set to null is left out.
+    def from_dict(cls, raw: Mapping, sources: Mapping[str, Mapping]) -> "StudyConfig":
+        """Validates `raw`. A dataset or tier set to null is left out.
+
+        Args:
+            sources: what `raw` was merged from, by the name under which a fault is reported; later ones override.
 
         Raises AdaMolmoError: one sentence with the file, the key, what was found and what was expected.
         """
