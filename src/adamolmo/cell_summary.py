@@ -9,7 +9,7 @@ import numpy as np
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
-from adamolmo.statistics import clopper_pearson, clustered_bootstrap, mean, quantile
+from adamolmo.statistics import Interval, clopper_pearson, clustered_bootstrap, mean, quantile
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -34,7 +34,7 @@ def summarise_cell(
     controller: str,
     budget: Budget,
     reference: Mapping,
-    reference_request_ms: float | None,
+    reference_request_ms: Interval | None,
     failed: Sequence[Mapping],
     device: Mapping,
     clock: str,
@@ -49,11 +49,11 @@ def summarise_cell(
         reference_request_ms: how long the same request took this time; None with the modelled clock.
 
     Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the two times; the violation rate
-    at the profile's speed is that of the latencies divided by it, as if everything slowed down alike.
+    at the profile's speed is that of the latencies divided by it, as if everything slowed down alike. The intervals of
+    both go as far as those of what they are made from allow.
     """
     budget_ms = budget.to_ms(reference["median_latency_ms"])
-    latency_ms = table["latency_ms"].to_numpy(float)
-    slowdown = 1.0 if reference_request_ms is None else reference_request_ms / reference["reference_request_ms"]
+    slowdown = _slowdown(reference_request_ms, reference["reference_request_ms"])
     accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resamples, seed)
     return {
         "dataset": dataset,
@@ -63,8 +63,8 @@ def summarise_cell(
         "failed": list(failed),
         "accuracy": vars(accuracy),
         **summarise_requests(table, budget_ms, resamples, seed),
-        "slowdown": slowdown,
-        "violation_rate_at_profile_speed": _violation_rate(latency_ms / slowdown, budget_ms),
+        "slowdown": vars(slowdown),
+        "violation_rate_at_profile_speed": vars(_at_profile_speed(table, slowdown, budget_ms)),
         "device": device,
         "clock": clock,
     }
@@ -90,7 +90,7 @@ def summarise_requests(table: "DataFrame", budget_ms: float, resamples: int, see
             "mean": interval(latency_ms),
             **{name: interval(latency_ms, quantile(q)) for name, q in quantiles.items()},
         },
-        "violation_rate": _violation_rate(latency_ms, budget_ms),
+        "violation_rate": vars(_violation_rate(latency_ms, budget_ms)),
         "mean_overshoot_pct": interval(overshoot_pct),
         "knob_counts": dict(sorted(Counter(map(str, configs)).items())),
         "stages_ms": {stage: float(table[stage].mean()) for stage in STAGES},
@@ -101,5 +101,20 @@ def summarise_requests(table: "DataFrame", budget_ms: float, resamples: int, see
     }
 
 
-def _violation_rate(latency_ms: np.ndarray, budget_ms: float) -> dict:
-    return vars(clopper_pearson(int((latency_ms > budget_ms).sum()), len(latency_ms)))
+def _violation_rate(latency_ms: np.ndarray, budget_ms: float) -> Interval:
+    return clopper_pearson(int((latency_ms > budget_ms).sum()), len(latency_ms))
+
+
+def _slowdown(reference_request_ms: Interval | None, in_profile_ms: Mapping | None) -> Interval:
+    if reference_request_ms is None:
+        return Interval(1.0, 1.0, 1.0)
+    now, then = reference_request_ms, Interval(**in_profile_ms)
+    return Interval(now.value / then.value, now.low / then.high, now.high / then.low)
+
+
+def _at_profile_speed(table: "DataFrame", slowdown: Interval, budget_ms: float) -> Interval:
+    latency_ms = table["latency_ms"].to_numpy(float)
+    value, low, high = (
+        _violation_rate(latency_ms / ratio, budget_ms) for ratio in (slowdown.value, slowdown.high, slowdown.low)
+    )
+    return Interval(value.value, low.low, high.high)

@@ -134,7 +134,7 @@ def _at_profile_speed(summary: pd.DataFrame, controllers: list[str], budgets: li
         "### Violation rate at the profile's speed, %, all questions",
         "",
         f"In the cells the reference request took {slowdown.min():.2f} to {slowdown.max():.2f} times as long as during "
-        "the profile. Here every cell's latencies are divided by that.",
+        "the profile. Here every cell's latencies are divided by that; the intervals leave out how surely it is known.",
         "",
         *_wide(_violation_rates(at_profile_speed(summary)), controllers, budgets, _violations),
         "",

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from adamolmo.controllers.base import Controller, Stage1Inputs
+from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
 from adamolmo.controllers.readings import make_thumbnail, summarise_overview
 from adamolmo.errors import AdaMolmoError
 from adamolmo.gpu_memory import explain_out_of_memory
@@ -72,6 +72,22 @@ class _Run:
     output_tokens: int
     before_decode: Cost
     decode: Cost
+
+
+@dataclass(frozen=True)
+class _Stage1:
+    """What the decision before vision leaves for the rest of the request.
+
+    Attributes:
+        overview: patch features of the overview crop, [1, 1, patches, feature_dim], if the controller had it encoded.
+        budget_token: [1, d_model], if the controller decides again after the fixed prefix.
+        cost: of one decision of this controller.
+    """
+
+    decision: Decision
+    overview: Tensor | None
+    budget_token: Tensor | None
+    cost: Cost
 
 
 class Engine:
@@ -225,11 +241,51 @@ class Engine:
         model, costs = self.model, self.costs
         question_ids = self.question_ids(question, style)
         timer.mark("preprocess", Cost())
+        stage1 = self._decide_before_vision(timer, image, question_ids, controller, budget_ms)
+        inputs, features, vision = self._see(timer, image, question_ids, stage1)
+        num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
 
+        prompt = model.embed(inputs.input_ids, features, inputs.image_input_idx)
+        prefix_tokens = input_tokens + (stage1.budget_token is not None)
+        cache = self.decoder.new_cache(max(prefix_tokens, input_tokens + self.max_new_tokens))
+        prefix = model.run_prefix(prompt, cache=cache, budget_token=stage1.budget_token)
+        prefill = costs.prefix(prefix_tokens)
+        timer.mark("prefill", prefill)
+
+        top_k, num_active_blocks = controller.predict_stage2(budget_ms, stage1.decision, prefix.budget_state)
+        config = KnobConfig(stage1.decision.tier, top_k, num_active_blocks)
+        knobs = self.decoder_knobs(config)
+        if self.decoder.prepare(knobs):
+            return None
+        timer.mark("controller", stage1.cost)
+
+        first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+        adaptive = costs.adaptive(input_tokens, knobs)
+        timer.mark("prefill", adaptive)
+
+        tokens = self.decoder.continue_greedily(first, prefix, knobs, cache)
+        return _Run(
+            answer=self.decode_answer(tokens),
+            config=config,
+            num_crops=num_crops,
+            input_tokens=input_tokens,
+            output_tokens=len(tokens),
+            before_decode=vision + prefill + adaptive,
+            decode=costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs),
+        )
+
+    def _decide_before_vision(
+        self,
+        timer: StageTimer,
+        image: Image.Image | np.ndarray,
+        question_ids: list[int],
+        controller: Controller,
+        budget_ms: float,
+    ) -> _Stage1:
         reads = controller.reads(budget_ms)
         overview = self._encode_overview(image, timer) if "overview" in reads else None
         thumbnail = self._thumbnail(image, timer) if "thumbnail" in reads else None
-        decided = controller.predict_stage1(
+        decision = controller.predict_stage1(
             Stage1Inputs(
                 budget_ms,
                 question=self.pool_question(question_ids) if "question" in reads else None,
@@ -240,49 +296,23 @@ class Engine:
         budget_token = controller.budget_token(budget_ms)
         cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
         timer.mark("controller", cost)
+        return _Stage1(decision, overview, budget_token, cost)
 
-        inputs = self._build_inputs(image, question_ids, decided.tier)
-        num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
+    def _see(
+        self, timer: StageTimer, image: Image.Image | np.ndarray, question_ids: list[int], stage1: _Stage1
+    ) -> tuple[ModelInputs, Tensor, Cost]:
+        """The inputs on the device, the image features, and what vision has cost, the overview crop included."""
+        inputs = self._build_inputs(image, question_ids, stage1.decision.tier)
         if self.device.type == "cuda":
             inputs = inputs.pin_memory()
         timer.mark("preprocess", Cost())
-
         inputs = inputs.to(self.device, self.dtype)
-        features, vision = self._encode_crops(inputs, overview)
-        timer.mark("vision", vision)
-
-        prompt = model.embed(inputs.input_ids, features, inputs.image_input_idx)
-        prefix_tokens = input_tokens + (budget_token is not None)
-        cache = self.decoder.new_cache(max(prefix_tokens, input_tokens + self.max_new_tokens))
-        prefix = model.run_prefix(prompt, cache=cache, budget_token=budget_token)
-        prefill = costs.prefix(prefix_tokens)
-        timer.mark("prefill", prefill)
-
-        top_k, num_active_blocks = controller.predict_stage2(budget_ms, decided, prefix.budget_state)
-        config = KnobConfig(decided.tier, top_k, num_active_blocks)
-        knobs = self.decoder_knobs(config)
-        if self.decoder.prepare(knobs):
-            return None
-        timer.mark("controller", cost)
-
-        first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-        adaptive = costs.adaptive(input_tokens, knobs)
-        timer.mark("prefill", adaptive)
-
-        tokens = self.decoder.continue_greedily(first, prefix, knobs, cache)
-        overview_tower = Cost() if overview is None else costs.tower(1)
-        return _Run(
-            answer=self.decode_answer(tokens),
-            config=config,
-            num_crops=num_crops,
-            input_tokens=input_tokens,
-            output_tokens=len(tokens),
-            before_decode=overview_tower + vision + prefill + adaptive,
-            decode=costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs),
-        )
+        features, cost = self._encode_crops(inputs, stage1.overview)
+        timer.mark("vision", cost)
+        return inputs, features, cost if stage1.overview is None else self.costs.tower(1) + cost
 
     def _encode_overview(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
-        """Patch features of the overview crop, [1, 1, patches, feature_dim]."""
+        """Patch features, [1, 1, patches, feature_dim]."""
         pixels = preprocess_overview(image, self.preprocess_config)[None]
         timer.mark("preprocess", Cost())
         patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))

@@ -1,7 +1,6 @@
 """One cell of the study: a controller answers a dataset under a budget, one real and timed request per sample."""
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
 from typing import TYPE_CHECKING
 
 from adamolmo.budgets import Budget
@@ -13,6 +12,7 @@ from adamolmo.knobs import KnobConfig
 from adamolmo.latency import describe_device, warm_up
 from adamolmo.progress import progress
 from adamolmo.reference_request import ReferenceRequest
+from adamolmo.statistics import median_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,7 +59,7 @@ def evaluate_cell(
         controller=controller.name,
         budget=budget,
         reference=reference,
-        reference_request_ms=median(reference_ms) if reference_ms else None,
+        reference_request_ms=median_interval(reference_ms, resamples, seed) if reference_ms else None,
         failed=failed,
         device=device,
         clock=engine.clock.name,

@@ -13,6 +13,7 @@ from adamolmo.latency_model import KNOBS, STAGES, WORK, StageModel, estimate_err
 from adamolmo.progress import note
 from adamolmo.provenance import KEYS as SAME
 from adamolmo.result_files.core_exp import CORE_EXP
+from adamolmo.statistics import median_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -134,8 +135,8 @@ def _add_latencies(table: "DataFrame", latency: Parts, fixed_prefix_layers: int)
             f"stages add up to {unaccounted.median():.1f} % less than the request's own time (median of the timed "
             f"runs); expected at most {_MOST_UNACCOUNTED_PCT:g} %."
         )
-    reference_request_ms = float(timed.groupby("sample_id")["reference_ms"].first().median())
-    timed["drift_pct"] = 100 * (timed["reference_ms"] / reference_request_ms - 1).abs()
+    reference_request_ms = median_interval(timed.groupby("sample_id")["reference_ms"].first())
+    timed["drift_pct"] = 100 * (timed["reference_ms"] / reference_request_ms.value - 1).abs()
     with_work = timed.join(table[WORK]).reset_index()
     errors = estimate_errors(held_out_estimates(with_work, fixed_prefix_layers))
 
@@ -152,7 +153,7 @@ def _add_latencies(table: "DataFrame", latency: Parts, fixed_prefix_layers: int)
         "estimate_error_pct": errors["all"]["mean_absolute_pct"] if errors else None,
         "estimate_errors": errors,
         "answer_agreement": agreement,
-        "reference_request_ms": reference_request_ms,
+        "reference_request_ms": vars(reference_request_ms),
     }
     return table.reset_index(), quality
 

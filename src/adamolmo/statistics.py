@@ -77,6 +77,11 @@ def clustered_bootstrap(
     return percentile_interval(_plain(statistic, values), resampled, confidence)
 
 
+def median_interval(values: ArrayLike, resamples: int = 2000, seed: int = 0) -> Interval:
+    """Median of values [n] that are independent of each other, with its bootstrap interval."""
+    return clustered_bootstrap(values, np.arange(len(values)), median, resamples, seed)
+
+
 def paired_bootstrap(
     a: ArrayLike,
     b: ArrayLike,

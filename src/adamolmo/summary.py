@@ -21,6 +21,7 @@ _INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<colum
     "violation_rate": ("violation_rate",),
     "violation_rate_at_profile_speed": ("violation_rate_at_profile_speed",),
     "mean_overshoot_pct": ("mean_overshoot_pct",),
+    "slowdown": ("slowdown",),
 }
 _STAGES = ("vision_ms", "prefill_ms", "decode_ms")
 
@@ -52,9 +53,12 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 def at_profile_speed(summary: pd.DataFrame) -> pd.DataFrame:
     """The cells with the medians and violation rates of a device that is always as fast as during the profile."""
-    ends = ("", "_low", "_high")
+    ends = {"": "", "_low": "_high", "_high": "_low"}  # and which end of the slowdown leads to it
     rates = {f"violation_rate{end}": summary[f"violation_rate_at_profile_speed{end}"] for end in ends}
-    medians = {f"latency_p50_ms{end}": summary[f"latency_p50_ms{end}"] / summary["slowdown"] for end in ends}
+    medians = {
+        f"latency_p50_ms{end}": summary[f"latency_p50_ms{end}"] / summary[f"slowdown{other}"]
+        for end, other in ends.items()
+    }
     return summary.assign(**rates, **medians)
 
 

@@ -4,6 +4,7 @@ from pandas import DataFrame
 from adamolmo.budgets import Budget
 from adamolmo.cell_summary import check_reference, summarise_cell
 from adamolmo.errors import AdaMolmoError
+from adamolmo.statistics import Interval, clopper_pearson
 
 
 def hand_made() -> DataFrame:
@@ -28,13 +29,14 @@ def hand_made() -> DataFrame:
     )
 
 
-def summarise(reference_request_ms: float | None) -> dict:
+def summarise(reference_request_ms: Interval | None) -> dict:
+    in_profile_ms = {"value": 15.0, "low": 12.0, "high": 16.0}
     return summarise_cell(
         hand_made(),
         dataset="tiny",
         controller="lookup-mean",
         budget=Budget.parse("50pct"),
-        reference={"median_latency_ms": 20.0, "lowest_median_latency_ms": 10.0, "reference_request_ms": 15.0},
+        reference={"median_latency_ms": 20.0, "lowest_median_latency_ms": 10.0, "reference_request_ms": in_profile_ms},
         reference_request_ms=reference_request_ms,
         failed=[],
         device={},
@@ -45,7 +47,7 @@ def summarise(reference_request_ms: float | None) -> dict:
 
 
 def test_summary_against_hand_computed_values():
-    summary = summarise(15.0)
+    summary = summarise(None)
     assert summary["feasible"]
     assert summary["num_samples"] == 4
     assert summary["budget_ms"] == 10.0
@@ -69,18 +71,19 @@ def test_summary_against_hand_computed_values():
     assert summary["controller_share_pct"] == 10.0
     assert summary["flops"] == 2e6
     assert summary["memory_bytes"] == 300
-    assert summary["slowdown"] == 1.0
+    assert summary["slowdown"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert summary["violation_rate_at_profile_speed"] == summary["violation_rate"]
 
 
 def test_violations_at_the_profile_speed():
-    """Latencies of 8, 12, 20 and 10 ms under 10 ms, while the reference request takes 18 ms instead of 15."""
-    summary = summarise(18.0)
-    assert summary["slowdown"] == 1.2
+    """Latencies of 8, 12, 20 and 10 ms under 10 ms, while the reference request takes 18 ms instead of 15; it may also
+    have been as fast as 16 against 16, then two are late, or as slow as 24 against 12, then none is."""
+    summary = summarise(Interval(18.0, 16.0, 24.0))
+    assert summary["slowdown"] == {"value": 1.2, "low": 1.0, "high": 2.0}
     assert summary["violation_rate"]["value"] == 0.5
-    assert summary["violation_rate_at_profile_speed"]["value"] == 0.25
-    modelled = summarise(None)
-    assert (modelled["slowdown"], modelled["violation_rate_at_profile_speed"]) == (1.0, modelled["violation_rate"])
+    two_late, none_late = clopper_pearson(2, 4), clopper_pearson(0, 4)
+    expected = {"value": 0.25, "low": none_late.low, "high": two_late.high}
+    assert summary["violation_rate_at_profile_speed"] == expected
 
 
 def test_reference_of_another_device_is_refused():

@@ -445,6 +445,7 @@ def test_a_controller_has_one_look_in_every_figure(figures):
 def test_looks_are_colour_blind_safe_and_no_two_are_alike():
     assert {shape.color for shape in LOOKS.values()} <= OKABE_ITO
     assert len({shape.marker for shape in LOOKS.values()}) == len(LOOKS)
+    assert len({(shape.color, shape.linestyle) for shape in LOOKS.values()}) == len(LOOKS)
     assert len({look(name).color for name in study_data.CONTROLLERS}) == len(study_data.CONTROLLERS)
     assert look("static-low-k4-b12") == look("static-low-k4-b12") != look("static-full")
     assert in_order(["zeta", "tier-only", "alpha", "lookup-mean"]) == ["lookup-mean", "tier-only", "alpha", "zeta"]

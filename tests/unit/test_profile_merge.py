@@ -152,7 +152,7 @@ def test_reference_is_the_median_of_the_full_configuration(tiny_grid):
     full = table[(table["tier"] == "high") & (table["top_k"] == 4) & (table["num_active_blocks"] == 7)]
     assert reference["median_latency_ms"] == pytest.approx(np.median(full["latency_ms"]))
     assert (reference["config"], reference["clock"]) == ("high-k4-b7", "measured")
-    assert reference["reference_request_ms"] == pytest.approx(10.0)
+    assert reference["reference_request_ms"] == pytest.approx({"value": 10.0, "low": 10.0, "high": 10.0})
     with pytest.raises(AdaMolmoError, match="no rows of high-k8-b7"):
         reference_latency(table, metadata, KnobConfig("high", 8, 7))
 

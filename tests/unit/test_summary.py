@@ -10,7 +10,7 @@ import study_data
 from adamolmo.errors import AdaMolmoError
 from adamolmo.result_files.summary import SUMMARY
 from adamolmo.schema import read_table, write_table
-from adamolmo.summary import collect, full_latency_ms, static_configs, tiers_by_cost
+from adamolmo.summary import at_profile_speed, collect, full_latency_ms, static_configs, tiers_by_cost
 
 
 @pytest.fixture
@@ -56,6 +56,16 @@ def test_values_intervals_and_costs_are_those_of_the_cell(paths):
     assert {key: row[key] for key in expected} == expected
     assert json.loads(row["knob_counts"]) == cell["knob_counts"]
     assert json.loads(row["device"]) == cell["device"]
+
+
+def test_the_profile_speed_takes_the_slowdown_out_of_medians_and_rates(paths):
+    table = collect(paths).assign(slowdown=1.25, slowdown_low=1.0, slowdown_high=2.0)
+    table = table.assign(violation_rate_at_profile_speed=0.125, violation_rate_at_profile_speed_high=0.25)
+    found = at_profile_speed(table)
+    assert found["latency_p50_ms"].tolist() == (table["latency_p50_ms"] / 1.25).tolist()
+    assert found["latency_p50_ms_low"].tolist() == (table["latency_p50_ms_low"] / 2).tolist()
+    assert found["latency_p50_ms_high"].tolist() == table["latency_p50_ms_high"].tolist()
+    assert set(found["violation_rate"]) == {0.125} and set(found["violation_rate_high"]) == {0.25}
 
 
 def test_the_table_is_what_its_schema_says(paths, tmp_path):

@@ -58,7 +58,7 @@ def pareto(summary: pd.DataFrame, profile: pd.DataFrame, comparisons: pd.DataFra
             _curve(above, cells[cells["controller"] == controller], controller)
         _budget_marks(above, cells, grid)
         above.set_title(dataset, pad=3)
-        above.set_xlabel("Median latency of a request (ms)")
+        above.set_xlabel("Median latency (ms)")
         _percent_axis(above, full_latency_ms(grid))
         gains = comparisons[(comparisons["dataset"] == dataset) & (comparisons["other"] == baseline)]
         _gains(below, gains, cells, controllers, baseline)

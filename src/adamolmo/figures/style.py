@@ -55,10 +55,10 @@ styled = matplotlib.style.context(  # decorates a figure function; "default" shu
 
 @dataclass(frozen=True)
 class Look:
-    """The colour, marker and line of one controller in every figure."""
+    """The colour, marker (as matplotlib names it) and line of one controller in every figure."""
 
     color: str
-    marker: str
+    marker: str | tuple[int, int, float]
     linestyle: str = "-"
 
     @property
@@ -89,6 +89,10 @@ LOOKS = {  # in the order of every legend
     "two-stage-router": Look(VERMILLION, ">", ":"),
     "single-stage-mlp": Look(GREEN, "h", "--"),
     "single-stage-transformer": Look(GREEN, "8", ":"),
+    "single-stage-mlp-distilled": Look(SKY, "p", "--"),
+    "single-stage-transformer-distilled": Look(SKY, "H", ":"),
+    "single-stage-mlp-mobilevit": Look(BLUE, (4, 1, 0), "--"),
+    "single-stage-transformer-mobilevit": Look(BLUE, (6, 1, 0), ":"),
     "hybrid": Look(PURPLE, "X"),
 }
 _OTHER_MARKERS = ("p", "H", "<", ">", "d", "8", "h", "D")

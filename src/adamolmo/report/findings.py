@@ -149,18 +149,20 @@ def drift_warnings(results: StudyResults) -> list[str]:
 
 
 def uneven_cells(results: StudyResults) -> list[str]:
-    """Every cell times the same request as the profile did; where it took longer or shorter, the device was slower or
-    faster than the budgets and the controllers assume."""
+    """Every cell times the same request as the profile did; where it certainly took longer or shorter, the device was
+    slower or faster than the budgets and the controllers assume."""
     limit = min(
         (timing["drift_limit_pct"] for timing in results.timing.values() if timing["drift_limit_pct"]), default=0
     )
-    ranges = without_oracle(results.summary).groupby("dataset")["slowdown"].agg(["min", "max"])
+    cells = without_oracle(results.summary)
+    uneven = (100 * (cells["slowdown_low"] - 1) > limit) | (100 * (1 - cells["slowdown_high"]) > limit)
+    ranges = cells.assign(uneven=uneven).groupby("dataset").agg({"uneven": "any", "slowdown": ["min", "max"]})
     worst = [
         f"{low:.2f} to {high:.2f} times as long on {dataset}"
-        for dataset, low, high in ranges.itertuples()
-        if limit and 100 * max(high - 1, 1 - low) > limit
+        for dataset, any_is, low, high in ranges.itertuples()
+        if any_is
     ]
-    if not worst:
+    if not limit or not worst:
         return []
     return [
         f"the device was not as fast in all cells as during the profile: one and the same request took {_and(worst)}; "

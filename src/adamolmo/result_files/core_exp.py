@@ -80,7 +80,7 @@ CORE_EXP = Table(
         "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
         "estimate_errors": "the same per tier and over all, with the bias: {mean_absolute_pct, bias_pct}",
         "answer_agreement": "share of timed runs that gave the scored answer",
-        "reference_request_ms": "median time of the reference request, one and the same in all profiles and cells",
+        "reference_request_ms": "{value, low, high}: median time of the reference request, the same in all profiles",
     },
 )
 
@@ -93,8 +93,9 @@ REFERENCE = Document(
         "median_latency_ms": (float, "its median latency"),
         "lowest_median_latency_ms": (float, "the lowest median latency of any configuration"),
         "reference_request_ms": (
-            float | None,
-            "median latency of the reference request, the same in all profiles and cells; null with the modelled clock",
+            dict | None,
+            "{value, low, high}, 95 %: median latency of the reference request, the same in all profiles and cells; "
+            "null with the modelled clock",
         ),
         "device": (dict, "the device on which it was measured"),
         "clock": (str, "'measured' or 'modelled'"),

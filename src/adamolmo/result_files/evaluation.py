@@ -47,10 +47,11 @@ CELL = Document(
         "controller_ms": (float, "mean controller time"),
         "controller_share_pct": (float, "controller time in percent of latency"),
         "slowdown": (
-            float,
-            "how many times as long as during the profile the reference request took; 1 with the modelled clock",
+            dict,
+            _INTERVAL + ": how many times as long as during the profile the reference request took; 1 with the "
+            "modelled clock",
         ),
-        "violation_rate_at_profile_speed": (dict, "violation_rate of the latencies divided by the slowdown"),
+        "violation_rate_at_profile_speed": (dict, _INTERVAL + ", of the latencies divided by the slowdown"),
         "flops": (float, "mean per request"),
         "memory_bytes": (int, "largest of the requests"),
         "device": (dict, "the device"),
