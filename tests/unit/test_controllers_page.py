@@ -71,18 +71,18 @@ def test_what_misses_the_budget_more_often_or_ignores_it_is_not_recommended():
     gain = {"controller": "two-stage-language", "accuracy_gain": 0.1, "accuracy_gain_low": 0.05}
     gains = pd.DataFrame(
         [
-            gain | {"budget": "45pct", "violation_change": 0.01},
-            gain | {"budget": "100pct", "violation_change": 0.0},
-            gain | {"budget": "100pct", "violation_change": 0.0, "controller": "oracle"},
-            gain | {"budget": "100pct", "violation_change": 0.0, "controller": "static-full"},
-            gain | {"budget": "100pct", "violation_change": 0.0, "controller": "hybrid", "accuracy_gain_low": -0.01},
+            gain | {"budget": "45pct"},
+            gain | {"budget": "100pct"},
+            gain | {"budget": "100pct", "controller": "oracle"},
+            gain | {"budget": "100pct", "controller": "static-full"},
+            gain | {"budget": "100pct", "controller": "hybrid", "accuracy_gain_low": -0.01},
         ]
     )
     rates = pd.DataFrame(
         [
             {"controller": name, "budget": budget, "violation_rate": rate}
-            for name, rate in (("lookup-mean", 0.3), ("two-stage-language", 0.2))
-            for budget in BUDGETS
+            for name, *rates in (("lookup-mean", 0.3, 0.3), ("two-stage-language", 0.31, 0.2), ("hybrid", 0.1, 0.1))
+            for budget, rate in zip(BUDGETS, rates, strict=True)
         ]
     )
     tight, loose = recommendations(gains, rates, list(BUDGETS), "lookup-mean")

@@ -106,6 +106,16 @@ def test_a_gain_bought_with_missed_budgets_is_no_win(results):
     assert "Feasible budgets missed by the median request: tier-only 3 of 6." in text
 
 
+def test_misses_that_the_machine_explains_cost_no_win(results):
+    planted = _plant(results, "okvqa", "tier-only", 0.08, 0.001)
+    late = planted.summary["controller"] == "tier-only"
+    slow = planted.summary.assign(slowdown=late.map({True: 3.0, False: 1.0}))
+    slow.loc[late, "latency_p50_ms"] = 2 * slow["budget_ms"]
+    text = " ".join(first_paragraph(_with(planted, summary=slow)))
+    assert "okvqa, tier-only beats" in text
+    assert "Feasible budgets missed by the median request: tier-only 6 of 6." in text
+
+
 def test_a_configuration_that_heeds_no_budget_wins_nothing(results):
     """Where the baseline is late everywhere, it is late no more often."""
     planted = _plant(results, "okvqa", "static-full", 0.08, 0.001)
