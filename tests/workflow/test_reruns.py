@@ -30,7 +30,7 @@ def test_touching_a_source_file_plans_nothing(study):
         ("src/adamolmo/profiling.py", None),
         (
             "src/adamolmo/controllers/static.py",
-            {"train_controller": 2, "training_curves": 1, "evaluate": 16, "oracle": 4, **AFTER_CELLS},
+            {"train_controller": 2, "training_curves": 1, "evaluate": 16, **AFTER_CELLS},
         ),
         (
             "src/adamolmo/controllers/grpo.py",
