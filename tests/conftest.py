@@ -16,7 +16,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from adamolmo.data.samples import Sample
 from adamolmo.engine import Engine
 from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
-from adamolmo.latency import ModelledClock
+from adamolmo.latency import MeasuredClock, ModelledClock
 from adamolmo.model.checkpoint import save_released
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.molmoe import MolmoE
@@ -104,6 +104,13 @@ def make_tiny_engine(tiny_model, tiny_tokenizer) -> Callable[[], Engine]:
 def tiny_engine(make_tiny_engine) -> Engine:
     """One that a test may change."""
     return make_tiny_engine()
+
+
+@pytest.fixture
+def measured_engine(tiny_engine) -> Engine:
+    """The same on the CPU's own clock."""
+    e = tiny_engine
+    return Engine(e.model, e.tokenizer, e.ranking, e.tiers, MeasuredClock("cpu"), e.max_new_tokens)
 
 
 @pytest.fixture(scope="session")

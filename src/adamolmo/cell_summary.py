@@ -34,7 +34,7 @@ def summarise_cell(
     controller: str,
     budget: Budget,
     reference: Mapping,
-    reference_request_ms: Interval | None,
+    reference_request_ms: Mapping | None,
     failed: Sequence[Mapping],
     device: Mapping,
     clock: str,
@@ -46,7 +46,8 @@ def summarise_cell(
     Args:
         reference: what the profile says: the latency that a budget in percent refers to, and how long its reference
             request took.
-        reference_request_ms: how long the same request took this time; None with the modelled clock.
+        reference_request_ms: {value, low, high}: how long the same request took this time; None with the modelled
+            clock.
 
     Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the two times; the violation rate
     at the profile's speed is that of the latencies divided by it, as if everything slowed down alike. The intervals of
@@ -105,10 +106,10 @@ def _violation_rate(latency_ms: np.ndarray, budget_ms: float) -> Interval:
     return clopper_pearson(int((latency_ms > budget_ms).sum()), len(latency_ms))
 
 
-def _slowdown(reference_request_ms: Interval | None, in_profile_ms: Mapping | None) -> Interval:
-    if reference_request_ms is None:
+def _slowdown(now_ms: Mapping | None, in_profile_ms: Mapping | None) -> Interval:
+    if now_ms is None:
         return Interval(1.0, 1.0, 1.0)
-    now, then = reference_request_ms, Interval(**in_profile_ms)
+    now, then = Interval(**now_ms), Interval(**in_profile_ms)
     return Interval(now.value / then.value, now.low / then.high, now.high / then.low)
 
 

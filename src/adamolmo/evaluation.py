@@ -59,7 +59,7 @@ def evaluate_cell(
         controller=controller.name,
         budget=budget,
         reference=reference,
-        reference_request_ms=median_interval(reference_ms, resamples, seed) if reference_ms else None,
+        reference_request_ms=vars(median_interval(reference_ms, resamples, seed)) if reference_ms else None,
         failed=failed,
         device=device,
         clock=engine.clock.name,
@@ -85,14 +85,14 @@ def _answer_all(
     def ask(sample: Sample) -> Response:
         return engine.answer(sample.open_image(), sample.question, style, controller, budget_ms)
 
-    measured = engine.clock.name == "measured"
-    if measured:
+    reference = None
+    if engine.clock.name == "measured":
         warm_up(lambda: ask(samples[0]).stages.total_ms, max_warmup)
-    reference = ReferenceRequest(engine, full)
+        reference = ReferenceRequest(engine, full)
     rows, reference_ms = [], []
     label = f"{controller.name} at {budget_ms:.1f} ms, samples"
     for number, sample in enumerate(progress(samples, label, len(samples))):
-        if measured and number % _REFERENCE_EVERY == 0:
+        if reference and number % _REFERENCE_EVERY == 0:
             reference_ms.append(reference.run())
         response = ask(sample)
         rows.append(

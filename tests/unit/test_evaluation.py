@@ -6,11 +6,10 @@ import pytest
 from adamolmo.budgets import Budget
 from adamolmo.controllers.static import StaticController
 from adamolmo.data.scoring import vqa_score
-from adamolmo.engine import Engine
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation import evaluate_cell
 from adamolmo.knobs import KnobConfig
-from adamolmo.latency import MeasuredClock, StageTimes, describe_device
+from adamolmo.latency import StageTimes, describe_device
 from adamolmo.result_files.evaluation import CELL, EVALUATION
 from adamolmo.schema import read_json, read_table, write_json, write_table
 
@@ -64,12 +63,6 @@ def test_modelled_cell_is_deterministic(tiny_engine, tiny_samples):
     first, second = (evaluate(tiny_engine, tiny_samples[:3]) for _ in range(2))
     assert first[0].equals(second[0])
     assert first[1] == second[1]
-
-
-@pytest.fixture
-def measured_engine(tiny_engine) -> Engine:
-    e = tiny_engine
-    return Engine(e.model, e.tokenizer, e.ranking, e.tiers, MeasuredClock("cpu"), e.max_new_tokens)
 
 
 def test_measured_cell_warms_up_first_and_asks_each_sample_once(measured_engine, tiny_samples, monkeypatch):

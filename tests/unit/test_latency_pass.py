@@ -3,20 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adamolmo.engine import Engine
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
-from adamolmo.latency import MeasuredClock
 from adamolmo.latency_model import STAGES
 from adamolmo.latency_pass import choose_samples, latency_pass
 
 FULL = KnobConfig("high", 4, 7)
-
-
-@pytest.fixture
-def measured(tiny_engine) -> Engine:
-    e = tiny_engine
-    return Engine(e.model, e.tokenizer, e.ranking, e.tiers, MeasuredClock("cpu"), e.max_new_tokens)
 
 
 def time_them(engine, samples, configs, **overrides):
@@ -24,8 +16,8 @@ def time_them(engine, samples, configs, **overrides):
     return latency_pass(engine, samples, "tiny", configs, FULL, **settings)
 
 
-def test_rows_and_what_they_add_up_to(measured, tiny_samples, tiny_grid):
-    table, metadata = time_them(measured, tiny_samples[:2], tiny_grid[::4])
+def test_rows_and_what_they_add_up_to(measured_engine, tiny_samples, tiny_grid):
+    table, metadata = time_them(measured_engine, tiny_samples[:2], tiny_grid[::4])
     assert len(table) == 2 * len(tiny_grid[::4])
     assert (table["num_runs"] == 3).all()
     assert (table[["vision_ms", "prefill_ms", "elapsed_ms", "reference_ms", "memory_bytes"]] > 0).all(axis=None)
@@ -38,19 +30,21 @@ def test_rows_and_what_they_add_up_to(measured, tiny_samples, tiny_grid):
     assert 1 <= metadata["warmup_runs"] <= 10
 
 
-def test_rounds_are_interleaved_and_the_reference_is_timed_throughout(measured, tiny_samples, tiny_grid, monkeypatch):
-    asked, grid, answer = [], tiny_grid[::4], measured.answer
+def test_rounds_are_interleaved_and_the_reference_is_timed_throughout(
+    measured_engine, tiny_samples, tiny_grid, monkeypatch
+):
+    asked, grid, answer = [], tiny_grid[::4], measured_engine.answer
 
     def recording(image, question, style, controller, budget_ms):
         asked.append((question, controller.config))
         return answer(image, question, style, controller, budget_ms)
 
-    monkeypatch.setattr(measured, "answer", recording)
+    monkeypatch.setattr(measured_engine, "answer", recording)
     monkeypatch.setattr("adamolmo.latency_pass.warm_up", lambda run, max_runs: 0)
 
     def rounds(seed):
         asked.clear()
-        time_them(measured, tiny_samples[:2], grid, repeats=2, seed=seed)
+        time_them(measured_engine, tiny_samples[:2], grid, repeats=2, seed=seed)
         size = len(grid) + 1
         return [asked[start : start + size] for start in range(0, len(asked), size)]
 
@@ -63,8 +57,8 @@ def test_rounds_are_interleaved_and_the_reference_is_timed_throughout(measured, 
     assert rounds((0, 1)) == first != rounds((0, 2))
 
 
-def test_no_sample_gives_no_row(measured, tiny_grid):
-    table, metadata = latency_pass(measured, [], "tiny", tiny_grid, FULL, repeats=1, max_warmup=1, seed=0)
+def test_no_sample_gives_no_row(measured_engine, tiny_grid):
+    table, metadata = latency_pass(measured_engine, [], "tiny", tiny_grid, FULL, repeats=1, max_warmup=1, seed=0)
     assert table.empty
     assert metadata["reference_ms"] == []
 

@@ -10,7 +10,6 @@ from adamolmo.result_files.core_exp import CORE_EXP, REFERENCE
 from adamolmo.result_files.evaluation import CELL, EVALUATION
 from adamolmo.schema import read_json, read_table, write_json, write_table
 from adamolmo.script import run
-from adamolmo.statistics import Interval
 
 
 def main() -> None:
@@ -28,7 +27,7 @@ def main() -> None:
         controller=ORACLE,
         budget=args.budget,
         reference=reference,
-        reference_request_ms=metadata["reference_request_ms"] and Interval(**metadata["reference_request_ms"]),
+        reference_request_ms=metadata["reference_request_ms"],
         failed=metadata["failed"],
         device=metadata["device"],
         clock=metadata["clock"],

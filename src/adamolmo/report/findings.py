@@ -112,13 +112,12 @@ def missed_budgets(results: StudyResults) -> list[str]:
     if len(none):
         cells = [f"{row.budget} on {row.dataset} ({row.budget_ms:.3g} ms)" for row in none.itertuples()]
         sentences.append(f"No configuration meets the budget {_and(cells)}.")
-    totals = _median_misses(summary).loc[ALL_DATASETS]
-    late = totals[totals["missed"] > 0]
-    if len(late):
-        names = [f"{name} {late.loc[name, 'missed']} of {late.loc[name, 'cells']}" for name in in_order(late.index)]
+    if names := [f"{row.Index} {row.missed} of {row.cells}" for row in _late_controllers(summary).itertuples()]:
         sentences.append(f"Feasible budgets missed by the median request: {', '.join(names)}.")
         if (summary["slowdown"] != 1).any():
-            sentences.append(_missed_at_profile_speed(summary))
+            late = _late_controllers(at_profile_speed(summary))
+            names = [f"{row.Index} {row.missed}" for row in late.itertuples()] or ["none"]
+            sentences.append(f"Had the device been as fast as during the profile: {', '.join(names)}.")
     if summary["num_samples"].max() < (fewest := samples_needed(0)):
         sentences.append(f"With fewer than {fewest} questions no cell can show that its p95 is within the budget.")
     else:
@@ -127,13 +126,6 @@ def missed_budgets(results: StudyResults) -> list[str]:
             f"The p95 is shown to be within the budget (99 % confidence) in {kept} of {len(summary)} cells."
         )
     return sentences
-
-
-def _missed_at_profile_speed(summary: pd.DataFrame) -> str:
-    totals = _median_misses(at_profile_speed(summary)).loc[ALL_DATASETS]
-    late = totals[totals["missed"] > 0]
-    names = [f"{name} {late.loc[name, 'missed']}" for name in in_order(late.index)] or ["none"]
-    return f"Had the device been as fast as during the profile: {', '.join(names)}."
 
 
 def drift_warnings(results: StudyResults) -> list[str]:
@@ -219,6 +211,13 @@ def _median_misses(summary: pd.DataFrame) -> pd.DataFrame:
     counts = summary.assign(missed=late, cells=summary["feasible"])
     counts = pd.concat([counts, counts.assign(dataset=ALL_DATASETS)])
     return counts.groupby(["dataset", "controller"])[["missed", "cells"]].sum()
+
+
+def _late_controllers(summary: pd.DataFrame) -> pd.DataFrame:
+    """missed and cells over all datasets, by controller, of those that miss any."""
+    totals = _median_misses(summary).loc[ALL_DATASETS]
+    late = totals[totals["missed"] > 0]
+    return late.loc[in_order(late.index)]
 
 
 def _at(rows: pd.DataFrame, tiers: Sequence[str], knob: str, value: object) -> pd.DataFrame:
