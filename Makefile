@@ -48,7 +48,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/snakemake --lint
 
 docs: $(VENV)/study.stamp
-	$(BIN)/python -m adamolmo.reference docs
+	$(BIN)/python -m adamolmo.report.docs_pages docs
 
 clean:
 	rm -rf $(VENV) results logs .snakemake

@@ -19,12 +19,11 @@ include: "rules/data.smk"
 include: "rules/model.smk"
 include: "rules/importance.smk"
 include: "rules/core_exp.smk"
-include: "rules/lookup.smk"
 include: "rules/controllers.smk"
-include: "rules/evaluate.smk"
-include: "rules/plots.smk"
-include: "rules/lmms_eval.smk"
+include: "rules/evaluation.smk"
 include: "rules/report.smk"
+include: "rules/lmms_eval.smk"
+include: "rules/embedded.smk"
 
 
 onstart:

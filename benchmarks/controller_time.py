@@ -13,11 +13,11 @@ from statistics import median
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import CONTROLLERS, load_controller
 from adamolmo.data.samples import read_samples, readable
-from adamolmo.latency import claim_device, describe_device
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.schema import read_json
-from adamolmo.script import run
-from adamolmo.study import controller_context, load_engine
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.schema import read_json
+from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.jobs.loading import controller_context, load_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -32,8 +32,8 @@ def main() -> None:
     samples, _ = readable(read_samples(args.results / "data" / dataset / "evaluation.parquet"), 1.0)
     reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", REFERENCE)
     with claim_device(settings.model.device):
-        from adamolmo.controllers.overhead import overhead_ms
         from adamolmo.controllers.static import StaticController
+        from adamolmo.controllers.training.overhead import overhead_ms
 
         engine = load_engine(settings, args.results / "model")
         context = controller_context(settings, args.results, dataset, describe_device(settings.model.device))

@@ -21,14 +21,14 @@ import yaml
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.latency import claim_device
-from adamolmo.profiles import read_profiles
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.schema import read_json, read_table
-from adamolmo.script import run
-from adamolmo.statistics import paired_bootstrap
-from adamolmo.study import describe_study
+from adamolmo.core_exp.reading import read_profiles
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_json, read_table
+from adamolmo.inference.latency import claim_device
+from adamolmo.jobs.loading import describe_study
+from adamolmo.jobs.script import run
+from adamolmo.statistics.intervals import paired_bootstrap
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
 WORDS_OF_A_KIND = 4
@@ -67,9 +67,9 @@ class Comparison:
     def __init__(self, settings: StudyConfig, results: Path):
         import torch
 
-        from adamolmo.controllers.features import Features, FixedPrefix
-        from adamolmo.controllers.reward import Profile
-        from adamolmo.controllers.training_set import TrainingSet
+        from adamolmo.controllers.training.features import Features, FixedPrefix
+        from adamolmo.controllers.training.reward import Profile
+        from adamolmo.controllers.training.training_set import TrainingSet
 
         self.settings, model = settings, settings.model
         paths = [results / "core_exp" / f"{dataset}.parquet" for dataset in settings.datasets]
@@ -171,8 +171,8 @@ class Comparison:
         """Trains on these rows of the profile; returns choices for any rows and budgets."""
         import torch
 
-        from adamolmo.controllers import grpo
         from adamolmo.controllers.single_stage import SingleStagePolicy
+        from adamolmo.controllers.training import grpo
         from adamolmo.controllers.two_stage import STAGE_1, TwoStagePolicy
 
         data, training = self.data, self.settings.training

@@ -21,12 +21,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.jobs.script import run
 from adamolmo.knobs import DecoderKnobs
-from adamolmo.latency import claim_device, describe_device
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.cost import Cost, CostModel
 from adamolmo.progress import progress
-from adamolmo.script import run
 
 # Corners and centre of the study's decoder knobs: (top_k, active blocks).
 SETTINGS = [(8, 16), (8, 12), (4, 16), (4, 12), (6, 14)]
@@ -363,7 +363,7 @@ def compare(cases: list[Case]) -> dict:
     """Ratios of two cases' times, 95 % interval over the repeats. Above 1 means that the second one is faster."""
     import numpy as np
 
-    from adamolmo.statistics import clustered_bootstrap, median
+    from adamolmo.statistics.intervals import clustered_bootstrap, median
 
     by_name = {case.name: np.array(case.ms) for case in cases}
     pairs = {}

@@ -12,9 +12,9 @@ import json
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
+from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig
-from adamolmo.latency import claim_device, describe_device
-from adamolmo.script import run
 
 CONFIGS = [
     *(KnobConfig("high", 8, blocks) for blocks in (16, 15, 14, 13, 12)),
@@ -44,12 +44,12 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     """Scored rows and timed rows of every configuration on every dataset."""
     import pandas as pd
 
+    from adamolmo.core_exp.accuracy import accuracy_pass
+    from adamolmo.core_exp.latency import latency_pass
     from adamolmo.data.samples import samples_of
     from adamolmo.data.scoring import SCORERS
     from adamolmo.data.sources import draw_samples
-    from adamolmo.latency_pass import latency_pass
-    from adamolmo.profiling import accuracy_pass
-    from adamolmo.study import load_engine
+    from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, args.model, args.importance)
     scored, timed = [], []
@@ -66,7 +66,7 @@ def measure(study: StudyConfig, args: argparse.Namespace):
 
 
 def report(scored, timed, questions: int) -> None:
-    from adamolmo.statistics import clustered_bootstrap
+    from adamolmo.statistics.intervals import clustered_bootstrap
 
     datasets = list(dict.fromkeys(scored["dataset"]))
     print(f"| configuration | {' | '.join(datasets)} | all (95 % interval) | latency, ms |")

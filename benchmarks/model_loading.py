@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.latency import describe_device
-from adamolmo.script import run
+from adamolmo.inference.latency import describe_device
+from adamolmo.jobs.script import run
 
 COLUMNS = {"import_s": ".2f", "load_s": ".3f", "first_answer_s": ".2f", "own_mb": ".0f", "resident_mb": ".0f"}
 
@@ -56,7 +56,7 @@ def load_and_answer(study: StudyConfig, model: Path) -> dict[str, float]:
 
     from adamolmo.controllers.static import StaticController
     from adamolmo.data.procedural import scene
-    from adamolmo.study import load_engine
+    from adamolmo.jobs.loading import load_engine
 
     torch.set_num_threads(1)
     moments.append(time.perf_counter())

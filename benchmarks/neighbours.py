@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.latency import claim_device, describe_device
-from adamolmo.script import run
+from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def requester(study: StudyConfig, model: Path):
     """A function that answers one fixed request with the full configuration and returns its latency in ms."""
     from adamolmo.controllers.static import StaticController
     from adamolmo.data.procedural import scene
-    from adamolmo.study import load_engine
+    from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, model)
     drawn = scene("text_vqa", "benchmark", 0)
@@ -84,7 +84,7 @@ def take_turns(ask, working, turns: int, seconds: float) -> dict[str, list[float
 def report(medians: dict[str, list[float]], num_neighbours: int) -> None:
     import numpy as np
 
-    from adamolmo.statistics import clustered_bootstrap, quantile
+    from adamolmo.statistics.intervals import clustered_bootstrap, quantile
 
     ratios = np.array(medians["busy"]) / np.array(medians["idle"])
     ratio = clustered_bootstrap(ratios, np.arange(len(ratios)), quantile(0.5))  # a stall of the machine is no neighbour

@@ -17,8 +17,8 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.latency import claim_device, describe_device
-from adamolmo.script import run
+from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
-    from adamolmo.study import load_engine
+    from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, args.model, args.importance)
     grid = study.knobs.grid()
@@ -85,9 +85,9 @@ def ask_one_by_one(engine, samples, style, configs) -> dict:
 
 def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: dict) -> dict:
     """The shared pass over all datasets beside the same requests one by one."""
+    from adamolmo.core_exp.accuracy import accuracy_pass
     from adamolmo.data.scoring import SCORERS
     from adamolmo.knobs import KnobConfig
-    from adamolmo.profiling import accuracy_pass
 
     totals = {"shared_s": 0.0, "alone_s": 0.0, "shared_flops": 0.0, "alone_flops": 0.0, "answers": 0, "differing": 0}
     for name, (samples, style) in drawn_samples(study, num_samples).items():
@@ -107,9 +107,9 @@ def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: 
 
 def shared_flops(engine, samples, style, configs, table) -> float:
     """Operations of the shared pass: crops and shared tokens once per image, blocks once per node of the tree."""
-    from adamolmo.grid import image_batches, num_block_runs, prepare_group
+    from adamolmo.inference.grid import image_batches, num_block_runs, prepare_group
+    from adamolmo.inference.packing import pack
     from adamolmo.knobs import DecoderKnobs
-    from adamolmo.packing import pack
 
     costs, config = engine.costs, engine.model.config
     total = 0.0

@@ -1,8 +1,9 @@
 """How well a latency can be measured again: five configurations in separate processes, one after the other.
 
 Each run is a new process that claims a core or GPU, loads the model, warms up and times the configurations as core_exp
-does (`latency_pass.py`). Prints per configuration the median latency of each run and their coefficient of variation,
-and per run the drift of the reference and how far the stages are from the request's own time. Writes all as JSON.
+does (`core_exp/latency.py`). Prints per configuration the median latency of each run and their coefficient of
+variation, and per run the drift of the reference and how far the stages are from the request's own time. Writes all
+as JSON.
 
     python benchmarks/repeatability.py --model results/model --importance results/importance/scores.json
 """
@@ -13,9 +14,9 @@ import multiprocessing
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
+from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig
-from adamolmo.latency import claim_device, describe_device
-from adamolmo.script import run
 
 KNOBS = ["tier", "top_k", "num_active_blocks"]
 
@@ -47,12 +48,12 @@ def time_configs(args: argparse.Namespace, study: StudyConfig, configs: list[Kno
     with claim_device(study.model.device):
         from pandas import concat
 
+        from adamolmo.core_exp.latency import latency_pass
+        from adamolmo.core_exp.latency_model import STAGES
+        from adamolmo.core_exp.merge import drift
         from adamolmo.data.samples import samples_of
         from adamolmo.data.sources import draw_samples
-        from adamolmo.latency_model import STAGES
-        from adamolmo.latency_pass import latency_pass
-        from adamolmo.profile_merge import drift
-        from adamolmo.study import load_engine
+        from adamolmo.jobs.loading import load_engine
 
         engine = load_engine(study, args.model, args.importance)
         tables, references = [], []

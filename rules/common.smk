@@ -17,17 +17,17 @@ SCRIPTS = str(Path(HERE, "workflow/scripts"))
 sys.path.insert(0, SOURCE)
 
 from adamolmo.budgets import Budget
-from adamolmo.code_files import code_files, code_version
+from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
 from adamolmo.config.files import read_yaml
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
-from adamolmo.hub import CHECKPOINT_FILES, is_repository_name
-from adamolmo.launcher import LAUNCHER, launcher
-from adamolmo.ranking import INTERNAL_RULES
-from adamolmo.records import check_records, mark_results
+from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.files.launcher import LAUNCHER, launcher
+from adamolmo.inference.ranking import INTERNAL_RULES
+from adamolmo.jobs.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 os.environ[LAUNCHER] = launcher(os.getpid())

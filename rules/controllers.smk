@@ -1,3 +1,20 @@
+rule lookup:
+    input:
+        core_exp=PROFILES,
+    output:
+        expand("results/lookup/{aggregation}.json", aggregation=AGGREGATIONS),
+    log:
+        "logs/controllers/lookup.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("lookup.py"),
+    message:
+        "Lookup tables"
+    shell:
+        "python {params.script} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+
+
 rule features:
     input:
         model=MODEL["manifest"],
@@ -5,7 +22,7 @@ rule features:
     output:
         "results/features/{dataset}.safetensors",
     log:
-        "logs/features/{dataset}.log",
+        "logs/controllers/features/{dataset}.log",
     conda:
         "../envs/study.yaml"
     resources:
@@ -33,7 +50,7 @@ rule train_controller:
         description="results/controllers/{controller}/policy.json",
         log="results/controllers/{controller}/training.parquet",
     log:
-        "logs/train_controller/{controller}.log",
+        "logs/controllers/training/{controller}.log",
     wildcard_constraints:
         controller="[^/]+",
     conda:

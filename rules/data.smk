@@ -11,7 +11,7 @@ rule prepare_data:
     output:
         "results/data/{dataset}/{split}.parquet",
     log:
-        "logs/prepare_data/{dataset}/{split}.log",
+        "logs/data/{dataset}/{split}.log",
     conda:
         "../envs/study.yaml"
     params:

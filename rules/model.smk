@@ -11,7 +11,7 @@ rule prepare_model:
     output:
         **MODEL,
     log:
-        "logs/prepare_model.log",
+        "logs/model.log",
     conda:
         "../envs/study.yaml"
     params:
@@ -23,43 +23,3 @@ rule prepare_model:
     shell:
         "python {params.script} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"
-
-
-# The embedded model is trained apart from the study, which uses the checkpoint in resources/:
-# snakemake --cores 2 results/embedded/checkpoint/model.safetensors
-rule train_embedded_part:
-    output:
-        "results/embedded/{phase}.safetensors",
-    log:
-        "logs/train_embedded/{phase}.log",
-    wildcard_constraints:
-        phase="vision|text",
-    conda:
-        "../envs/study.yaml"
-    params:
-        **program("train_embedded.py"),
-    message:
-        "Train the embedded model's {wildcards.phase} part"
-    shell:
-        "python {params.script} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
-
-
-rule train_embedded:
-    input:
-        vision="results/embedded/vision.safetensors",
-        text="results/embedded/text.safetensors",
-    output:
-        "results/embedded/checkpoint/model.safetensors",
-        "results/embedded/checkpoint/config.json",
-        "results/embedded/checkpoint/tokenizer.json",
-    log:
-        "logs/train_embedded/joint.log",
-    conda:
-        "../envs/study.yaml"
-    threads: 2
-    params:
-        **program("train_embedded.py"),
-    message:
-        "Train the whole embedded model"
-    shell:
-        "python {params.script} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"

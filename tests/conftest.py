@@ -14,9 +14,9 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from adamolmo.data.samples import Sample
-from adamolmo.engine import Engine
+from adamolmo.inference.engine import Engine
+from adamolmo.inference.latency import MeasuredClock, ModelledClock
 from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
-from adamolmo.latency import MeasuredClock, ModelledClock
 from adamolmo.model.checkpoint import save_released
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.molmoe import MolmoE

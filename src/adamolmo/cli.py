@@ -15,16 +15,16 @@ from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
 from adamolmo.controllers.registry import load_controller
+from adamolmo.core_exp.inspection import inspect_profile
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inspection import inspect_profile
-from adamolmo.latency import claim_device, describe_device, warm_up
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.schema import read_json
-from adamolmo.script import run
-from adamolmo.study import controller_context, load_engine
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.schema import read_json
+from adamolmo.inference.latency import claim_device, describe_device, warm_up
+from adamolmo.jobs.loading import controller_context, load_engine
+from adamolmo.jobs.script import run
 
 if TYPE_CHECKING:
-    from adamolmo.engine import Response
+    from adamolmo.inference.engine import Response
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from adamolmo.controllers.static import StaticController
-from adamolmo.engine import Engine
 from adamolmo.errors import AdaMolmoError
-from adamolmo.gpu_memory import explain_out_of_memory
+from adamolmo.inference.engine import Engine
+from adamolmo.inference.gpu_memory import explain_out_of_memory
+from adamolmo.inference.latency import MeasuredClock
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
-from adamolmo.latency import MeasuredClock
 from adamolmo.model import decoding
 from adamolmo.model.decoder import KVCache, Positions
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder

@@ -26,7 +26,7 @@ class Bench:
 
     @cached_property
     def engine(self):
-        from adamolmo.study import load_engine
+        from adamolmo.jobs.loading import load_engine
 
         return load_engine(self.settings, self.model_dir, self.study.path("results/importance/scores.json"))
 

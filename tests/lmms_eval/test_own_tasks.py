@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from adamolmo.result_files.evaluation import CELL, EVALUATION
-from adamolmo.schema import read_json, read_table
+from adamolmo.files.evaluation import CELL, EVALUATION
+from adamolmo.files.schema import read_json, read_table
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
-from adamolmo.result_files.evaluation import CELL
-from adamolmo.schema import read_json, read_table
+from adamolmo.files.evaluation import CELL
+from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
+from adamolmo.files.schema import read_json, read_table
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 

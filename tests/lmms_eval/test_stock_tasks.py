@@ -7,8 +7,8 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from adamolmo.lookup import LookupTable, load_tables
-from adamolmo.statistics import cluster_weights, clustered_bootstrap
+from adamolmo.controllers.table import LookupTable, load_tables
+from adamolmo.statistics.intervals import cluster_weights, clustered_bootstrap
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from adamolmo.controllers.features import FixedPrefix, prompt_entries, stack_prompts
+from adamolmo.controllers.training.features import FixedPrefix, prompt_entries, stack_prompts
 from adamolmo.model.checkpoint import load_model
 from adamolmo.model.config import MolmoEConfig
 

@@ -5,8 +5,8 @@ import json
 import pandas as pd
 import pytest
 
+from adamolmo.controllers.table import Choice, LookupTable, aggregate
 from adamolmo.knobs import KnobConfig
-from adamolmo.lookup import Choice, LookupTable, aggregate
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from policies import tiny_features, tiny_prefix, training_set, with_twins
 
-from adamolmo.controllers.training_set import TrainingSet
+from adamolmo.controllers.training.training_set import TrainingSet
 
 
 @pytest.fixture(scope="session")

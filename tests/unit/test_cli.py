@@ -11,11 +11,11 @@ from PIL import Image
 
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.policy import PolicyCard, save_policy
+from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.single_stage import SingleStagePolicy
+from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.jobs.loading import describe_study
 from adamolmo.knobs import KnobConfig
-from adamolmo.lookup import Entry, LookupTable, save_tables
-from adamolmo.study import describe_study
 
 CONFIG = "config.yaml"
 GRID = [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 4) for b in (5, 7)]

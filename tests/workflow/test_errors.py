@@ -3,22 +3,16 @@
 import json
 
 import pytest
+from mini_study import only_error
 from safetensors.torch import load_file, save_file
 
-from adamolmo.inspection import inspect_profile
-from adamolmo.result_files.core_exp import CORE_EXP
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_table, write_table
+from adamolmo.core_exp.inspection import inspect_profile
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_table, write_table
+from adamolmo.files.summary import SUMMARY
 
 CELL = "results/eval/okvqa/lookup-mean/60pct.json"
-
-
-def only_error(result) -> str:
-    assert result.returncode == 1
-    assert "Traceback" not in result.output
-    assert len(result.errors) == 1, result.output
-    return result.errors[0]
 
 
 @pytest.mark.parametrize(

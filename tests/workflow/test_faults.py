@@ -15,16 +15,15 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from mini_study import Study
-from test_errors import only_error
+from mini_study import Study, only_error
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.result_files.core_exp import CORE_EXP, CORE_EXP_ACCURACY
-from adamolmo.result_files.evaluation import EVALUATION
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.result_files.training import TRAINING
-from adamolmo.schema import read_table
+from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY
+from adamolmo.files.evaluation import EVALUATION
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.files.training import TRAINING
 
 CELL = "results/eval/okvqa/lookup-mean/60pct.json"
 LOOKUP = "results/lookup"

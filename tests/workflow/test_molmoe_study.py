@@ -7,16 +7,15 @@ from pathlib import Path
 import hub_cache
 import pytest
 import torch
-from mini_study import MINI, ROOT, Study
-from test_errors import only_error
+from mini_study import MINI, ROOT, Study, only_error
 
 from adamolmo.config import StudyConfig
 from adamolmo.data.procedural import GENERATORS
 from adamolmo.data.sources import procedural_samples
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_table
+from adamolmo.files.summary import SUMMARY
 from adamolmo.model.checkpoint import load_model
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_table
 
 MOLMOE = ROOT / "config" / "molmoe-1b.yaml"
 FULL = (ROOT / "config.yaml", MOLMOE)

@@ -19,21 +19,21 @@ def test_one_cell_again(finished):
 
 
 def test_touching_a_source_file_plans_nothing(study):
-    os.utime(study.path("src/adamolmo/lookup.py"))
+    os.utime(study.path("src/adamolmo/controllers/table.py"))
     assert study.plan() == {}
 
 
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("src/adamolmo/lookup.py", {"lookup": 1, "evaluate": 4, **AFTER_CELLS}),
-        ("src/adamolmo/profiling.py", None),
+        ("src/adamolmo/controllers/table.py", {"lookup": 1, "evaluate": 4, **AFTER_CELLS}),
+        ("src/adamolmo/core_exp/accuracy.py", None),
         (
             "src/adamolmo/controllers/static.py",
             {"train_controller": 2, "training_curves": 1, "evaluate": 16, **AFTER_CELLS},
         ),
         (
-            "src/adamolmo/controllers/grpo.py",
+            "src/adamolmo/controllers/training/grpo.py",
             {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
         ),
         (
@@ -41,17 +41,17 @@ def test_touching_a_source_file_plans_nothing(study):
             {"train_controller": 2, "training_curves": 1, "evaluate": 16, **AFTER_CELLS},
         ),
         (
-            "src/adamolmo/figures/panels.py",
+            "src/adamolmo/report/figures/panels.py",
             {**PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, "report": 1, "all": 1},
         ),
         (
-            "src/adamolmo/result_files/comparisons.py",
+            "src/adamolmo/files/comparisons.py",
             {"compare": 1, **PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, **TEXTS, "all": 1},
         ),
         ("src/adamolmo/report/findings.py", {"report": 1, "all": 1}),
-        ("src/adamolmo/tables.py", {"table": 4, "report": 1, "all": 1}),
+        ("src/adamolmo/report/tables.py", {"table": 4, "report": 1, "all": 1}),
         ("workflow/scripts/summarise.py", AFTER_CELLS),
-        ("src/adamolmo/reference.py", {}),
+        ("src/adamolmo/report/docs_pages.py", {}),
     ],
 )
 def test_editing_a_source_file(study, file, expected):

@@ -7,14 +7,14 @@ from dataclasses import replace
 from mini_study import MINI, ROOT
 
 from adamolmo.config import StudyConfig
-from adamolmo.lookup import load_tables
-from adamolmo.profiles import read_profiles
-from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
-from adamolmo.result_files.core_exp import CORE_EXP
-from adamolmo.result_files.evaluation import EVALUATION
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_table
+from adamolmo.controllers.table import load_tables
+from adamolmo.core_exp.reading import read_profiles
+from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.evaluation import EVALUATION
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_table
+from adamolmo.files.summary import SUMMARY
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
 PLOTS = ("pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times")

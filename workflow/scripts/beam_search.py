@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.data.scoring import SCORERS
-from adamolmo.result_files.importance import BEAM_SEARCH
-from adamolmo.result_files.model import MANIFEST
-from adamolmo.schema import read_json, write_json
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.importance import BEAM_SEARCH
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import read_json, write_json
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
         datasets[name] = samples, dataset.style, SCORERS[dataset.scorer]
     manifest = read_json(args.model / "manifest.json", MANIFEST)
     with claimed_engine(settings, args.model) as engine:
-        from adamolmo.beam_search import search
+        from adamolmo.importance.beam_search import search
 
         found = search(
             engine,

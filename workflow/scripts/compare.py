@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from adamolmo.arguments import job_parser
-from adamolmo.comparison import Outcomes, compare, hypervolumes, read_outcomes, regret
 from adamolmo.config import StudyConfig
 from adamolmo.errors import AdaMolmoError
-from adamolmo.oracle import GridOutcomes, confirmed_accuracy
-from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
-from adamolmo.result_files.core_exp import CORE_EXP
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_table, write_table
-from adamolmo.script import run
+from adamolmo.evaluation.comparison import Outcomes, compare, hypervolumes, read_outcomes, regret
+from adamolmo.evaluation.oracle import GridOutcomes, confirmed_accuracy
+from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.schema import read_table, write_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 
 
 def main() -> None:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.data.scoring import SCORERS
-from adamolmo.result_files.importance import BEAM_SEARCH, IMPORTANCE, INTERNAL_SCORES, SELECTION
-from adamolmo.schema import read_json, write_json
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.importance import BEAM_SEARCH, IMPORTANCE, INTERNAL_SCORES, SELECTION
+from adamolmo.files.schema import read_json, write_json
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     scores = read_json(args.scores, IMPORTANCE)
     internal = {path.stem: read_json(path, INTERNAL_SCORES) for path in args.internal}
     with claimed_engine(settings, args.model) as engine:
-        from adamolmo.importance import compare_rules, merge, rankings
+        from adamolmo.importance.accuracy_drop import compare_rules, merge, rankings
 
         ranked = merge(
             scores["datasets"],

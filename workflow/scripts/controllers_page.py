@@ -4,12 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
-from adamolmo.controllers_page import page
-from adamolmo.files import replacing
-from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_table
-from adamolmo.script import run
+from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.files.schema import read_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.files.writing import replacing
+from adamolmo.jobs.script import run
+from adamolmo.report.controllers_page import page
 
 
 def main() -> None:

@@ -1,13 +1,13 @@
 """Answers of every knob configuration of one tier on one shard of a dataset's samples."""
 
-from adamolmo.arguments import job_parser
+from adamolmo.core_exp.provenance import provenance
 from adamolmo.data.samples import check_failures, read_samples, split_readable
 from adamolmo.data.scoring import SCORERS
-from adamolmo.provenance import provenance
-from adamolmo.result_files.core_exp import CORE_EXP_ACCURACY
-from adamolmo.schema import write_table
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.core_exp import CORE_EXP_ACCURACY
+from adamolmo.files.schema import write_table
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     usable, failed = split_readable(samples[args.shard :: core_exp.shards])
     check_failures(failed, len(samples), core_exp.max_failed_fraction)
     with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.profiling import accuracy_pass
+        from adamolmo.core_exp.accuracy import accuracy_pass
 
         table = accuracy_pass(
             engine,

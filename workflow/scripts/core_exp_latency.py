@@ -1,12 +1,12 @@
 """Times every knob configuration on one shard of the samples whose latency is measured."""
 
-from adamolmo.arguments import job_parser
+from adamolmo.core_exp.provenance import provenance
 from adamolmo.data.samples import read_samples
-from adamolmo.provenance import provenance
-from adamolmo.result_files.core_exp import CORE_EXP_LATENCY
-from adamolmo.schema import write_table
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.core_exp import CORE_EXP_LATENCY
+from adamolmo.files.schema import write_table
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     settings, timing = args.settings, args.settings.latency
     samples = read_samples(args.samples)
     with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.latency_pass import choose_samples, latency_pass
+        from adamolmo.core_exp.latency import choose_samples, latency_pass
 
         chosen = choose_samples(samples, timing.samples, settings.seed)
         table, measured = latency_pass(

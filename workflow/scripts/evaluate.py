@@ -1,15 +1,15 @@
 """Evaluates one cell: a controller answers the evaluation split of a dataset under a budget."""
 
-from adamolmo.arguments import job_parser
 from adamolmo.controllers.registry import load_controller
 from adamolmo.data.samples import read_samples
 from adamolmo.data.scoring import SCORERS
-from adamolmo.latency import describe_device
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.result_files.evaluation import CELL, EVALUATION
-from adamolmo.schema import read_json, write_json, write_table
-from adamolmo.script import run
-from adamolmo.study import claimed_engine, controller_context
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.evaluation import CELL, EVALUATION
+from adamolmo.files.schema import read_json, write_json, write_table
+from adamolmo.inference.latency import describe_device
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine, controller_context
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     settings, dataset = args.settings, args.settings.datasets[args.dataset]
     samples = read_samples(args.samples)
     with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.evaluation import evaluate_cell
+        from adamolmo.evaluation.cell import evaluate_cell
 
         device = describe_device(settings.model.device)
         context = controller_context(settings, args.model.parent, args.dataset, device)

@@ -1,11 +1,11 @@
 """Stores what the two-stage controllers are trained on: the keys and values of every prompt in the fixed prefix."""
 
-from adamolmo.arguments import job_parser
 from adamolmo.data.samples import read_samples, readable
-from adamolmo.result_files.model import MANIFEST
-from adamolmo.schema import read_json
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import read_json
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     settings = args.settings
     usable, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
     with claimed_engine(settings, args.model) as engine:
-        from adamolmo.controllers.features import make_features
+        from adamolmo.controllers.training.features import make_features
 
         make_features(
             engine,

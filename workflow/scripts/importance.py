@@ -1,12 +1,12 @@
 """Scores the blocks on one dataset: the accuracy that is lost when a block is skipped."""
 
-from adamolmo.arguments import job_parser
 from adamolmo.data.samples import read_samples
 from adamolmo.data.scoring import SCORERS
-from adamolmo.result_files.importance import IMPORTANCE_OF_DATASET
-from adamolmo.schema import write_json
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.importance import IMPORTANCE_OF_DATASET
+from adamolmo.files.schema import write_json
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     settings, dataset, core_exp = args.settings, args.settings.datasets[args.dataset], args.settings.core_exp
     samples = read_samples(args.samples)
     with claimed_engine(settings, args.model) as engine:
-        from adamolmo.importance import score_blocks
+        from adamolmo.importance.accuracy_drop import score_blocks
 
         scores = score_blocks(
             engine,

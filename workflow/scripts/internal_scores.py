@@ -1,11 +1,11 @@
 """Scores the blocks on one dataset from inside the model: activations, gradients, attention."""
 
-from adamolmo.arguments import job_parser
 from adamolmo.data.samples import read_samples
-from adamolmo.result_files.importance import INTERNAL_SCORES
-from adamolmo.schema import write_json
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
+from adamolmo.files.importance import INTERNAL_SCORES
+from adamolmo.files.schema import write_json
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     settings = args.settings
     samples = read_samples(args.samples)
     with claimed_engine(settings, args.model) as engine:
-        from adamolmo.importance import score_blocks_internally
+        from adamolmo.importance.accuracy_drop import score_blocks_internally
 
         scores = score_blocks_internally(
             engine,

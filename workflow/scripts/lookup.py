@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.lookup import LookupTable, aggregate, save_tables
-from adamolmo.profiles import read_profiles
-from adamolmo.script import run
+from adamolmo.controllers.table import LookupTable, aggregate, save_tables
+from adamolmo.core_exp.reading import read_profiles
+from adamolmo.jobs.script import run
 
 COLUMNS = ["dataset", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
 

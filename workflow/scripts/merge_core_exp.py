@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
-from adamolmo.profile_merge import merge_profile, reference_latency
-from adamolmo.result_files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, REFERENCE
-from adamolmo.schema import read_table, write_json, write_table
-from adamolmo.script import run
+from adamolmo.core_exp.merge import merge_profile, reference_latency
+from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, REFERENCE
+from adamolmo.files.schema import read_table, write_json, write_table
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
-from adamolmo.importance import merge
-from adamolmo.result_files.importance import BEAM_SEARCH, IMPORTANCE, IMPORTANCE_OF_DATASET, INTERNAL_SCORES
-from adamolmo.result_files.model import MANIFEST
-from adamolmo.schema import read_json, write_json
-from adamolmo.script import run
+from adamolmo.files.importance import BEAM_SEARCH, IMPORTANCE, IMPORTANCE_OF_DATASET, INTERNAL_SCORES
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import read_json, write_json
+from adamolmo.importance.accuracy_drop import merge
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 
 
 def main() -> None:

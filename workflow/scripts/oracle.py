@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
-from adamolmo.cell_summary import check_reference, summarise_cell
 from adamolmo.controllers.roles import ORACLE
-from adamolmo.oracle import oracle_table
-from adamolmo.result_files.core_exp import CORE_EXP, REFERENCE
-from adamolmo.result_files.evaluation import CELL, EVALUATION
-from adamolmo.schema import read_json, read_table, write_json, write_table
-from adamolmo.script import run
+from adamolmo.evaluation.cell_summary import check_reference, summarise_cell
+from adamolmo.evaluation.oracle import oracle_table
+from adamolmo.files.core_exp import CORE_EXP, REFERENCE
+from adamolmo.files.evaluation import CELL, EVALUATION
+from adamolmo.files.schema import read_json, read_table, write_json, write_table
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 
 
 def main() -> None:

@@ -3,20 +3,20 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.figures.budgets import knob_distribution, violations
-from adamolmo.figures.controllers import overhead, training_curves
-from adamolmo.figures.gains import gains, hypervolume
-from adamolmo.figures.importance import importance
-from adamolmo.figures.pareto import pareto
-from adamolmo.figures.profile import repeatability, stage_times
-from adamolmo.profiles import read_profiles
-from adamolmo.result_files.comparisons import COMPARISONS, HYPERVOLUMES
-from adamolmo.result_files.core_exp import CORE_EXP
-from adamolmo.result_files.importance import IMPORTANCE
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.result_files.training import TRAINING
-from adamolmo.schema import read_json, read_table
-from adamolmo.script import run
+from adamolmo.core_exp.reading import read_profiles
+from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.importance import IMPORTANCE
+from adamolmo.files.schema import read_json, read_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.files.training import TRAINING
+from adamolmo.jobs.script import run
+from adamolmo.report.figures.budgets import knob_distribution, violations
+from adamolmo.report.figures.controllers import overhead, training_curves
+from adamolmo.report.figures.gains import gains, hypervolume
+from adamolmo.report.figures.importance import importance
+from adamolmo.report.figures.pareto import pareto
+from adamolmo.report.figures.profile import repeatability, stage_times
 
 CONFIG = ["dataset", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
 STAGES = ["vision_ms", "prefill_ms", "decode_ms"]

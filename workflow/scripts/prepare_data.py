@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from adamolmo.arguments import job_parser
 from adamolmo.data.sources import draw_samples
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.schema import write_table
-from adamolmo.script import run
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import write_table
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 
 
 def main() -> None:

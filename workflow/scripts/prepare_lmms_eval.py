@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
+from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.data import prepare, prepare_own
 from adamolmo.lmms_eval.environment import quiet_harness
-from adamolmo.script import run
 
 
 def main() -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from adamolmo.arguments import job_parser
-from adamolmo.files import file_checksum
-from adamolmo.hub import fetch_checkpoint
+from adamolmo.data.hub import fetch_checkpoint
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import write_json
+from adamolmo.files.writing import file_checksum
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 from adamolmo.model.checkpoint import PREPARED_FILES, prepare_checkpoint
 from adamolmo.model.tokenizer import Tokenizer
-from adamolmo.result_files.model import MANIFEST
-from adamolmo.schema import write_json
-from adamolmo.script import run
 
 
 def main() -> None:

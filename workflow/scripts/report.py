@@ -4,16 +4,16 @@ import argparse
 import json
 from pathlib import Path
 
-from adamolmo.files import replacing
-from adamolmo.profiles import read_profiles
+from adamolmo.core_exp.reading import read_profiles
+from adamolmo.files.comparisons import COMPARISONS
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import read_json, read_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.files.writing import replacing
+from adamolmo.jobs.script import run
 from adamolmo.report.findings import StudyResults
 from adamolmo.report.page import render
-from adamolmo.result_files.comparisons import COMPARISONS
-from adamolmo.result_files.core_exp import CORE_EXP
-from adamolmo.result_files.model import MANIFEST
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_json, read_table
-from adamolmo.script import run
 
 CONFIG = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
 

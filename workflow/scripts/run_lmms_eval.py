@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
-from adamolmo.latency import describe_device
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
+from adamolmo.files.schema import read_json, write_json, write_table
+from adamolmo.inference.latency import describe_device
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.environment import harness_version, quiet_harness
-from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.schema import read_json, write_json, write_table
-from adamolmo.script import run
-from adamolmo.study import claimed_engine
 
 
 def main() -> None:
@@ -21,7 +21,7 @@ def main() -> None:
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
     quiet_harness()
     with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.cell_summary import summarise_requests
+        from adamolmo.evaluation.cell_summary import summarise_requests
         from adamolmo.lmms_eval.model import AdaMolmo
         from adamolmo.lmms_eval.run import run_task
         from adamolmo.lmms_eval.setting import load_setting

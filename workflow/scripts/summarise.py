@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import write_table
-from adamolmo.script import run
-from adamolmo.summary import collect
+from adamolmo.evaluation.summary import collect
+from adamolmo.files.schema import write_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.jobs.script import run
 
 
 def main() -> None:

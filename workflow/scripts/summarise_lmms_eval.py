@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
-from adamolmo.files import replacing
+from adamolmo.files.lmms_eval import BENCHMARK_COMPARISONS, BENCHMARKS
+from adamolmo.files.schema import write_table
+from adamolmo.files.writing import replacing
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.figure import benchmarks
-from adamolmo.lmms_eval.schema import BENCHMARK_COMPARISONS, BENCHMARKS
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
-from adamolmo.schema import write_table
-from adamolmo.script import run
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.files import replacing
-from adamolmo.result_files.comparisons import COMPARISONS
-from adamolmo.result_files.summary import SUMMARY
-from adamolmo.schema import read_table
-from adamolmo.script import run
-from adamolmo.tables import TABLES
+from adamolmo.files.comparisons import COMPARISONS
+from adamolmo.files.schema import read_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.files.writing import replacing
+from adamolmo.jobs.script import run
+from adamolmo.report.tables import TABLES
 
 
 def main() -> None:

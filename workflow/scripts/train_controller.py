@@ -4,16 +4,16 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from adamolmo.arguments import job_parser
 from adamolmo.budgets import Budget
 from adamolmo.controllers.registry import find_controller
+from adamolmo.core_exp.reading import read_profiles
 from adamolmo.data.samples import read_samples, readable
-from adamolmo.profiles import read_profiles
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.result_files.training import TRAINING
-from adamolmo.schema import read_json, write_table
-from adamolmo.script import run
-from adamolmo.study import claimed_engine, describe_study
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.schema import read_json, write_table
+from adamolmo.files.training import TRAINING
+from adamolmo.jobs.arguments import job_parser
+from adamolmo.jobs.loading import claimed_engine, describe_study
+from adamolmo.jobs.script import run
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
 TIMED_SAMPLES = 12  # requests that the controller's own time is measured on
@@ -36,10 +36,10 @@ def main() -> None:
     with claimed_engine(settings, args.model) as engine:
         import torch
 
-        from adamolmo.controllers.features import Features, FixedPrefix
-        from adamolmo.controllers.overhead import overhead_ms
-        from adamolmo.controllers.reward import Profile
-        from adamolmo.controllers.training_set import TrainingSet
+        from adamolmo.controllers.training.features import Features, FixedPrefix
+        from adamolmo.controllers.training.overhead import overhead_ms
+        from adamolmo.controllers.training.reward import Profile
+        from adamolmo.controllers.training.training_set import TrainingSet
 
         study = describe_study(settings, args.model, shared["device"])
         data = TrainingSet.join(

@@ -7,8 +7,8 @@ from adamolmo.embedded.export import export_checkpoint
 from adamolmo.embedded.recipe import Recipe
 from adamolmo.embedded.training import train_joint, train_text, train_vision
 from adamolmo.embedded.vocabulary import save_tokenizer
+from adamolmo.jobs.script import run
 from adamolmo.model.tokenizer import Tokenizer
-from adamolmo.script import run
 
 
 def main() -> None:

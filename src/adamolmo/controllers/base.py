@@ -32,7 +32,7 @@ class Stage1Inputs:
     Attributes:
         budget_ms: latency that the whole request may take.
         question: mean embedding of the prompt's text, [1, d_model], float32.
-        overview: `features.summarise_overview` of the overview crop, [1, overview_dim], float32.
+        overview: `readings.summarise_overview` of the overview crop, [1, overview_dim], float32.
         thumbnail: the downscaled image, [1, 3, THUMBNAIL_PX, THUMBNAIL_PX], float32, 0 to 1.
     """
 

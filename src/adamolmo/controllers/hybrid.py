@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adamolmo.controllers import grpo
 from adamolmo.controllers.base import Controller, ControllerContext, Decision, KnobGrid, Stage1Inputs
-from adamolmo.controllers.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy
-from adamolmo.controllers.policy import PolicyCard, save_policy
+from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.registry import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStageController, SingleStagePolicy
-from adamolmo.controllers.training_set import TrainingSet
+from adamolmo.controllers.training import grpo
+from adamolmo.controllers.training.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy
+from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
 
 if TYPE_CHECKING:

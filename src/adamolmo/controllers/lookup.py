@@ -1,8 +1,8 @@
 """The best configuration of a lookup table at the budget, the same for every sample."""
 
 from adamolmo.controllers.base import Controller, ControllerContext, Decision, Design, Stage1Inputs
+from adamolmo.controllers.table import LookupTable, load_tables
 from adamolmo.errors import AdaMolmoError
-from adamolmo.lookup import LookupTable, load_tables
 
 # Which file's table, and which knob it may turn while the others stay full; None: all of them.
 _TABLES = {

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext, Decision, Design, KnobGrid, Reading, Stage1Inputs
-from adamolmo.controllers.budget import CODE_SIZE
-from adamolmo.controllers.learned import (
+from adamolmo.controllers.training.budget_code import CODE_SIZE
+from adamolmo.controllers.training.learned import (
     Gelu,
     LearnedController,
     OverheadMs,
@@ -25,8 +25,8 @@ from adamolmo.controllers.learned import (
     train_learned,
     undecided,
 )
-from adamolmo.controllers.light_vision import DistilledFeature, MobileViTFeature
-from adamolmo.controllers.training_set import TrainingSet
+from adamolmo.controllers.training.light_vision import DistilledFeature, MobileViTFeature
+from adamolmo.controllers.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from pandas import DataFrame

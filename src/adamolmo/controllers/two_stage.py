@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.base import NOTHING, ControllerContext, Decision, Design, KnobGrid, Stage1Inputs
-from adamolmo.controllers.budget import CODE_SIZE, BudgetEncoder
-from adamolmo.controllers.learned import (
+from adamolmo.controllers.policy_file import PolicyCard
+from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetEncoder
+from adamolmo.controllers.training.learned import (
     Gelu,
     LearnedController,
     OverheadMs,
@@ -27,8 +28,7 @@ from adamolmo.controllers.learned import (
     train_learned,
     undecided,
 )
-from adamolmo.controllers.policy import PolicyCard
-from adamolmo.controllers.training_set import TrainingSet
+from adamolmo.controllers.training.training_set import TrainingSet
 
 if TYPE_CHECKING:
     from pandas import DataFrame

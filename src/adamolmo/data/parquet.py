@@ -13,8 +13,8 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from adamolmo.config.data import ColumnSettings, DatasetSettings
+from adamolmo.data.hub import Repository
 from adamolmo.errors import AdaMolmoError
-from adamolmo.hub import Repository
 from adamolmo.model.tokenizer import with_options
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from PIL import Image
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.schema import read_table
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_table
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Sample:
 
 
 def samples_of(rows: Iterable[Mapping]) -> list[Sample]:
-    """One sample per row with the columns of `result_files.samples`."""
+    """One sample per row with the columns of `files.samples`."""
     return [Sample(**{**row, "answers": tuple(row["answers"])}) for row in rows]
 
 

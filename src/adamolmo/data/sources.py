@@ -1,6 +1,6 @@
 """Where samples come from: a seeded subset of a dataset's split, images included, so that later jobs need nothing else.
 
-A sample is a dict with the columns of `result_files.samples`: sample_id, image_id, image (its file), question, answers.
+A sample is a dict with the columns of `files.samples`: sample_id, image_id, image (its file), question, answers.
 """
 
 import io

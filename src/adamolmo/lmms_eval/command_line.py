@@ -19,11 +19,11 @@ from adamolmo.config import StudyConfig
 from adamolmo.config.lmms_eval import LmmsTaskSettings
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.jobs.loading import claimed_engine
 from adamolmo.lmms_eval.data import task_data
 from adamolmo.lmms_eval.model import AdaMolmo, Setting
 from adamolmo.lmms_eval.setting import check_profile, load_setting
 from adamolmo.progress import note
-from adamolmo.study import claimed_engine
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.lmms_eval.schema import TASK_DATA
+from adamolmo.files.lmms_eval import TASK_DATA
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import read_json, read_table, write_json
 from adamolmo.lmms_eval.stock import load_config
-from adamolmo.result_files.samples import SAMPLES
-from adamolmo.schema import read_json, read_table, write_json
 
 _MANIFEST = "prepared.json"
 # Tasks whose score asks a service on the network, and their twins that do without.

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.figures import style
-from adamolmo.figures.panels import error_bars, legend_below, panel_grid
-from adamolmo.figures.style import in_order, look, styled
+from adamolmo.report.figures import style
+from adamolmo.report.figures.panels import error_bars, legend_below, panel_grid
+from adamolmo.report.figures.style import in_order, look, styled
 
 _SMALL = {"ha": "right", "fontsize": 6, "color": style.GREY}
 

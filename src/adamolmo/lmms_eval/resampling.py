@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics import cluster_weights, mean
+from adamolmo.statistics.intervals import cluster_weights, mean
 
 Aggregation = Callable[..., float]
 

@@ -14,7 +14,7 @@ from adamolmo.lmms_eval.data import find_prepared, scored_once, task_data
 from adamolmo.lmms_eval.model import AdaMolmo
 from adamolmo.lmms_eval.resampling import resampled_values
 from adamolmo.lmms_eval.stock import load_task
-from adamolmo.statistics import percentile_interval
+from adamolmo.statistics.intervals import percentile_interval
 
 
 @dataclass(frozen=True)

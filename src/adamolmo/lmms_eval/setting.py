@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from adamolmo.budgets import Budget
-from adamolmo.cell_summary import check_reference
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.latency import describe_device
+from adamolmo.evaluation.cell_summary import check_reference
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.schema import read_json
+from adamolmo.inference.latency import describe_device
+from adamolmo.jobs.loading import describe_study
 from adamolmo.lmms_eval.model import Setting
-from adamolmo.result_files.core_exp import REFERENCE
-from adamolmo.schema import read_json
-from adamolmo.study import describe_study
 
 
 def load_setting(

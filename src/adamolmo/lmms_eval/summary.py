@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.lmms_eval.schema import ANSWERS, BENCHMARK
-from adamolmo.schema import read_json, read_table
-from adamolmo.statistics import percentile_interval
+from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
+from adamolmo.files.schema import read_json, read_table
+from adamolmo.statistics.intervals import percentile_interval
 
 _MEASURES = {"latency_p50_ms": ("latency_ms", "p50"), "violation_rate": ("violation_rate",)}
 

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files import replacing
+from adamolmo.files.writing import replacing
 from adamolmo.model.config import MolmoEConfig, config_file, read_config
 from adamolmo.model.layouts import Shape, canonical_name, fill_stack, layout_of, parts, unstack_experts
 from adamolmo.model.molmoe import MolmoE

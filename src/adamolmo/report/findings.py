@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from adamolmo.comparison import ALL_BUDGETS, ALL_DATASETS
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
-from adamolmo.figures.style import in_order
-from adamolmo.statistics import SIGNIFICANCE, holm, mean_intervals, samples_needed
-from adamolmo.summary import at_profile_speed, keeps_p95, misses_budget, static_configs, tiers_by_cost
+from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
+from adamolmo.evaluation.summary import at_profile_speed, keeps_p95, misses_budget, static_configs, tiers_by_cost
+from adamolmo.report.figures.style import in_order
+from adamolmo.statistics.intervals import SIGNIFICANCE, holm, mean_intervals, samples_needed
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
 _DOUBTFUL_ESTIMATE_PCT = 10.0

@@ -13,8 +13,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import adamolmo
-from adamolmo import tables
-from adamolmo.figures.style import in_order
+from adamolmo.report import tables
+from adamolmo.report.figures.style import in_order
 from adamolmo.report.findings import StudyResults, first_paragraph
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
 

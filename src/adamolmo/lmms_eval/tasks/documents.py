@@ -1,4 +1,4 @@
-"""The study's own datasets as lmms-eval reads them: the columns of `result_files.samples`, scored as the study does."""
+"""The study's own datasets as lmms-eval reads them: the columns of `files.samples`, scored as the study does."""
 
 from adamolmo.data.scoring import vqa_score
 

@@ -1,0 +1,140 @@
+rule evaluate:
+    input:
+        model=MODEL["manifest"],
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/evaluation.parquet",
+        reference="results/core_exp/{dataset}.reference.json",
+        controller=controller_inputs,
+    output:
+        summary="results/eval/{dataset}/{controller}/{budget}.json",
+        samples="results/eval/{dataset}/{controller}/{budget}.parquet",
+    log:
+        "logs/evaluation/{dataset}/{controller}/{budget}.log",
+    wildcard_constraints:
+        dataset="[^/]+",
+        controller=rf"(?!{ORACLE}/)[^/]+",
+        budget="[^/]+",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        script=f"{SCRIPTS}/evaluate.py",
+        code=controller_code,
+        settings=settings(
+            *ENGINE_KEYS,
+            "latency.max_warmup",
+            "lookup",
+            "core_exp.max_failed_fraction",
+            "bootstrap",
+            "seed",
+            "datasets.{dataset}",
+        ),
+    message:
+        "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
+    shell:
+        "python {params.script} --dataset {wildcards.dataset} --controller {wildcards.controller}"
+        " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
+        " --reference {input.reference} --settings {params.settings:q}"
+        " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
+
+
+rule summarise:
+    input:
+        cells=CELLS,
+    output:
+        "results/summary.parquet",
+    log:
+        "logs/evaluation/summarise.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("summarise.py"),
+    message:
+        "Summary of all cells"
+    shell:
+        "python {params.script} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+
+
+# The oracle needs every configuration's answer to the evaluation split.
+use rule core_exp as core_exp_evaluation with:
+    input:
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/evaluation.parquet",
+    output:
+        "results/core_exp_evaluation/accuracy/{dataset}-{tier}-{shard}.parquet",
+    log:
+        "logs/evaluation/core_exp/accuracy/{dataset}-{tier}-{shard}.log",
+    message:
+        "Answers of every configuration on the evaluation split of {wildcards.dataset}, tier {wildcards.tier},"
+        " shard {wildcards.shard}"
+
+
+use rule core_exp_latency as core_exp_evaluation_latency with:
+    input:
+        scores="results/importance/scores.json",
+        samples="results/data/{dataset}/evaluation.parquet",
+    output:
+        "results/core_exp_evaluation/latency/{dataset}-{shard}.parquet",
+    log:
+        "logs/evaluation/core_exp/latency/{dataset}-{shard}.log",
+    message:
+        "Latency of every configuration on the evaluation split of {wildcards.dataset}, shard {wildcards.shard}"
+
+
+use rule merge_core_exp as merge_core_exp_evaluation with:
+    input:
+        **profile_parts("results/core_exp_evaluation"),
+    output:
+        table="results/core_exp_evaluation/{dataset}.parquet",
+        reference="results/core_exp_evaluation/{dataset}.reference.json",
+    log:
+        "logs/evaluation/core_exp/{dataset}.log",
+    message:
+        "Profile of the evaluation split of {wildcards.dataset}"
+
+
+rule oracle:
+    input:
+        core_exp="results/core_exp_evaluation/{dataset}.parquet",
+        reference="results/core_exp/{dataset}.reference.json",
+    output:
+        summary="results/eval/{dataset}/oracle/{budget}.json",
+        samples="results/eval/{dataset}/oracle/{budget}.parquet",
+    log:
+        "logs/evaluation/{dataset}/oracle/{budget}.log",
+    wildcard_constraints:
+        budget="[^/]+",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("oracle.py"),
+        settings=settings("knobs", "bootstrap", "seed"),
+    message:
+        "Oracle of {wildcards.dataset} at {wildcards.budget}"
+    shell:
+        "python {params.script} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
+        " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
+        " --table {output.samples} 2>&1 | tee {log}"
+
+
+rule compare:
+    input:
+        summary="results/summary.parquet",
+        answers=[cell.replace(".json", ".parquet") for cell in CELLS],
+        core_exp=EVALUATION_PROFILES,
+    output:
+        **COMPARISONS,
+    log:
+        "logs/evaluation/compare.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("compare.py"),
+        settings=settings("knobs", "bootstrap", "seed"),
+        arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
+    message:
+        "Compare every two controllers on the same questions"
+    shell:
+        "python {params.script} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
+        " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"

@@ -1,0 +1,1 @@
+"""How learned controllers are made from the profile."""

@@ -1,0 +1,65 @@
+"""What a controller adds to a request's latency: its networks, the budget token, the loss of batching in vision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
+from adamolmo.controllers.static import StaticController
+from adamolmo.inference.latency import warm_up
+from adamolmo.knobs import KnobConfig
+
+if TYPE_CHECKING:
+    from adamolmo.data.samples import Sample
+    from adamolmo.inference.engine import Engine
+
+
+class Pinned(Controller):
+    """Does all the work of another controller and then always takes one configuration."""
+
+    def __init__(self, controller: Controller, config: KnobConfig):
+        self.name = f"{controller.name} pinned to {config}"
+        self.controller = controller
+        self.config = config
+
+    def reads(self, budget_ms: float):
+        return self.controller.reads(budget_ms)
+
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        return replace(self.controller.predict_stage1(inputs), tier=self.config.tier)
+
+    def budget_token(self, budget_ms: float):
+        return self.controller.budget_token(budget_ms)
+
+    def predict_stage2(self, budget_ms: float, decision: Decision, budget_state) -> tuple[int, int]:
+        self.controller.predict_stage2(budget_ms, decision, budget_state)
+        return self.config.top_k, self.config.num_active_blocks
+
+
+def overhead_ms(
+    engine: Engine,
+    controller: Controller,
+    samples: Sequence[Sample],
+    style: str | None,
+    config: KnobConfig,
+    budget_ms: float,
+    repeats: int = 3,
+) -> float:
+    """Median over requests of what the controller adds to the latency of `config`; at least 0.
+
+    A request without and one with the controller follow each other, so that a change of the device hits both.
+    """
+    plain, with_controller = StaticController(f"static-{config}", config), Pinned(controller, config)
+
+    def latency_ms(sample: Sample, by: Controller) -> float:
+        return engine.answer(sample.open_image(), sample.question, style, by, budget_ms).stages.total_ms
+
+    if engine.clock.name == "measured":
+        warm_up(lambda: latency_ms(samples[0], with_controller), max_runs=20)
+    added_ms = [
+        latency_ms(sample, with_controller) - latency_ms(sample, plain) for _ in range(repeats) for sample in samples
+    ]
+    return max(0.0, median(added_ms))

@@ -1,0 +1,33 @@
+"""Profiles of several datasets together: their latencies may stand in one table only if one device made them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.schema import read_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+SHARED = ("model_checksum", "clock", "device")
+
+
+def read_profiles(paths: Sequence[str | Path], columns: Sequence[str] | None = None) -> tuple["DataFrame", dict]:
+    """The rows of core_exp tables one after the other, and the metadata they share: model_checksum, clock, device.
+
+    Raises AdaMolmoError when a file is unusable, or two were made with another model, clock or device.
+    """
+    import pandas as pd
+
+    tables = [read_table(path, CORE_EXP, columns) for path in paths]
+    shared = {key: tables[0][1][key] for key in SHARED}
+    for path, (_, metadata) in zip(paths, tables, strict=True):
+        for key, value in shared.items():
+            if metadata[key] != value:
+                raise AdaMolmoError(
+                    f"{path}: was made with {key} {metadata[key]}, but {paths[0]} with {value}; "
+                    "expected profiles of one model, clock and device."
+                )
+    return pd.concat([table for table, _ in tables], ignore_index=True), shared

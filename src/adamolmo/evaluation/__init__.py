@@ -1,0 +1,1 @@
+"""The cells of the study, real requests under a budget, and what they amount to."""

@@ -1,0 +1,121 @@
+"""What one cell of the study amounts to: its rows, the budget and the profile's reference, as the document `cell`."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adamolmo.budgets import Budget
+from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobConfig
+from adamolmo.statistics.intervals import Interval, clopper_pearson, clustered_bootstrap, mean, quantile
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+STAGES = ("vision_ms", "prefill_ms", "controller_ms", "decode_ms", "preprocess_ms")
+
+
+def check_reference(reference: Mapping, device: Mapping, clock: str) -> None:
+    """Raises AdaMolmoError when the reference latency comes from another clock, or was measured on another device."""
+    for name, found, expected in (("clock", reference["clock"], clock), ("device", reference["device"], device)):
+        if found != expected and (name, clock) != ("device", "modelled"):
+            raise AdaMolmoError(
+                f"the profile's {name} is {found}, but this evaluation's is {expected}; "
+                "make the profile and the evaluation on the same device with the same clock."
+            )
+
+
+def summarise_cell(
+    table: "DataFrame",
+    *,
+    dataset: str,
+    controller: str,
+    budget: Budget,
+    reference: Mapping,
+    reference_request_ms: Mapping | None,
+    failed: Sequence[Mapping],
+    device: Mapping,
+    clock: str,
+    resamples: int,
+    seed: int,
+) -> dict:
+    """The document `cell` of the rows of one table `evaluation`.
+
+    Args:
+        reference: what the profile says: the latency that a budget in percent refers to, and how long its reference
+            request took.
+        reference_request_ms: {value, low, high}: how long the same request took this time; None with the modelled
+            clock.
+
+    Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the two times; the violation rate
+    at the profile's speed is that of the latencies divided by it, as if everything slowed down alike. The intervals of
+    both go as far as those of what they are made from allow.
+    """
+    budget_ms = budget.to_ms(reference["median_latency_ms"])
+    slowdown = _slowdown(reference_request_ms, reference["reference_request_ms"])
+    accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resamples, seed)
+    return {
+        "dataset": dataset,
+        "controller": controller,
+        "budget": str(budget),
+        "feasible": budget_ms >= reference["lowest_median_latency_ms"],
+        "failed": list(failed),
+        "accuracy": vars(accuracy),
+        **summarise_requests(table, budget_ms, resamples, seed),
+        "slowdown": vars(slowdown),
+        "violation_rate_at_profile_speed": vars(_at_profile_speed(table, slowdown, budget_ms)),
+        "device": device,
+        "clock": clock,
+    }
+
+
+def summarise_requests(table: "DataFrame", budget_ms: float, resamples: int, seed: int) -> dict:
+    """Latency, knobs and costs of the rows, with 95 % intervals: bootstrap clustered by image, Clopper-Pearson for the
+    violation rate. A request violates the budget when its latency is above it; its overshoot is the excess in percent
+    of the budget, and 0 for a request that keeps it.
+    """
+    latency_ms = table["latency_ms"].to_numpy(float)
+    overshoot_pct = 100 * np.maximum(latency_ms / budget_ms - 1, 0)
+
+    def interval(values, statistic=mean) -> dict:
+        return vars(clustered_bootstrap(values, table["image_id"].to_numpy(), statistic, resamples, seed))
+
+    configs = map(KnobConfig, table["tier"], table["top_k"], table["num_active_blocks"])
+    quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+    return {
+        "budget_ms": budget_ms,
+        "num_samples": len(table),
+        "latency_ms": {
+            "mean": interval(latency_ms),
+            **{name: interval(latency_ms, quantile(q)) for name, q in quantiles.items()},
+        },
+        "violation_rate": vars(_violation_rate(latency_ms, budget_ms)),
+        "mean_overshoot_pct": interval(overshoot_pct),
+        "knob_counts": dict(sorted(Counter(map(str, configs)).items())),
+        "stages_ms": {stage: float(table[stage].mean()) for stage in STAGES},
+        "controller_ms": float(table["controller_ms"].mean()),
+        "controller_share_pct": float(100 * table["controller_ms"].sum() / latency_ms.sum()),
+        "flops": float(table["flops"].mean()),
+        "memory_bytes": int(table["memory_bytes"].max()),
+    }
+
+
+def _violation_rate(latency_ms: np.ndarray, budget_ms: float) -> Interval:
+    return clopper_pearson(int((latency_ms > budget_ms).sum()), len(latency_ms))
+
+
+def _slowdown(now_ms: Mapping | None, in_profile_ms: Mapping | None) -> Interval:
+    if now_ms is None:
+        return Interval(1.0, 1.0, 1.0)
+    now, then = Interval(**now_ms), Interval(**in_profile_ms)
+    return Interval(now.value / then.value, now.low / then.high, now.high / then.low)
+
+
+def _at_profile_speed(table: "DataFrame", slowdown: Interval, budget_ms: float) -> Interval:
+    latency_ms = table["latency_ms"].to_numpy(float)
+    value, low, high = (
+        _violation_rate(latency_ms / ratio, budget_ms) for ratio in (slowdown.value, slowdown.high, slowdown.low)
+    )
+    return Interval(value.value, low.low, high.high)

@@ -1,0 +1,106 @@
+"""The upper bound that regret is measured against: per question the best configuration that meets the budget.
+
+It is chosen in hindsight from the profile of the evaluation split itself. Among dozens of configurations some give the
+right answer by luck, and hindsight finds them, so no controller can reach this bound (Smith and Winkler, 2006, call it
+the optimizer's curse). Answers are deterministic, so repeating runs would not average the luck out. What can be asked
+is whether a choice is confirmed by configurations that did not take part in it: `confirmed_accuracy` chooses among one
+random half of the grid and scores the nearest configuration of the other half. Luck of a single configuration does not
+carry over to its neighbours, a real advantage does, but a real advantage that only one configuration has is lost too.
+The two numbers therefore enclose what a perfect controller could reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adamolmo.core_exp.latency_model import KNOBS, STAGES
+from adamolmo.knobs import KnobConfig
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+HALVES = 20
+
+
+@dataclass(frozen=True)
+class GridOutcomes:
+    """Attributes:
+    sample_ids: sorted.
+    accuracy, latency_ms: of every configuration on every sample, [samples, configurations].
+    """
+
+    sample_ids: list[str]
+    accuracy: np.ndarray
+    latency_ms: np.ndarray
+
+    @classmethod
+    def of(cls, profile: DataFrame, configs: Sequence[KnobConfig]) -> GridOutcomes:
+        """From the core_exp rows of one dataset."""
+        columns = [(c.tier, c.top_k, c.num_active_blocks) for c in configs]
+        wide = profile.astype({"tier": str}).pivot(index="sample_id", columns=KNOBS, values=["accuracy", "latency_ms"])
+        accuracy, latency_ms = (wide[value][columns].to_numpy(float) for value in ("accuracy", "latency_ms"))
+        return cls([str(sample_id) for sample_id in wide.index], accuracy, latency_ms)
+
+
+def best_in_hindsight(outcomes: GridOutcomes, budget_ms: float, allowed: np.ndarray | None = None) -> np.ndarray:
+    """Per sample the index of the configuration with the highest accuracy within the budget, on a tie the fastest; the
+    fastest of all where none is within it: [samples].
+
+    Args:
+        allowed: configurations that may be chosen, bool [configurations]; None for all.
+    """
+    latency_ms = outcomes.latency_ms if allowed is None else np.where(allowed, outcomes.latency_ms, np.inf)
+    accuracy = np.where(latency_ms <= budget_ms, outcomes.accuracy, -1.0)
+    best = accuracy == accuracy.max(axis=1, keepdims=True)
+    return np.where(best, latency_ms, np.inf).argmin(axis=1)
+
+
+def confirmed_accuracy(
+    outcomes: GridOutcomes, configs: Sequence[KnobConfig], budget_ms: float, seed: int
+) -> np.ndarray:
+    """Per sample the mean accuracy of the configurations nearest to the best one of the other half, over HALVES random
+    splits of the grid into halves, each used both ways: [samples]."""
+    distance = grid_distance(configs)
+    within = outcomes.latency_ms <= budget_ms
+    rng = np.random.default_rng(seed)
+    total = np.zeros(len(outcomes.sample_ids))
+    for _ in range(HALVES):
+        half = np.zeros(len(configs), dtype=bool)
+        half[rng.permutation(len(configs))[: len(configs) // 2]] = True
+        for chosen_from in (half, ~half):
+            chosen = best_in_hindsight(outcomes, budget_ms, chosen_from)
+            candidates = within & ~chosen_from
+            none_left = ~candidates.any(axis=1)
+            candidates[none_left] = ~chosen_from
+            far = np.where(candidates, distance[chosen], np.inf)
+            nearest = far == far.min(axis=1, keepdims=True)
+            total += (outcomes.accuracy * nearest).sum(axis=1) / nearest.sum(axis=1)
+    return total / (2 * HALVES)
+
+
+def grid_distance(configs: Sequence[KnobConfig]) -> np.ndarray:
+    """Steps between configurations, [configurations, configurations]. Another tier is farther away than anything in the
+    same tier, because it changes what the model sees."""
+    tiers, top_k, blocks = (sorted({getattr(c, knob) for c in configs}) for knob in KNOBS)
+    to_another_tier = len(top_k) + len(blocks) - 1
+    tier = np.array([tiers.index(c.tier) for c in configs])
+    depth = np.array([(top_k.index(c.top_k), blocks.index(c.num_active_blocks)) for c in configs])
+    steps = np.abs(depth[:, None] - depth).sum(axis=-1)
+    return to_another_tier * (tier[:, None] != tier) + steps
+
+
+def oracle_table(profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: float) -> DataFrame:
+    """The rows of `profile` (core_exp of the evaluation split, one dataset) that the oracle chooses, as a table of
+    `files.evaluation.EVALUATION`; an oracle takes no time to decide."""
+    outcomes = GridOutcomes.of(profile, configs)
+    chosen = [configs[index] for index in best_in_hindsight(outcomes, budget_ms)]
+    wanted = [(s, c.tier, c.top_k, c.num_active_blocks) for s, c in zip(outcomes.sample_ids, chosen, strict=True)]
+    rows = profile.astype({"tier": str, "sample_id": str}).set_index(["sample_id", *KNOBS]).loc[wanted].reset_index()
+    rows = rows.assign(controller_ms=0.0, preprocess_ms=0.0)
+    columns = ["sample_id", "image_id", "prediction", "accuracy", *KNOBS, "latency_ms", *STAGES, "controller_ms"]
+    costs = ["num_crops", "input_tokens", "output_tokens", "flops", "memory_bytes"]
+    return rows[[*columns, "preprocess_ms", *costs]]

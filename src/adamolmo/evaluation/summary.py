@@ -1,0 +1,126 @@
+"""What the figures and the report read: one flat row per evaluated cell, one row per static config."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.files.evaluation import CELL
+from adamolmo.files.schema import read_json
+from adamolmo.files.summary import SUMMARY
+from adamolmo.statistics.intervals import misses_allowed
+
+_INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<column>_high`
+    "accuracy": ("accuracy",),
+    "latency_mean_ms": ("latency_ms", "mean"),
+    "latency_p50_ms": ("latency_ms", "p50"),
+    "latency_p95_ms": ("latency_ms", "p95"),
+    "latency_p99_ms": ("latency_ms", "p99"),
+    "violation_rate": ("violation_rate",),
+    "violation_rate_at_profile_speed": ("violation_rate_at_profile_speed",),
+    "mean_overshoot_pct": ("mean_overshoot_pct",),
+    "slowdown": ("slowdown",),
+}
+_STAGES = ("vision_ms", "prefill_ms", "decode_ms")
+
+
+def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """One row per evaluated cell, with the columns of `files.summary`, by dataset, controller and rising budget.
+
+    Raises AdaMolmoError when a file is no evaluated cell, a cell occurs twice, or the cells come from two devices or
+    clocks: their latencies cannot stand in one table.
+    """
+    paths = list(paths)
+    if not paths:
+        raise AdaMolmoError("The summary has no evaluated cell to collect; expected at least one JSON file.")
+    rows = [_row(read_json(path, CELL), path) for path in paths]
+    modelled = rows[0]["clock"] == "modelled"  # then latency does not depend on the device
+    for column in ("clock",) if modelled else ("clock", "device"):
+        for path, row in zip(paths, rows, strict=True):
+            if row[column] != rows[0][column]:
+                raise AdaMolmoError(
+                    f"{path}: was evaluated with {column} {row[column]} but {paths[0]} with {rows[0][column]}; "
+                    f"expected one {column} in a summary."
+                )
+    table = pd.DataFrame(rows, columns=list(SUMMARY.columns))
+    if (twice := table.duplicated(list(SUMMARY.key))).any():
+        row = int(twice.to_numpy().argmax())
+        raise AdaMolmoError(f"{paths[row]}: the cell {'/'.join(table.loc[row, list(SUMMARY.key)])} occurs twice.")
+    return table.sort_values(["dataset", "controller", "budget_ms", "budget"], ignore_index=True)
+
+
+def at_profile_speed(summary: pd.DataFrame) -> pd.DataFrame:
+    """The cells with the medians and violation rates of a device that is always as fast as during the profile."""
+    ends = {"": "", "_low": "_high", "_high": "_low"}  # and which end of the slowdown leads to it
+    rates = {f"violation_rate{end}": summary[f"violation_rate_at_profile_speed{end}"] for end in ends}
+    medians = {
+        f"latency_p50_ms{end}": summary[f"latency_p50_ms{end}"] / summary[f"slowdown{other}"]
+        for end, other in ends.items()
+    }
+    return summary.assign(**rates, **medians)
+
+
+def misses_budget(summary: pd.DataFrame) -> pd.Series:
+    """Of each cell of the summary, whether its median request is over the budget."""
+    return summary["latency_p50_ms"] > summary["budget_ms"]
+
+
+def keeps_p95(summary: pd.DataFrame) -> pd.Series:
+    """Of each cell, whether it shows with 99 % confidence that the 95th percentile is within the budget."""
+    allowed = summary["num_samples"].map(lambda n: -1 if (most := misses_allowed(int(n))) is None else most)
+    return (summary["violation_rate"] * summary["num_samples"]).round() <= allowed
+
+
+def static_configs(profile: pd.DataFrame) -> pd.DataFrame:
+    """The static configs of core_exp: means over samples, and the median of the latency.
+
+    Args:
+        profile: rows of one or more core_exp tables.
+
+    Returns dataset, tier, top_k, num_active_blocks, accuracy, latency_ms (median), vision_ms, prefill_ms, decode_ms
+    (means); per dataset by tier from cheap to dear, then top_k, then num_active_blocks.
+    """
+    stages = [stage for stage in _STAGES if stage in profile]
+    table = (
+        profile.groupby(["dataset", "tier", "top_k", "num_active_blocks"], observed=True)
+        .agg(accuracy=("accuracy", "mean"), latency_ms=("latency_ms", "median"), **{s: (s, "mean") for s in stages})
+        .reset_index()
+    )
+    tiers = tiers_by_cost(table)
+    rank = table["tier"].map(tiers.index)
+    return (
+        table.assign(rank=rank)
+        .sort_values(["dataset", "rank", "top_k", "num_active_blocks"])
+        .drop(columns="rank")
+        .reset_index(drop=True)
+    )
+
+
+def tiers_by_cost(configs: pd.DataFrame) -> list[str]:
+    """The tiers of `static_configs`, cheapest first."""
+    return configs.groupby("tier", observed=True)["latency_ms"].mean().sort_values().index.tolist()
+
+
+def full_latency_ms(configs: pd.DataFrame) -> float:
+    """Median latency of the full config of ONE dataset's static configs: what percent budgets refer to."""
+    return float(configs.sort_values(["top_k", "num_active_blocks", "latency_ms"])["latency_ms"].iloc[-1])
+
+
+def _row(cell: dict, path: str | Path) -> dict[str, object]:
+    row = {key: value for key, value in cell.items() if key in SUMMARY.columns and not isinstance(value, dict)}
+    for column, keys in _INTERVALS.items():
+        for end, part in {"": "value", "_low": "low", "_high": "high"}.items():
+            row[column + end] = _at(cell, path, *keys, part)
+    row |= {stage: _at(cell, path, "stages_ms", stage) for stage in _STAGES}
+    row |= {key: json.dumps(cell[key], sort_keys=True) for key in ("knob_counts", "device")}
+    return row | {"num_failed": len(cell["failed"])}
+
+
+def _at(cell: dict, path: str | Path, *keys: str) -> float:
+    for depth, key in enumerate(keys):
+        if not isinstance(cell, dict) or key not in cell:
+            raise AdaMolmoError(f"{path}: key '{'.'.join(keys[: depth + 1])}' is missing; expected an evaluated cell.")
+        cell = cell[key]
+    return cell

@@ -1,0 +1,103 @@
+"""The profiling grid, the parts that it is merged from, and the latency that budgets in percent refer to."""
+
+from adamolmo.files.columns import COSTS, IDS, KNOBS, PROVENANCE, SCORED, STAGES
+from adamolmo.files.schema import Column, Document, Table
+
+CORE_EXP_ACCURACY = Table(
+    "core_exp_accuracy",
+    "results/core_exp/accuracy/{dataset}-{tier}-{shard}.parquet",
+    "Answers of one tier's configurations on one share of the questions; a part of core_exp.",
+    ("dataset", *KNOBS, "sample_id"),
+    {
+        "dataset": Column("text", "dataset"),
+        **IDS,
+        **KNOBS,
+        **SCORED,
+        **COSTS,
+        "decode_steps": Column("int32", "forward passes after the prompt's", "not negative"),
+        "modelled_vision_ms": Column("float32", "stage time of the modelled clock", "not negative"),
+        "modelled_prefill_ms": Column("float32", "stage time of the modelled clock", "not negative"),
+        "modelled_decode_ms": Column("float32", "stage time of the modelled clock", "not negative"),
+    },
+    {**PROVENANCE, "failed": "unreadable samples: {sample_id, reason}"},
+)
+
+CORE_EXP_LATENCY = Table(
+    "core_exp_latency",
+    "results/core_exp/latency/{dataset}-{shard}.parquet",
+    "Timed requests of all configurations on one share of the questions that are timed; a part of core_exp.",
+    ("dataset", *KNOBS, "sample_id"),
+    {
+        "dataset": Column("text", "dataset"),
+        "sample_id": IDS["sample_id"],
+        **KNOBS,
+        "answer": Column("text", "the answer of the median run"),
+        **STAGES,
+        "latency_iqr_ms": Column("float32", "interquartile range of the runs' latency", "not negative"),
+        "elapsed_ms": Column("float32", "the median run's own time, to which the stages add up", "positive"),
+        "num_runs": Column("int32", "timed runs", "positive"),
+        "memory_bytes": Column("int64", "largest peak memory of the runs", "positive"),
+        "reference_ms": Column(
+            "float32", "median of the reference request's runs between this sample's rounds", "positive"
+        ),
+    },
+    {
+        **PROVENANCE,
+        "reference_ms": "every timing of the reference request, in order",
+        "warmup_runs": "warm-up runs made",
+    },
+)
+
+CORE_EXP = Table(
+    "core_exp",
+    "results/core_exp/{dataset}.parquet",
+    "The profiling grid: one row per question of the profile split and knob configuration.",
+    ("dataset", *KNOBS, "sample_id"),
+    {
+        "dataset": Column("text", "dataset"),
+        **IDS,
+        **KNOBS,
+        **SCORED,
+        "latency_ms": Column("float32", "sum of the stages below", "positive"),
+        **STAGES,
+        "latency_iqr_ms": Column("float32", "interquartile range over the repeats; 0 unless measured", "not negative"),
+        "latency_source": Column("text", "'measured', 'estimated' from token counts, or 'modelled'"),
+        "drift_pct": Column(
+            "float32",
+            "how far the reference request was from its median when the row was measured; else 0",
+            "not negative",
+        ),
+        **COSTS,
+    },
+    {
+        **PROVENANCE,
+        "num_samples": "questions profiled",
+        "num_timed": "questions whose latency was measured",
+        "failed": "unreadable samples: {sample_id, reason}",
+        "drift_pct": "largest change of the reference request's latency during the measurement",
+        "drift_limit_pct": "limit above which the drift was reported",
+        "unaccounted_pct": "difference between stages and the request's own time: {median, largest} of timed rows",
+        "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
+        "estimate_errors": "the same per tier and over all, with the bias: {mean_absolute_pct, bias_pct}",
+        "answer_agreement": "share of timed runs that gave the scored answer",
+        "reference_request_ms": "{value, low, high}: median time of the reference request, the same in all profiles",
+    },
+)
+
+REFERENCE = Document(
+    "reference",
+    "results/core_exp/{dataset}.reference.json",
+    "What a budget in percent refers to, and how fast the device was.",
+    {
+        "config": (str, "the full configuration"),
+        "median_latency_ms": (float, "its median latency"),
+        "lowest_median_latency_ms": (float, "the lowest median latency of any configuration"),
+        "reference_request_ms": (
+            dict | None,
+            "{value, low, high}, 95 %: median latency of the reference request, the same in all profiles and cells; "
+            "null with the modelled clock",
+        ),
+        "device": (dict, "the device on which it was measured"),
+        "clock": (str, "'measured' or 'modelled'"),
+    },
+)

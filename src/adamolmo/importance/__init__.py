@@ -1,0 +1,1 @@
+"""How much each block matters, and in which order blocks are removed: the second phase of the study."""

@@ -1,0 +1,146 @@
+"""Scores of the blocks from inside the model, on the prompt and its reference answer (teacher forced).
+
+- activation_norm: how much the block changes its input, |block(x) - x| / |x|, mean over the tokens.
+- gradient: first-order estimate of the loss that its removal adds, |sum of gradient x (block(x) - x)| with the loss of
+  the reference answer (Molchanov et al., Importance Estimation for Neural Network Pruning, arXiv 1906.10771, applied to
+  whole blocks).
+- attention_entropy: 1 - entropy of the attention weights / log(visible keys), mean over heads and tokens: a block whose
+  attention is focused counts as important.
+
+None of them runs the model without the block, so they are cheap and know nothing of accuracy: they are compared with
+the accuracy drop.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from adamolmo.data.samples import Sample
+from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.grid import batches_by_length, halving, run_shared
+from adamolmo.inference.ranking import INTERNAL_RULES
+from adamolmo.model.inputs import ModelInputs
+from adamolmo.model.molmoe import PrefixState
+from adamolmo.progress import progress
+
+if TYPE_CHECKING:
+    from adamolmo.inference.engine import Engine
+
+
+def internal_scores(
+    engine: "Engine", samples: Sequence[Sample], style: str | None, tier: str, batch_size: int
+) -> dict[str, np.ndarray]:
+    """Per rule of INTERNAL_RULES the scores [samples, blocks] of the blocks behind the fixed prefix."""
+    num_blocks = engine.model.config.num_layers - engine.model.config.fixed_prefix_layers
+    scores = {rule: np.zeros((len(samples), num_blocks)) for rule in INTERNAL_RULES}
+    # The gradient needs the activations of every block at once.
+    batches = batches_by_length(engine, samples, style, tier, max(1, batch_size // 8))
+    for batch in progress(batches, "scores from inside the model, batches", len(batches)):
+        parts = halving(lambda indices: _score(engine, [samples[i] for i in indices], style, tier), batch)
+        for index, part in zip(batch, parts, strict=True):
+            for rule in INTERNAL_RULES:
+                scores[rule][index] = part[rule]
+    return scores
+
+
+def _score(engine: "Engine", samples: Sequence[Sample], style: str | None, tier: str) -> list[dict[str, np.ndarray]]:
+    """Per sample the scores [blocks] of every rule."""
+    model = engine.model
+    prompts = [engine.prepare(sample.open_image(), sample.question, style, tier) for sample in samples]
+    answers = [_reference_answer(engine, sample) for sample in samples]
+    rows = [_continued(prompt, answer[:-1]) for prompt, answer in zip(prompts, answers, strict=True)]
+    with torch.no_grad():
+        prefix, _ = run_shared(engine, rows)
+    real = torch.arange(prefix.hidden.shape[1], device=engine.device) < prefix.lengths[:, None]
+    hidden = prefix.hidden.requires_grad_()
+    norms, entropies, outputs, updates = [], [], [], []
+    for block in range(model.config.fixed_prefix_layers, model.config.num_layers):
+        with _AttentionInputs() as attention:
+            output = model.forward_blocks(hidden, [block], model.config.top_k, prefix.positions)
+        output.retain_grad()
+        update = (output - hidden).detach()
+        relative = update.norm(dim=-1) / hidden.detach().norm(dim=-1).clamp(min=1e-12)
+        norms.append(_row_means(relative, real))
+        entropies.append(1 - _relative_entropy(attention, real))
+        outputs.append(output)
+        updates.append(update)
+        hidden = output
+    _answer_loss(engine, prefix, hidden, prompts, answers).backward()
+    gradients = [(out.grad * update).sum(dim=(1, 2)).abs() for out, update in zip(outputs, updates, strict=True)]
+    columns = (torch.stack(part, dim=1).double().cpu().numpy() for part in (norms, gradients, entropies))
+    return [dict(zip(INTERNAL_RULES, scores, strict=True)) for scores in zip(*columns, strict=True)]
+
+
+def _reference_answer(engine: "Engine", sample: Sample) -> list[int]:
+    """Ids of the most frequent answer and the end token."""
+    text = Counter(sample.answers).most_common(1)[0][0]
+    return [*engine.tokenizer.encode(f" {text}"), engine.tokenizer.eos_id]
+
+
+def _continued(prompt: ModelInputs, tokens: Sequence[int]) -> ModelInputs:
+    ids = torch.cat([prompt.input_ids, torch.tensor([list(tokens)], dtype=torch.long)], dim=1)
+    return replace(prompt, input_ids=ids, attention_mask=torch.ones_like(ids))
+
+
+def _answer_loss(
+    engine: "Engine",
+    prefix: PrefixState,
+    hidden: Tensor,
+    prompts: Sequence[ModelInputs],
+    answers: Sequence[list[int]],
+) -> Tensor:
+    """Sum over the samples of the mean loss of the answer's tokens, so that each has its own gradient."""
+    model, total = engine.model, hidden.new_zeros(())
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        start = prompt.input_ids.shape[1] - 1
+        logits = model.lm_head(model.transformer["ln_f"](hidden[row, start : start + len(answer)]))
+        total = total + F.cross_entropy(logits.float(), torch.tensor(answer, device=hidden.device))
+    return total
+
+
+def _row_means(values: Tensor, counted: Tensor) -> Tensor:
+    """Means over the counted tokens: [rows, tokens] -> [rows]."""
+    return (values.float() * counted).sum(dim=1) / counted.sum(dim=1)
+
+
+class _AttentionInputs(TorchFunctionMode):
+    """Records queries, keys and mask of the one attention call made under it, whatever code makes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query: Tensor | None = None
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if function is F.scaled_dot_product_attention:
+            self.query, self.key = args[0].detach(), args[1].detach()
+            self.mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
+        return function(*args, **kwargs)
+
+
+def _relative_entropy(attention: _AttentionInputs, real: Tensor) -> Tensor:
+    """Entropy of the attention weights as a share of the largest possible one, mean over heads and tokens, [rows]."""
+    if attention.query is None:
+        raise AdaMolmoError("attention_entropy: the decoder made no call of scaled_dot_product_attention to observe.")
+    scale = attention.query.shape[-1] ** -0.5
+    means = []
+    for row in range(len(real)):  # one by one: all weights of a batch at once may be too much
+        query, key = attention.query[row].float(), attention.key[row].float()
+        tokens = query.shape[-2]
+        if attention.mask is None:
+            mask = torch.ones(tokens, key.shape[-2], dtype=torch.bool, device=query.device).tril()
+        else:
+            mask = attention.mask[row % len(attention.mask), 0]
+        weights = (query @ key.transpose(-1, -2) * scale).masked_fill(~mask, -torch.inf).softmax(dim=-1)
+        entropy = -torch.special.xlogy(weights, weights).sum(dim=-1).mean(dim=0)
+        visible = mask.sum(dim=-1)
+        counted = real[row] & (visible > 1)
+        means.append((entropy[counted] / visible[counted].log()).mean())
+    return torch.stack(means)

@@ -1,0 +1,1 @@
+"""How a rule of the workflow meets the library."""

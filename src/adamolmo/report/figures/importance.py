@@ -1,0 +1,82 @@
+"""Which blocks matter: the accuracy lost without each, and what is left when more and more are skipped."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
+from matplotlib.figure import Figure
+
+from adamolmo.evaluation.summary import static_configs, tiers_by_cost
+from adamolmo.report.figures import style
+from adamolmo.report.figures.panels import legend_below
+from adamolmo.report.figures.style import PAGE_IN, styled
+from adamolmo.statistics.intervals import mean_intervals
+
+_GAIN_LOSS = LinearSegmentedColormap.from_list("gain_loss", [style.BLUE, "#FFFFFF", style.VERMILLION])
+_DATASET_COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.BLACK)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+
+
+@styled
+def importance(scores: Mapping[str, object], profile: pd.DataFrame, path: str | Path) -> Figure:
+    """Left, points of accuracy lost when one block is skipped, per dataset and over all, with the order of removal.
+    Right, accuracy of the full tier and top-k against the blocks kept, with 95 % intervals clustered by image.
+
+    Args:
+        scores: the content of `importance/scores.json`; profile: rows of core_exp.
+    """
+    datasets = list(scores["datasets"])
+    figure = Figure(figsize=(PAGE_IN, max(1.9, 0.9 + 0.2 * len(datasets))))
+    left, right = figure.subplots(1, 2, width_ratios=(2.1, 1))
+    _heat_map(left, scores, datasets)
+    handles = _blocks_kept(right, profile)
+    legend_below(figure, handles)
+    return style.save(figure, path)
+
+
+def _heat_map(axes: Axes, scores: Mapping[str, object], datasets: list[str]) -> None:
+    blocks = sorted(map(int, scores["scores"]))
+    rows = {"all": scores["scores"]} | {name: scores["datasets"][name]["scores"] for name in datasets}
+    lost = 100 * np.array([[row[str(block)] for block in blocks] for row in rows.values()])
+    reach = max(1.0, np.abs(lost).max())
+    norm = TwoSlopeNorm(0.0, -reach, reach)
+    axes.pcolormesh(lost, cmap=_GAIN_LOSS, norm=norm, edgecolors="white", linewidth=0.6)
+    for (row, column), value in np.ndenumerate(lost):
+        dark = np.dot(to_rgb(_GAIN_LOSS(norm(value))), (0.3, 0.59, 0.11)) < 0.45
+        color = "white" if dark else "black"
+        axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", fontsize=5, color=color)
+    for place, block in enumerate(scores["removal_order"], start=1):
+        above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "fontsize": 5.5, "color": style.GREY}
+        axes.annotate(str(place), (blocks.index(block) + 0.5, 0), **above)
+    axes.set_title("Points of accuracy lost without one block (above: order of removal)", pad=12, fontsize=7)
+    axes.set_xticks(np.arange(len(blocks)) + 0.5, blocks)
+    axes.set_yticks(np.arange(len(rows)) + 0.5, list(rows))
+    axes.set_ylim(len(rows), 0)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel("Skipped block")
+
+
+def _blocks_kept(axes: Axes, profile: pd.DataFrame) -> list:
+    full = profile[
+        (profile["tier"] == tiers_by_cost(static_configs(profile))[-1]) & (profile["top_k"] == profile["top_k"].max())
+    ]
+    handles = []
+    for place, (dataset, rows) in enumerate(full.groupby("dataset", observed=True)):
+        table = rows.pivot(index="sample_id", columns="num_active_blocks", values="accuracy")
+        clusters = rows.drop_duplicates("sample_id").set_index("sample_id").loc[table.index, "image_id"].to_numpy()
+        value, low, high = 100 * mean_intervals(table.to_numpy(float).T, clusters, resamples=1000)
+        color, marker = _DATASET_COLORS[place % len(_DATASET_COLORS)], _MARKERS[place % len(_MARKERS)]
+        bars = np.stack([value - low, high - value]).clip(0)
+        axes.errorbar(
+            table.columns, value, yerr=bars, color=color, marker=marker, elinewidth=0.7, markersize=3.5, label=dataset
+        )
+        handles = axes.get_legend_handles_labels()[0]
+    axes.set_xticks(sorted(full["num_active_blocks"].unique()))
+    axes.set_xlabel("Active blocks")
+    axes.set_ylabel("Accuracy (%)")
+    axes.grid(axis="y")
+    return handles

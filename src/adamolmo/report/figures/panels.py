@@ -1,0 +1,85 @@
+"""What several figures share: one panel per dataset or task, the legend below, error bars, names of budgets."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from adamolmo.controllers.roles import ORACLE
+from adamolmo.report.figures import style
+
+COLUMNS = 3  # panels side by side
+
+
+def panel_grid(names: Iterable[str], row_in: float) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with one panel per name (of a dataset or task), in alphabetical order, at most COLUMNS side by side."""
+    names = sorted(set(names))
+    columns = min(len(names), COLUMNS)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(style.PAGE_IN, row_in * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[len(names) :]:
+        axes.remove()
+    return figure, dict(zip(names, grid, strict=False))
+
+
+def label_outer(panels: Mapping[str, Axes], x: str, y: str) -> None:
+    for place, axes in enumerate(panels.values()):
+        axes.set_xlabel(x)
+        if place % COLUMNS == 0:
+            axes.set_ylabel(y)
+
+
+def legend_below(figure: Figure, handles: Sequence, **spacing: float) -> None:
+    """A legend below the panels, in as many columns as fit; the figure grows by its height."""
+    spacing = {"columnspacing": 1.5, "handlelength": 2.2, "handletextpad": 0.6} | spacing
+    for ncols in range(min(len(handles), 13), 0, -1):
+        legend = figure.legend(handles=handles, loc="outside lower center", ncols=ncols, **spacing)
+        extent = legend.get_window_extent()
+        if extent.width <= 0.98 * figure.bbox.width or ncols == 1:
+            break
+        legend.remove()
+    figure.set_figheight(figure.get_figheight() + extent.height / figure.dpi)
+
+
+def upper_bound_handle(rows: pd.DataFrame) -> list[Line2D]:
+    """The legend's entry for the oracle, if the study has it."""
+    return (
+        [Line2D([], [], label="oracle (best in hindsight)", **style.UPPER_BOUND)]
+        if (rows["controller"] == ORACLE).any()
+        else []
+    )
+
+
+def circle(marker: str) -> dict[str, object]:
+    """A small white marker, alone."""
+    return {"marker": marker, "linestyle": "", "color": "white", "mec": style.EDGE, "mew": 0.5, "markersize": 2.6}
+
+
+def error_bars(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Lengths of the error bars of a column with `_low` and `_high`: [2, rows]."""
+    value = rows[column]
+    return np.stack([value - rows[f"{column}_low"], rows[f"{column}_high"] - value]).clip(0)
+
+
+def spread(count: int, reach: float) -> np.ndarray:
+    return np.linspace(-reach, reach, count) if count > 1 else np.zeros(1)
+
+
+def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
+    """budget_ms and feasible by budget, ascending."""
+    return cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first().sort_values("budget_ms")
+
+
+def budget_name(budget: str) -> str:
+    return budget.replace("pct", " %").replace("ms", " ms")
+
+
+def budget_ticks(budgets: pd.DataFrame) -> list[str]:
+    """Milliseconds, below the percentage where one was given."""
+    milliseconds = [f"{ms:.3g}" for ms in budgets["budget_ms"]]
+    percent = [budget_name(b) if b.endswith("pct") else "" for b in budgets.index]
+    return [f"{p}\n{ms}" for p, ms in zip(percent, milliseconds, strict=True)] if any(percent) else milliseconds

@@ -1,0 +1,1 @@
+"""Estimates with their intervals, tests, and the frontier of accuracy against latency."""

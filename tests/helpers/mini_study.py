@@ -1,0 +1,103 @@
+"""Runs the workflow of a copy of this repository, as its users would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MINI = "tests/workflow/mini.yaml"
+PARTS = ("Snakefile", "config.yaml", "config", "rules", "workflow", "envs", "profiles", "slurm", "src", "resources")
+
+
+@dataclass(frozen=True)
+class Result:
+    returncode: int
+    output: str
+
+    @property
+    def planned(self) -> dict[str, int]:
+        """Rule -> number of jobs, of a dry run."""
+        table = re.search(r"^Job stats:\njob +count\n[- ]+\n(.*?)^total", self.output, re.MULTILINE | re.DOTALL)
+        return (
+            {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.MULTILINE)} if table else {}
+        )
+
+    @property
+    def errors(self) -> list[str]:
+        """The sentences that scripts and the configuration end with."""
+        return list(dict.fromkeys(re.findall(r"^ *error: (.*)$", self.output, re.MULTILINE)))
+
+
+@dataclass(frozen=True)
+class Study:
+    """A repository whose workflow runs in `directory`; both are the same unless a second run is made elsewhere."""
+
+    repository: Path
+    directory: Path
+
+    @classmethod
+    def clone(cls, repository: Path) -> "Study":
+        for part in (*PARTS, MINI):
+            source, target = ROOT / part, repository / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            else:
+                shutil.copy2(source, target)
+        return cls(repository, repository)
+
+    def copy(self, repository: Path) -> "Study":
+        """With all results, and what Snakemake remembers of them."""
+        shutil.copytree(self.repository, repository, dirs_exist_ok=True)
+        return Study(repository, repository)
+
+    def snakemake(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> Result:
+        """`arguments` before the targets, which follow a "--"."""
+        process = self.start(*arguments, configs=configs, cores=cores)
+        output, _ = process.communicate()
+        return Result(process.returncode, output)
+
+    def command(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> list[str]:
+        command = [sys.executable, "-m", "snakemake", "--cores", cores, "--snakefile", self.repository / "Snakefile"]
+        command += ["--directory", self.directory, "--configfile", self.repository / MINI, *configs, *arguments]
+        return list(map(str, command))
+
+    def start(
+        self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2
+    ) -> "subprocess.Popen[str]":
+        """Snakemake as the leader of a process group of its own, to which its jobs belong."""
+        return self.run(self.command(*arguments, configs=configs, cores=cores))
+
+    def run(self, command: list[str]) -> "subprocess.Popen[str]":
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNAKEMAKE"))
+        }
+        return subprocess.Popen(
+            command,
+            cwd=self.repository,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def plan(self, *arguments: str | Path, configs: tuple[str | Path, ...] = ()) -> dict[str, int]:
+        """Rule -> number of jobs that would run."""
+        result = self.snakemake("--dry-run", *arguments, configs=configs)
+        assert result.returncode == 0, result.output
+        return result.planned
+
+    def path(self, name: str) -> Path:
+        return self.directory / name
+
+
+def only_error(result: Result) -> str:
+    assert result.returncode == 1
+    assert "Traceback" not in result.output
+    assert len(result.errors) == 1, result.output
+    return result.errors[0]

@@ -1,0 +1,125 @@
+"""What the tests of learned controllers train on: a made-up profile of the tiny samples, and their real features."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
+from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.training import grpo
+from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
+from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.knobs import KnobConfig
+
+GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
+STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
+LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
+BUDGETS_MS = {"okvqa": (11.0, 36.0)}
+PROFILE_COLUMNS = [
+    "dataset",
+    "sample_id",
+    "image_id",
+    "tier",
+    "top_k",
+    "num_active_blocks",
+    "accuracy",
+    "latency_ms",
+    "flops",
+]
+MOBILEVIT = {"checkpoint": None, "width": 0.1}
+
+
+def settings(**changes) -> TrainingSettings:
+    values = {
+        "objective": "grpo",
+        "budgets": ["35pct", "110pct"],
+        "held_out": 0.2,
+        "patience": 100,
+        "steps": 300,
+        "batch_size": 64,
+        "group_size": 16,
+        "learning_rate": 3e-3,
+        "clip": 0.2,
+        "kl": 0.01,
+        "entropy": 0.01,
+        "reward": RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0),
+        "mobilevit": MobileViTSettings(**MOBILEVIT),
+    }
+    return TrainingSettings(**values | changes)
+
+
+def tiny_prefix(tiny_model) -> FixedPrefix:
+    prefix = FixedPrefix(tiny_model.config)
+    weights = {name.removeprefix("transformer."): t for name, t in tiny_model.state_dict().items()}
+    prefix.load_state_dict({name: weights[name] for name in prefix.state_dict()})
+    return prefix.requires_grad_(False)
+
+
+def tiny_features(tiny_engine, tiny_samples, directory) -> dict[str, Features]:
+    path = directory / "features" / "okvqa.safetensors"
+    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 5, "checksum", path)
+    return {"okvqa": Features(path)}
+
+
+def with_twins(samples) -> list:
+    """Every sample twice, as if of another image: what is learned of one is right for its held-out twin."""
+    return [*samples, *(replace(s, sample_id=f"t{s.sample_id}", image_id=f"t{s.image_id}") for s in samples)]
+
+
+def context(directory) -> ControllerContext:
+    return ControllerContext(STUDY, directory, "okvqa", 0.05, False, "cpu", "float32")
+
+
+def core_exp(samples, accuracy) -> pd.DataFrame:
+    """`accuracy(sample index, config)`; latency is the same for all samples."""
+    rows = [
+        ("okvqa", s.sample_id, s.image_id, c.tier, c.top_k, c.num_active_blocks, accuracy(index, c), ms, ms)
+        for index, s in enumerate(samples)
+        for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
+
+
+def dearer_is_better(_, config) -> float:
+    return 0.4 * (config.tier == "high") + 0.08 * config.top_k + 0.03 * config.num_active_blocks - 0.16
+
+
+def training_set(samples, accuracy, features, prefix) -> TrainingSet:
+    profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS)
+    return TrainingSet.join(STUDY, profile, features, prefix)
+
+
+def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:
+    """The training log; the policy is where `context(directory)` looks for it."""
+    target = directory / "controllers" / name
+    return module.train(name, target, data, lambda controller: added_ms, settings(**changes), seed)
+
+
+def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
+    """The samples that training with this seed learns from, not the held-out ones."""
+    return grpo.Split.by_image(data.profile.images, settings().held_out, seed).learned.tolist()
+
+
+def ask(engine, sample, controller, budget_ms):
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms).config
+
+
+def rewards_at(budget_ms: float, accuracy: np.ndarray) -> np.ndarray:
+    """The reward with default weights, by hand."""
+    over = LATENCY_MS / budget_ms - 1
+    return accuracy - 0.5 / (1 + np.exp(-10 * over)) - 10 * np.maximum(over, 0) ** 2
+
+
+def choices_when_dearer_is_better(engine, samples, controller) -> tuple[float, list[KnobConfig]]:
+    """The share of the best reward that the choices at several budgets miss, and the choices."""
+    accuracy = np.array([dearer_is_better(0, config) for config in GRID.configs])
+    lost, best_of_all, choices = [], [], []
+    for budget_ms in (12, 15, 20, 25, 30, 35):
+        rewards = rewards_at(budget_ms, accuracy)
+        for sample in samples:
+            choices.append(ask(engine, sample, controller, budget_ms))
+            lost.append(rewards.max() - rewards[GRID.configs.index(choices[-1])])
+            best_of_all.append(rewards.max())
+    return np.mean(lost) / np.mean(best_of_all), choices

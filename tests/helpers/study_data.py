@@ -1,0 +1,217 @@
+"""Plausible results of a study, made up: 8 controllers x 3 datasets x 5 budgets, full config about 35 ms."""
+
+import json
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from adamolmo.budgets import Budget
+from adamolmo.knobs import KnobConfig
+from adamolmo.statistics.intervals import clopper_pearson
+
+DATASETS = ("coco_2014_vqa", "okvqa", "text_vqa")
+TIERS, TOP_K, BLOCKS = ("low", "medium", "high"), (4, 5, 6, 7, 8), (12, 13, 14, 15, 16)
+BUDGETS = ("25pct", "45pct", "60pct", "80pct", "105pct")  # the first is met by no config, the last by every one
+CONTROLLERS = (
+    "static-full",
+    "lookup-mean",
+    "lookup-median",
+    "lookup-max_accuracy",
+    "tier-only",
+    "topk-only",
+    "blocks-only",
+    "two-stage-budget",
+)
+DEVICE = {"name": "a made-up processor", "threads": 1}
+_TIER_ACCURACY = {"coco_2014_vqa": (0.70, 0.80, 0.84), "okvqa": (0.80, 0.88, 0.90), "text_vqa": (0.22, 0.46, 0.63)}
+_LOSS = {"lookup-median": 0.006, "lookup-max_accuracy": 0.03, "two-stage-budget": -0.015, "oracle": -0.08}
+_OVERHEAD_MS = {"static-full": 0.002, "two-stage-budget": 0.7, "oracle": 0.0}
+
+
+def stages(config: KnobConfig) -> np.ndarray:
+    """Milliseconds of vision, prefill, decode."""
+    tier, k, b = TIERS.index(config.tier), config.top_k, config.num_active_blocks
+    prefill = (3.2, 5.2, 11.5)[tier] * (0.55 + 0.45 * k / 8) * b / 16
+    return np.array([(2.0, 4.2, 11.0)[tier], prefill, 11.5 * (0.7 + 0.3 * k / 8) * b / 16])
+
+
+def accuracy(dataset: str, config: KnobConfig) -> float:
+    lost = 0.012 * (8 - config.top_k) + 0.014 * (16 - config.num_active_blocks)
+    return _TIER_ACCURACY[dataset][TIERS.index(config.tier)] - lost
+
+
+def profile(samples: int = 250, seed: int = 0) -> pd.DataFrame:
+    """core_exp rows of all datasets."""
+    rng = np.random.default_rng(seed)
+    grid = [(dataset, KnobConfig(t, k, b)) for dataset in DATASETS for t in TIERS for k in TOP_K for b in BLOCKS]
+    times = np.stack([stages(config) for _, config in grid])[:, None] * rng.gamma(60, 1 / 60, (len(grid), samples, 3))
+    hits = [round(samples * accuracy(dataset, config) + rng.normal(0, 0.3)) for dataset, config in grid]
+    right = rng.permuted(np.arange(samples) < np.array(hits)[:, None], axis=1)
+    each = np.repeat(np.arange(len(grid)), samples)
+    configs = [config for _, config in grid]
+    return pd.DataFrame(
+        {
+            "dataset": np.array([dataset for dataset, _ in grid])[each],
+            "sample_id": np.tile(np.char.mod("%d", np.arange(samples)), len(grid)),
+            "image_id": np.tile(np.char.mod("%d", np.arange(samples) // 3), len(grid)),
+            "tier": np.array([config.tier for config in configs])[each],
+            "top_k": np.array([config.top_k for config in configs])[each],
+            "num_active_blocks": np.array([config.num_active_blocks for config in configs])[each],
+            "accuracy": right.ravel().astype(float),
+            "latency_ms": times.sum(axis=-1).ravel(),
+            "vision_ms": times[..., 0].ravel(),
+            "prefill_ms": times[..., 1].ravel(),
+            "decode_ms": times[..., 2].ravel(),
+            "latency_iqr_ms": (times.sum(axis=-1) * rng.gamma(2, 0.01, times.shape[:2])).ravel(),
+            "latency_source": np.where(np.tile(np.arange(samples) % 3 == 0, len(grid)), "measured", "estimated"),
+        }
+    )
+
+
+def choose(controller: str, dataset: str, budget_ms: float) -> KnobConfig:
+    """The most accurate config that the controller may use and that meets the budget; else the cheapest it has."""
+    kept = {
+        "static-full": lambda c: str(c) == "high-k8-b16",
+        "tier-only": lambda c: str(c).endswith("k8-b16"),
+        "topk-only": lambda c: (c.tier, c.num_active_blocks) == ("high", 16),
+        "blocks-only": lambda c: (c.tier, c.top_k) == ("high", 8),
+    }.get(controller, lambda c: True)
+    candidates = [c for c in (KnobConfig(t, k, b) for t in TIERS for k in TOP_K for b in BLOCKS) if kept(c)]
+    met = [c for c in candidates if stages(c).sum() <= budget_ms]
+    return max(met, key=lambda c: accuracy(dataset, c)) if met else min(candidates, key=lambda c: stages(c).sum())
+
+
+def cell(dataset: str, controller: str, budget: str, samples: int = 300) -> dict:
+    """The JSON content of one evaluated cell."""
+    rng = np.random.default_rng([ord(letter) for letter in dataset + controller + budget])
+    budget_ms = Budget.parse(budget).to_ms(stages(KnobConfig("high", 8, 16)).sum())
+    config = choose(controller, dataset, budget_ms)
+    overhead = _OVERHEAD_MS.get(controller, 0.03) * rng.uniform(0.8, 1.2)
+    times = dict(zip(("vision_ms", "prefill_ms", "decode_ms"), stages(config).tolist(), strict=True))
+    latency = sum(times.values()) + overhead + rng.normal(0, 0.15)
+    value = float(np.clip(accuracy(dataset, config) - _LOSS.get(controller, 0.0) + rng.normal(0, 0.006), 0, 1))
+    late = int(rng.binomial(samples, np.clip(0.5 + 6 * (latency / budget_ms - 1.0), 0.004, 1)))
+    rate = clopper_pearson(late, samples)
+    other = KnobConfig(config.tier, max(config.top_k - 1, 4), config.num_active_blocks)
+    counts = {str(config): 230, str(other): 70} if controller == "two-stage-budget" and other != config else {}
+    return {
+        "dataset": dataset,
+        "controller": controller,
+        "budget": budget,
+        "budget_ms": budget_ms,
+        "num_samples": samples,
+        "failed": [],
+        "feasible": bool(stages(KnobConfig("low", 4, 12)).sum() <= budget_ms),
+        "accuracy": _interval(value, 0.035),
+        "latency_ms": {
+            "mean": _interval(latency, 0.2),
+            "p50": _interval(latency, 0.3),
+            "p95": _interval(1.15 * latency, 0.5),
+            "p99": _interval(1.3 * latency, 0.9),
+        },
+        "violation_rate": {"value": rate.value, "low": rate.low, "high": rate.high},
+        "mean_overshoot_pct": _interval(max(0.0, 100 * (latency / budget_ms - 1)), 0.5),
+        "knob_counts": counts or {str(config): samples},
+        "stages_ms": times | {"controller_ms": overhead, "preprocess_ms": 2.5},
+        "controller_ms": overhead,
+        "controller_share_pct": 100 * overhead / latency,
+        "slowdown": {"value": 1.0, "low": 1.0, "high": 1.0},
+        "violation_rate_at_profile_speed": {"value": rate.value, "low": rate.low, "high": rate.high},
+        "flops": 1e8,
+        "memory_bytes": 30_000_000,
+        "device": DEVICE,
+        "clock": "measured",
+    }
+
+
+def write_cells(folder: Path, controllers: Sequence[str] = CONTROLLERS, budgets: Sequence[str] = BUDGETS) -> list[Path]:
+    """All cells of the study as the evaluation writes them."""
+    paths = []
+    for dataset in DATASETS:
+        for controller in controllers:
+            for budget in budgets:
+                path = folder / dataset / controller / f"{budget}.json"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(json.dumps(cell(dataset, controller, budget)))
+                paths.append(path)
+    return paths
+
+
+def comparisons(summary: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of controllers, of each dataset and of all, at every budget and over all; differences above 2 points
+    count as shown."""
+    rows, cells, measures = [], summary, ["accuracy", "violation_rate", "latency_mean_ms"]
+    for keys, pooled in ((["dataset", "controller"], "budget"), (["budget", "controller"], "dataset")):
+        cells = pd.concat([cells, cells.groupby(keys)[measures].mean().reset_index().assign(**{pooled: "all"})])
+    for (dataset, budget), cell in cells.groupby(["dataset", "budget"]):
+        for one, other in permutations(cell.itertuples(), 2):
+            gain = one.accuracy - other.accuracy
+            differences = {
+                "accuracy_gain": (gain, 0.02),
+                "violation_change": (one.violation_rate - other.violation_rate, 0.05),
+                "latency_change_ms": (one.latency_mean_ms - other.latency_mean_ms, 0.5),
+            }
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "budget": budget,
+                    "controller": one.controller,
+                    "other": other.controller,
+                    "accuracy_p": 0.0001 if abs(gain) > 0.02 else 0.5,
+                    **{name: value for name, (value, _) in differences.items()},
+                    **{f"{name}_low": value - half for name, (value, half) in differences.items()},
+                    **{f"{name}_high": value + half for name, (value, half) in differences.items()},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def hypervolumes(summary: pd.DataFrame) -> pd.DataFrame:
+    table = summary.groupby(["dataset", "controller"], as_index=False)["accuracy"].mean()
+    area = 0.6 * table["accuracy"]
+    base = table["dataset"].map(table[table["controller"] == "lookup-mean"].set_index("dataset")["accuracy"].mul(0.6))
+    return table.drop(columns="accuracy").assign(
+        reference_latency_ms=36.0,
+        hypervolume=area,
+        hypervolume_low=area - 0.02,
+        hypervolume_high=area + 0.02,
+        gain=area - base,
+        gain_low=area - base - 0.01,
+        gain_high=area - base + 0.01,
+    )
+
+
+TIMING = {"drift_pct": 3.2, "drift_limit_pct": 5.0, "estimate_error_pct": 8.4, "num_timed": 20}
+
+
+def training_log(steps: int = 400, seed: int = 0) -> pd.DataFrame:
+    rng, step = np.random.default_rng(seed), np.arange(steps)
+    grown = 1 - np.exp(-step / 90)
+    return pd.DataFrame(
+        {
+            "step": step,
+            "reward": -0.4 + 0.75 * grown + rng.normal(0, 0.05, steps),
+            "accuracy": 0.55 + 0.15 * grown + rng.normal(0, 0.03, steps),
+            "violation_rate": np.clip(0.45 - 0.4 * grown + rng.normal(0, 0.03, steps), 0, 1),
+            "kl": 0.02 * grown,
+            "entropy": 4.3 - 3.1 * grown + rng.normal(0, 0.03, steps),
+        }
+    )
+
+
+def importance_scores() -> dict:
+    drops = [0.061, 0.043, 0.067, 0.033, 0.024, 0.004, 0.027, 0.037, 0.020, 0.009, 0.013, -0.002, 0.006]
+    overall = {str(block): drop for block, drop in enumerate(drops, start=3)}
+    datasets = {
+        dataset: {"scores": {block: drop * factor + 0.003 for block, drop in overall.items()}}
+        for dataset, factor in zip(DATASETS, (0.8, 0.6, 1.5), strict=True)
+    }
+    order = sorted((int(block) for block in overall), key=lambda block: overall[str(block)])
+    return {"scores": overall, "removal_order": order, "datasets": datasets}
+
+
+def _interval(value: float, half: float) -> dict[str, float]:
+    return {"value": value, "low": max(0.0, value - half), "high": value + half}

@@ -1,0 +1,174 @@
+"""The configuration: what is accepted, what a fault is called, and which settings a job sees."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from adamolmo.config import StudyConfig
+from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import CropRange, KnobConfig
+
+CONFIG = Path(__file__).parents[3] / "config.yaml"
+
+
+@pytest.fixture
+def raw() -> dict:
+    return yaml.safe_load(CONFIG.read_text())
+
+
+def changed(raw: dict, key: str, value) -> dict:
+    """`raw` with the dotted key set (or removed, for the value `...`)."""
+    result = copy.deepcopy(raw)
+    *parents, last = key.split(".")
+    section = result
+    for parent in parents:
+        section = section[parent]
+    if value is ...:
+        del section[last]
+    else:
+        section[last] = value
+    return result
+
+
+def test_the_shipped_configuration():
+    study = StudyConfig.load(CONFIG)
+    assert study.knobs.full == KnobConfig("high", 8, 16)
+    assert len(set(study.knobs.grid())) == 75
+    assert study.knobs.grid()[0] == KnobConfig("low", 1, 12)
+    assert list(study.knobs.crop_ranges) == ["low", "medium", "high"]
+    assert study.knobs.crop_ranges["low"] == CropRange(1, 1)
+
+
+def test_the_study_on_molmoe():
+    study = StudyConfig.load(CONFIG, CONFIG.parent / "config" / "molmoe-1b.yaml")
+    assert len(study.knobs.grid()) == 75
+    assert study.knobs.crop_ranges["high"] == CropRange(1, 12)
+    assert {dataset.source for dataset in study.datasets.values()} == {"hub"}
+    more = StudyConfig.load(
+        CONFIG, *(CONFIG.parent / "config" / name for name in ("molmoe-1b.yaml", "more-datasets.yaml"))
+    )
+    assert len(more.datasets) == 7
+    part = StudyConfig.from_subset(more.subset("seed", "datasets.tally_qa"))
+    assert part.datasets["tally_qa"].columns.question == "qa.question"
+    assert part.datasets["tally_qa"].splits.profile == "test"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("budgts", [], "key 'budgts' is unknown; did you mean 'budgets'?"),
+        ("knobs.topk", 3, "key 'knobs.topk' is unknown; did you mean 'top_k'?"),
+        ("datasets.okvqa.stile", "x", "key 'datasets.okvqa.stile' is unknown; did you mean 'style'?"),
+        ("bootstrap.zzz", 1, "key 'bootstrap.zzz' is unknown; expected one of resamples."),
+        ("samples.profile", ..., "key 'samples.profile' is missing; expected samples of core_exp"),
+        ("datasets", ..., "key 'datasets' is missing"),
+        ("samples.profile", "many", "key 'samples.profile' is \"many\"; expected a valid integer."),
+        ("samples.profile", 0, "key 'samples.profile' is 0; expected at least 1."),
+        ("samples.profile", True, "key 'samples.profile' is true; expected a valid integer."),
+        ("latency.samples", "some", "'some' is neither a whole number from 1 nor 'all'"),
+        ("latency.clock", "wall", "key 'latency.clock' is \"wall\"; expected 'measured' or 'modelled'."),
+        ("budgets", ["60s"], "key 'budgets[0]': '60s' is not a budget"),
+        ("budgets", ["60pct", "50.0pct"], "key 'budgets[1]': '50.0pct' is not a budget"),
+        (
+            "budgets",
+            [60],
+            "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms'.",
+        ),
+        ("budgets", ["60pct", "60pct"], "key 'budgets': the list names '60pct' twice"),
+        ("controllers", [], "key 'controllers': the list is empty"),
+        ("knobs.top_k", [8, 4], "key 'knobs.top_k': [8, 4] is not a list of different numbers in ascending order"),
+        ("knobs.tiers.low.max_crops", 4, "tiers 'low' and 'medium' have the same crops"),
+        ("knobs.tiers.high.min_crops", 17, "min_crops 17 is above max_crops 16"),
+        ("knobs.num_active_blocks", [2, 16], "knobs.num_active_blocks has 2, below model.fixed_prefix_layers 3"),
+        ("importance.tier", "hihg", "importance.tier is 'hihg'; expected one of knobs.tiers: low, medium, high."),
+        ("datasets.okvqa.source", "hub", "source 'hub' needs the key 'path'"),
+        ("datasets.okvqa.path", "lab/okvqa", "source 'procedural' has no 'path' or 'config'"),
+        ("datasets.okvqa.columns", {"anwsers": "a"}, "'datasets.okvqa.columns.anwsers' is unknown; did you mean 'answ"),
+        ("datasets.okvqa.scorer", "bleu", "expected 'vqa', 'anls', 'multiple_choice' or 'count'."),
+        ("datasets.OK", {}, "'OK' is not a name; expected lower-case letters, digits and underscores"),
+        ("datasets", 3, "key 'datasets' is 3; expected a valid dictionary."),
+    ],
+)
+def test_a_fault_is_one_sentence(raw, key, value, sentence):
+    with pytest.raises(AdaMolmoError) as error:
+        StudyConfig.from_dict(changed(raw, key, value), {str(CONFIG): raw})
+    text = str(error.value)
+    assert text.startswith(f"{CONFIG}: ")
+    assert sentence in text
+    assert "\n" not in text
+
+
+def test_several_faults_are_counted(raw):
+    with pytest.raises(AdaMolmoError, match=r"'budgts'.*\(1 more fault in the configuration.\)"):
+        StudyConfig.from_dict(changed(changed(raw, "budgts", []), "topk", 1), {})
+
+
+def test_later_files_override_single_keys_and_remove_entries(tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("samples: {profile: 7}\nknobs: {tiers: {medium: null}}\ndatasets: {okvqa: null}\n")
+    base, study = StudyConfig.load(CONFIG), StudyConfig.load(CONFIG, other)
+    assert study.samples.profile == 7
+    assert study.samples.evaluation == base.samples.evaluation
+    assert list(study.knobs.tiers) == ["low", "high"]
+    assert list(study.datasets) == ["text_vqa", "coco_2014_vqa"]
+
+
+def test_the_fault_names_the_file_that_has_it(raw, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text("latency: {clock: wall}\n")
+    with pytest.raises(AdaMolmoError, match=rf"^{other}: key 'latency.clock'"):
+        StudyConfig.load(CONFIG, other)
+    other.write_text("seed: 1\n")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(yaml.safe_dump(changed(raw, "latency.clock", "wall"), sort_keys=False))
+    with pytest.raises(AdaMolmoError, match=rf"^{broken}: key 'latency.clock'"):
+        StudyConfig.load(broken, other)
+
+
+@pytest.mark.parametrize("content", ["a: [1", "- 1", ""])
+def test_unreadable_file(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: "):
+        StudyConfig.load(path)
+
+
+def test_absent_file(tmp_path):
+    with pytest.raises(AdaMolmoError, match=r"absent.yaml: cannot be read as YAML"):
+        StudyConfig.load(tmp_path / "absent.yaml")
+
+
+def test_a_subset_holds_only_its_keys(raw):
+    study = StudyConfig.from_dict(raw, {})
+    keys = ["seed", "knobs", "samples.profile", "datasets.okvqa"]
+    text = study.subset(*keys)
+    assert text == study.subset(*reversed(keys))
+    more = StudyConfig.from_dict(changed(raw, "budgets", ["61pct"]), {})
+    assert more.subset(*keys) == text
+    assert StudyConfig.from_dict(changed(raw, "samples.profile", 9), {}).subset(*keys) != text
+    part = StudyConfig.from_subset(text)
+    assert part.knobs.full == study.knobs.full
+    assert list(part.knobs.tiers) == ["low", "medium", "high"]
+    assert part.datasets["okvqa"].style == "okvqa"
+    assert part.samples.profile == study.samples.profile
+    with pytest.raises(AttributeError):
+        _ = part.samples.evaluation
+    with pytest.raises(AttributeError):
+        _ = part.budgets
+
+
+def test_reading_the_configuration_loads_no_heavy_library():
+    check = "import sys, adamolmo.config; print({'torch', 'pandas', 'pyarrow', 'matplotlib'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_tiers_are_ordered_by_their_crops(tmp_path):
+    override = tmp_path / "override.yaml"
+    override.write_text("knobs: {tiers: {low: {max_crops: 20}, tiny: {min_crops: 1, max_crops: 2}}}")
+    study = StudyConfig.load(CONFIG, override)
+    assert list(study.knobs.tiers) == ["tiny", "medium", "high", "low"]
+    assert study.knobs.full.tier == "low"

@@ -1,0 +1,193 @@
+"""Single-stage controllers with each source of their look at the image, and the hybrid of both designs."""
+
+import json
+
+import pytest
+import torch
+from policies import (
+    BUDGETS_MS,
+    GRID,
+    MOBILEVIT,
+    STUDY,
+    ask,
+    choices_when_dearer_is_better,
+    context,
+    dearer_is_better,
+    learned_rows,
+    run_training,
+)
+
+from adamolmo.config.training import MobileViTSettings
+from adamolmo.controllers import hybrid, single_stage, two_stage
+from adamolmo.controllers.base import Design, Stage1Inputs
+from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.registry import CONTROLLERS, HYBRID_PARTS, find_design, load_controller
+from adamolmo.controllers.single_stage import SingleStagePolicy
+from adamolmo.controllers.training import light_vision
+from adamolmo.errors import AdaMolmoError
+from adamolmo.files.schema import write_table
+from adamolmo.files.training import TRAINING
+
+NAMES = [name for name in CONTROLLERS if name.startswith("single-stage")]
+FULL = ["single-stage-mlp", "single-stage-transformer"]
+ARCHITECTURE = {"d_model": 16, "overview_dim": 64, "mobilevit": MOBILEVIT}
+
+
+def test_there_are_two_designs_with_three_sources_each():
+    assert len(NAMES) == 6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_path):
+    """Probabilities over the grid, from features, and decisions, from the engine, of one random policy."""
+    torch.manual_seed(2)
+    policy, rows = SingleStagePolicy(name, ARCHITECTURE, GRID), torch.arange(10)
+    policy.fit(data(dearer_is_better), rows)
+    for head in policy.heads:
+        torch.nn.init.normal_(head.weight, std=3.0)
+    policy.eval()
+    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
+    controller = load_controller(name, context(tmp_path))
+    budgets_ms = (12.0, 21.0, 35.0)
+    with torch.no_grad():
+        log_probs = policy.log_probs(data(dearer_is_better), rows, torch.tensor(budgets_ms).expand(10, 3) / 27.0)
+    assert find_design(name) == Design(controller.reads(20.0))
+    torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
+    decided = set()
+    for index, sample in enumerate(tiny_samples):
+        for column, budget_ms in enumerate(budgets_ms):
+            chosen = ask(tiny_engine, sample, controller, budget_ms)
+            assert GRID.configs[log_probs[index, column].argmax()] == chosen
+            decided.add(chosen)
+    assert len(decided) > 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns_the_best_configuration_of_every_budget(name, tiny_engine, tiny_samples, data, tmp_path):
+    log = run_training(single_stage, tmp_path, name, data(dearer_is_better), objective="exact", steps=200)
+    write_table(log, tmp_path / "training.parquet", TRAINING)
+    controller = load_controller(name, context(tmp_path))
+    lost, _ = choices_when_dearer_is_better(tiny_engine, tiny_samples[::4], controller)
+    assert lost < 0.05
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_sees_the_image(name, tiny_engine, tiny_samples, data, tmp_path):
+    """Only one top_k is right, and only the image says which: questions differ within an image."""
+
+    def needed(index) -> int:
+        return 2 if (index % 10 // 2) % 2 else 4  # twins are ten apart
+
+    prepared = data(lambda index, config: float(config.top_k == needed(index)))
+    run_training(single_stage, tmp_path, name, prepared, objective="exact", steps=500, learning_rate=1e-2)
+    controller = load_controller(name, context(tmp_path))
+    learned = {row % len(tiny_samples) for row in learned_rows(prepared)}
+    assert {needed(row) for row in learned} == {2, 4}
+    chosen = [ask(tiny_engine, tiny_samples[row], controller, 36.0).top_k for row in learned]
+    assert chosen == [needed(row) for row in learned]
+
+
+@pytest.mark.parametrize("name", ["single-stage-mlp-distilled", "single-stage-transformer-mobilevit"])
+def test_training_twice_gives_identical_files(name, data, tmp_path):
+    files = []
+    for seed in (0, 0, 1):
+        torch.rand(1)
+        run_training(single_stage, tmp_path, name, data(dearer_is_better), seed=seed, steps=6)
+        directory = tmp_path / "controllers" / name
+        files.append([(directory / file).read_bytes() for file in ("policy.safetensors", "policy.json")])
+    assert files[0] == files[1]
+    assert files[0][0] != files[2][0]
+
+
+def test_distilled_features_follow_the_full_ones(data):
+    """Closer to the full feature's components than their mean is."""
+    torch.manual_seed(0)
+    prepared, rows = data(dearer_is_better), torch.arange(10)
+    student = light_vision.DistilledFeature(ARCHITECTURE)
+    student.fit(prepared, rows)
+    targets = light_vision.principal_components(prepared.readings.overview, light_vision.COMPONENTS)
+    error = (student(prepared.readings.thumbnail / 255) - targets).square().mean()
+    assert error < 0.2 * targets.square().mean()
+    assert not any(parameter.requires_grad for parameter in student.parameters())
+
+
+def test_principal_components_are_uncorrelated_and_ordered():
+    torch.manual_seed(0)
+    samples = torch.randn(50, 3) @ torch.diag(torch.tensor([5.0, 2.0, 0.1]))
+    found = light_vision.principal_components(samples, 2)
+    torch.testing.assert_close(found.T @ found / 50, torch.eye(2), rtol=1e-4, atol=1e-4)
+    assert torch.corrcoef(torch.stack([found[:, 0], samples[:, 0]]))[0, 1].abs() > 0.95
+    assert light_vision.principal_components(samples[:2], 4).shape == (2, 4)
+
+
+def test_mobilevit_from_a_checkpoint_is_frozen(data, tmp_path):
+    scratch = light_vision.MobileViTFeature(ARCHITECTURE)
+    scratch.encoder.save_pretrained(tmp_path / "mobilevit")
+    chosen = MobileViTSettings(checkpoint=str(tmp_path / "mobilevit"), width=0.5)
+    name = "single-stage-mlp-mobilevit"
+    run_training(single_stage, tmp_path, name, data(dearer_is_better), steps=3, mobilevit=chosen)
+    policy = load_controller(name, context(tmp_path)).policy
+    for key, tensor in scratch.encoder.state_dict().items():
+        torch.testing.assert_close(policy.vision.encoder.state_dict()[key], tensor)
+
+
+def test_missing_mobilevit_checkpoint_is_named(tmp_path):
+    nowhere = {"mobilevit": {"checkpoint": str(tmp_path / "nowhere"), "width": 0.1}}
+    with pytest.raises(AdaMolmoError, match=r"training.mobilevit.checkpoint is '.*nowhere', which cannot be loaded"):
+        light_vision.MobileViTFeature(nowhere)
+
+
+# --- hybrid
+
+
+def train_parts(data, tmp_path, **changes) -> None:
+    for module, name in zip((two_stage, single_stage), HYBRID_PARTS, strict=True):
+        run_training(module, tmp_path, name, data(dearer_is_better), added_ms=0.5, **changes)
+
+
+def test_hybrid_decides_as_the_part_that_the_budget_belongs_to(tiny_engine, tiny_samples, data, tmp_path):
+    train_parts(data, tmp_path, objective="exact", steps=60)
+    log = run_training(hybrid, tmp_path, "hybrid", data(dearer_is_better), objective="exact")
+    write_table(log, tmp_path / "training.parquet", TRAINING)
+    controller = load_controller("hybrid", context(tmp_path))
+    tight, loose = (load_controller(part, context(tmp_path)) for part in HYBRID_PARTS)
+    controller.switch_ms = 22.0
+    for budget_ms in (12.0, 21.9, 22.0, 30.0):
+        part = tight if budget_ms < 22 else loose
+        assert controller.reads(budget_ms) == part.reads(budget_ms)
+        assert (controller.budget_token(budget_ms) is None) == (part is loose)
+        for sample in tiny_samples[::3]:
+            assert ask(tiny_engine, sample, controller, budget_ms) == ask(tiny_engine, sample, part, budget_ms)
+
+
+def test_hybrid_reads_its_switch_off_the_profile(data, tmp_path):
+    train_parts(data, tmp_path, objective="exact", steps=4)
+    run_training(hybrid, tmp_path, "hybrid", data(dearer_is_better))
+    card = json.loads((tmp_path / "controllers/hybrid/policy.json").read_text())
+    assert card["training"]["parts"] == list(HYBRID_PARTS)
+    switch_ms = card["training"]["switch_ms"]
+    assert switch_ms is None or BUDGETS_MS["okvqa"][0] <= switch_ms <= BUDGETS_MS["okvqa"][1]
+
+
+def test_switch_point_by_hand():
+    candidates, tight = torch.tensor([10.0, 20.0, 30.0, 40.0]), torch.tensor([0.4, 0.5, 0.6, 0.7])
+    better_from_30 = torch.tensor([0.1, 0.4, 0.7, 0.9])
+    assert hybrid.switch_point(candidates, tight, better_from_30) == 30.0
+    assert hybrid.switch_point(candidates, tight, tight - 0.1) == float("inf")
+    assert hybrid.switch_point(candidates, tight, tight + 0.1) == 10.0
+    assert hybrid.switch_point(candidates, tight, torch.tensor([0.6, 0.1, 0.8, 0.8])) == 30.0
+
+
+def test_single_stage_settles_everything_before_vision(data, tmp_path):
+    torch.manual_seed(0)
+    name = FULL[0]
+    save_policy(
+        tmp_path / "controllers" / name,
+        SingleStagePolicy(name, ARCHITECTURE, GRID),
+        PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}),
+    )
+    controller = load_controller(name, context(tmp_path))
+    assert controller.reads(20.0) == {"question", "overview"}
+    decision = controller.predict_stage1(Stage1Inputs(20.0, torch.zeros(1, 16), torch.zeros(1, 64)))
+    assert controller.budget_token(20.0) is None
+    assert controller.predict_stage2(20.0, decision, None) == decision.decoder

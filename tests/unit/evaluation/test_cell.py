@@ -1,0 +1,121 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from adamolmo.budgets import Budget
+from adamolmo.controllers.static import StaticController
+from adamolmo.data.scoring import vqa_score
+from adamolmo.errors import AdaMolmoError
+from adamolmo.evaluation.cell import evaluate_cell
+from adamolmo.files.evaluation import CELL, EVALUATION
+from adamolmo.files.schema import read_json, read_table, write_json, write_table
+from adamolmo.inference.latency import StageTimes, describe_device
+from adamolmo.knobs import KnobConfig
+
+CONFIG = KnobConfig("high", 3, 6)
+
+
+def evaluate(engine, samples, budget="120pct", **overrides):
+    reference = {
+        "config": "high-k4-b7",
+        "median_latency_ms": 2.0,
+        "lowest_median_latency_ms": 1.0,
+        "reference_request_ms": None if engine.clock.name == "modelled" else {"value": 1.0, "low": 1.0, "high": 1.0},
+        "device": describe_device("cpu"),
+        "clock": engine.clock.name,
+    }
+    settings = {
+        "dataset": "tiny",
+        "style": "tiny",
+        "scorer": vqa_score,
+        "budget": Budget.parse(budget),
+        "reference": reference | overrides.pop("reference", {}),
+        "full": KnobConfig("high", 4, 7),
+        "max_warmup": 3,
+        "max_failed_fraction": 0.2,
+        "resamples": 200,
+        "seed": 0,
+    }
+    controller = StaticController(f"static-{CONFIG}", CONFIG)
+    return evaluate_cell(engine, samples, controller, **settings | overrides)
+
+
+def test_cell_of_real_requests_passes_the_schema(tiny_engine, tiny_samples, tmp_path):
+    table, summary = evaluate(tiny_engine, tiny_samples)
+    write_table(table, tmp_path / "cell.parquet", EVALUATION, {})
+    write_json(summary, tmp_path / "cell.json", CELL)
+    rows, _ = read_table(tmp_path / "cell.parquet", EVALUATION)
+    stored = read_json(tmp_path / "cell.json", CELL)
+    assert stored["knob_counts"] == {str(CONFIG): 10}
+    assert stored["clock"] == "modelled"
+    assert stored["failed"] == []
+    assert (stored["controller"], stored["budget"], stored["budget_ms"]) == (f"static-{CONFIG}", "120pct", 2.4)
+    assert stored["accuracy"]["value"] == pytest.approx(rows["accuracy"].mean(), abs=1e-6)
+    for sample, row in zip(tiny_samples, rows.itertuples(), strict=True):
+        assert row.sample_id == sample.sample_id
+        assert row.accuracy == pytest.approx(vqa_score(row.prediction, sample.answers))
+    stages = rows[["vision_ms", "prefill_ms", "controller_ms", "decode_ms"]].sum(axis=1)
+    np.testing.assert_allclose(rows["latency_ms"], stages, rtol=1e-5)
+
+
+def test_modelled_cell_is_deterministic(tiny_engine, tiny_samples):
+    first, second = (evaluate(tiny_engine, tiny_samples[:3]) for _ in range(2))
+    assert first[0].equals(second[0])
+    assert first[1] == second[1]
+
+
+def test_measured_cell_warms_up_first_and_asks_each_sample_once(measured_engine, tiny_samples, monkeypatch):
+    asked, answer = [], measured_engine.answer
+
+    def recording(image, question, style, controller, budget_ms):
+        asked.append((question, controller.name))
+        return answer(image, question, style, controller, budget_ms)
+
+    monkeypatch.setattr(measured_engine, "answer", recording)
+    table, summary = evaluate(measured_engine, tiny_samples[:4], "170ms")
+    questions, own = [sample.question for sample in tiny_samples[:4]], f"static-{CONFIG}"
+    warm_up, reference = [(questions[0], own)] * 3, [("how many objects are there ?", "static-high-k4-b7")]
+    assert asked == warm_up + reference + [(question, own) for question in questions]
+    assert summary["clock"] == "measured"
+    assert summary["budget_ms"] == 170.0
+    assert len(table) == 4
+
+
+def test_the_reference_request_is_timed_throughout_and_its_median_counts(measured_engine, tiny_samples, monkeypatch):
+    """25 requests of 3 ms under 2 ms: it runs before the 1st, the 11th and the 21st, and never counts as an answer."""
+    answer, speeds, order = measured_engine.answer, iter((1.0, 7.0, 2.0)), []
+
+    def timed(image, question, style, controller, budget_ms):
+        order.append(controller.name)
+        vision_ms = next(speeds) if controller.name == "static-high-k4-b7" else 3.0
+        return replace(answer(image, question, style, controller, budget_ms), stages=StageTimes(vision_ms))
+
+    monkeypatch.setattr(measured_engine, "answer", timed)
+    samples = [tiny_samples[number % 10] for number in range(25)]
+    table, summary = evaluate(measured_engine, samples, "2ms", max_warmup=1)
+    assert [number for number, name in enumerate(order) if name == "static-high-k4-b7"] == [1, 12, 23]
+    assert summary["slowdown"] == {"value": 2.0, "low": 1.0, "high": 7.0}
+    assert [summary[name]["value"] for name in ("violation_rate", "violation_rate_at_profile_speed")] == [1.0, 0.0]
+    assert len(table) == 25
+
+
+def test_feasible_compares_with_the_fastest_configuration(tiny_engine, tiny_samples):
+    assert [evaluate(tiny_engine, tiny_samples[:1], budget)[1]["feasible"] for budget in ("50pct", "49pct")] == [
+        True,
+        False,
+    ]
+
+
+def test_unreadable_image_is_listed(tiny_engine, tiny_samples):
+    torn = replace(tiny_samples[0], sample_id="torn", image=tiny_samples[0].image[:50])
+    table, summary = evaluate(tiny_engine, [torn, *tiny_samples[:5]])
+    assert summary["num_samples"] == len(table) == 5
+    assert [failed["sample_id"] for failed in summary["failed"]] == ["torn"]
+    with pytest.raises(AdaMolmoError, match="1 of 2 samples are unreadable"):
+        evaluate(tiny_engine, [torn, tiny_samples[0]])
+
+
+def test_reference_of_another_clock_is_refused(tiny_engine, tiny_samples):
+    with pytest.raises(AdaMolmoError, match="the profile's clock is measured, but this evaluation's is modelled"):
+        evaluate(tiny_engine, tiny_samples, reference={"clock": "measured"})

@@ -1,0 +1,210 @@
+"""Files between rules: what is written comes back, equal content gives equal bytes, and nothing else is accepted."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.importance import IMPORTANCE
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import Table, read_json, read_table, write_json, write_table
+from adamolmo.files.training import TRAINING
+from adamolmo.files.writing import file_checksum
+from adamolmo.report.docs_pages import FILES
+
+REFERENCE_CONTENT = {
+    "config": "high-k8-b16",
+    "median_latency_ms": 35.5,
+    "lowest_median_latency_ms": 11.0,
+    "reference_request_ms": None,
+    "device": {"kind": "cpu"},
+    "clock": "measured",
+}
+
+
+@pytest.fixture
+def samples() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sample_id": ["b", "a"],
+            "image_id": ["i", "j"],
+            "image": [b"\x00\xff", b""],
+            "question": ["what ?", "wo ist süß ?"],
+            "answers": [["1"], ["2", "zwei"]],
+        }
+    )
+
+
+@pytest.fixture
+def log() -> pd.DataFrame:
+    columns = {name: np.linspace(0, 1, 3) for name in TRAINING.columns}
+    return pd.DataFrame(columns | {"step": [1, 2, 3]})
+
+
+def test_round_trip(samples, tmp_path):
+    path = tmp_path / "new" / "samples.parquet"
+    write_table(samples, path, SAMPLES, {"n": [1, {"x": None}]})
+    found, metadata = read_table(path, SAMPLES)
+    expected = samples.sort_values("sample_id", ignore_index=True)
+    assert metadata == {"n": [1, {"x": None}]}
+    assert found.to_dict("records") == expected.to_dict("records")
+    assert [path.name for path in path.parent.iterdir()] == ["samples.parquet"]
+
+
+def test_equal_content_gives_equal_bytes(samples, tmp_path):
+    categories = samples.assign(image_id=samples["image_id"].astype("category"))
+    variants = [samples, samples.iloc[::-1], samples[samples.columns[::-1]], categories]
+    for number, variant in enumerate(variants):
+        write_table(variant, tmp_path / f"{number}.parquet", SAMPLES, {"b": 1, "a": 2} if number else {"a": 2, "b": 1})
+    assert len({(tmp_path / f"{number}.parquet").read_bytes() for number in range(len(variants))}) == 1
+
+
+def test_only_the_columns_that_are_asked_for(samples, tmp_path):
+    write_table(samples, tmp_path / "s.parquet", SAMPLES)
+    found, _ = read_table(tmp_path / "s.parquet", SAMPLES, ["question"])
+    assert found.to_dict("list") == {"question": samples.sort_values("sample_id")["question"].tolist()}
+
+
+def test_declared_types_are_stored(log, tmp_path):
+    write_table(log, tmp_path / "log.parquet", TRAINING)
+    assert pq.read_schema(tmp_path / "log.parquet").field("reward").type == pa.float32()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"reward": [0, np.nan, 1]}, "column reward has 1 missing values"),
+        ({"reward": [0, np.inf, 1]}, "column reward has the value inf; expected a finite number"),
+        ({"accuracy": [0, 1.5, 1]}, "column accuracy has the value 1.5; expected a number from 0 to 1"),
+        ({"entropy": [0, -1, 1]}, "column entropy has the value -1.0; expected a number from 0"),
+        ({"step": [0, 1, 2]}, "column step has the value 0; expected a number above 0"),
+        ({"step": [1, 1, 2]}, "two rows share the same step"),
+        ({"step": ["x", "y", "z"]}, "cannot be written as training table"),
+        ({"extra": [1, 2, 3]}, "column extra is unknown"),
+    ],
+)
+def test_impossible_content_is_not_written(log, tmp_path, change, sentence):
+    path = tmp_path / "log.parquet"
+    with pytest.raises(AdaMolmoError, match=sentence) as error:
+        write_table(log.assign(**change), path, TRAINING)
+    assert str(error.value).startswith(str(path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_column_and_empty_list(samples, log, tmp_path):
+    with pytest.raises(AdaMolmoError, match="the training table has no column kl"):
+        write_table(log.drop(columns="kl"), tmp_path / "x", TRAINING)
+    with pytest.raises(AdaMolmoError, match="column answers has an empty list"):
+        write_table(samples.assign(answers=[[], ["1"]]), tmp_path / "x", SAMPLES)
+
+
+def test_only_the_whole_right_file_is_read(samples, log, tmp_path):
+    path = tmp_path / "t.parquet"
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: does not exist"):
+        read_table(path, TRAINING)
+    write_table(log, path, TRAINING)
+    whole = path.read_bytes()
+    for size in (0, 4, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(AdaMolmoError, match=rf"^{path}: cannot be read as the Parquet table training"):
+            read_table(path, TRAINING)
+    write_table(samples, path, SAMPLES)
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: holds samples; expected the table training"):
+        read_table(path, TRAINING)
+    log.to_parquet(path)
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: holds another program's table"):
+        read_table(path, TRAINING)
+
+
+def test_a_table_of_an_older_schema(log, tmp_path):
+    path = tmp_path / "t.parquet"
+    older = {name: column for name, column in TRAINING.columns.items() if name != "kl"}
+    write_table(log.drop(columns="kl"), path, Table("training", "", "", ("step",), older))
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: the training table has no column kl"):
+        read_table(path, TRAINING)
+
+
+def test_impossible_values_are_found_on_reading(log, tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(log, path, TRAINING)
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("accuracy")
+    pq.write_table(table.set_column(column, "accuracy", pa.array([0, np.nan, 1], pa.float32())), path)
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: column accuracy has the value nan"):
+        read_table(path, TRAINING)
+
+
+def test_json_round_trip(tmp_path):
+    path = tmp_path / "new" / "reference.json"
+    write_json(REFERENCE_CONTENT, path, REFERENCE)
+    assert read_json(path, REFERENCE) == REFERENCE_CONTENT
+    assert [path.name for path in path.parent.iterdir()] == ["reference.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"median_latency_ms": float("nan")}, r"key 'median_latency_ms' is nan; expected number"),
+        ({"median_latency_ms": "35"}, r"key 'median_latency_ms' is '35'; expected number"),
+        ({"median_latency_ms": True}, r"key 'median_latency_ms' is True; expected number"),
+        ({"more": 1}, r"key 'more' is unknown"),
+        ({"device": {"speed": float("inf")}}, r"cannot be written as JSON"),
+    ],
+)
+def test_impossible_json_is_not_written(tmp_path, change, sentence):
+    with pytest.raises(AdaMolmoError, match=sentence):
+        write_json(REFERENCE_CONTENT | change, tmp_path / "r.json", REFERENCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_right_json_is_read(tmp_path):
+    path = tmp_path / "r.json"
+    for content, sentence in [
+        (None, "does not exist; expected the JSON document reference"),
+        ("{", "cannot be read as the JSON document reference"),
+        ("[]", "holds a list"),
+        ('{"config": "x"}', "key 'median_latency_ms' is missing"),
+    ]:
+        if content is not None:
+            path.write_text(content)
+        with pytest.raises(AdaMolmoError, match=rf"^{path}: {sentence}"):
+            read_json(path, REFERENCE)
+
+
+def test_a_key_that_may_be_null(tmp_path):
+    content = {
+        "model_checksum": "x",
+        "num_blocks": 16,
+        "num_samples": 1,
+        "baseline_accuracy": 1,
+        "scores": {},
+        "selection": "accuracy_drop",
+        "removal_order": [],
+        "removed_sets": None,
+        "removal_orders": {},
+        "agreement": {},
+        "spearman_between_halves": None,
+        "datasets": {},
+    }
+    write_json(content, tmp_path / "scores.json", IMPORTANCE)
+    with pytest.raises(AdaMolmoError, match="expected number or null"):
+        write_json(content | {"spearman_between_halves": "high"}, tmp_path / "scores.json", IMPORTANCE)
+
+
+def test_checksum_sees_every_byte_and_the_order(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"1" * 3_000_000)
+    b.write_bytes(b"2")
+    before = file_checksum(a, b)
+    assert before != file_checksum(b, a)
+    a.write_bytes(b"1" * 2_999_999 + b"3")
+    assert file_checksum(a, b) != before
+
+
+def test_keys_are_columns_and_files_have_different_names():
+    for table in (file for file in FILES if isinstance(file, Table)):
+        assert set(table.key) <= set(table.columns)
+    assert len({file.name for file in FILES}) == len({file.path for file in FILES}) == len(FILES)

@@ -1,0 +1,196 @@
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.latency import MeasuredClock, ModelledClock, claim_device, describe_device, make_clock, warm_up
+from adamolmo.model.cost import Cost
+
+HOLD = """
+import os, sys, time
+from adamolmo.inference.latency import claim_device
+with claim_device("cpu") as name:
+    assert os.sched_getaffinity(0) == {int(name.removeprefix("core-"))}, "not pinned"
+    print(name, flush=True)
+    time.sleep(float(sys.argv[1]))
+    print("released", time.monotonic(), flush=True)
+"""
+NUM_CORES = len(os.sched_getaffinity(0))
+
+
+def hold(directory, seconds) -> subprocess.Popen:
+    environment = os.environ | {"TMPDIR": str(directory), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HOLD, str(seconds)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_processes_hold_different_cores_and_one_more_waits(tmp_path):
+    holders = [hold(tmp_path, 2.0) for _ in range(NUM_CORES + 1)]
+    outputs = sorted(
+        (process.communicate(timeout=60)[0].split() for process in holders), key=lambda words: float(words[2])
+    )
+    assert all(process.returncode == 0 for process in holders)
+    assert len({words[0] for words in outputs[:NUM_CORES]}) == NUM_CORES
+    waited, first_release = float(outputs[-1][2]), float(outputs[0][2])
+    assert waited >= first_release + 2.0  # it slept its 2 s only after a core had become free
+
+
+def test_killed_holder_frees_its_core(tmp_path):
+    holders = [hold(tmp_path, 60) for _ in range(NUM_CORES)]
+    names = [process.stdout.readline().strip() for process in holders]
+    late = hold(tmp_path, 0)
+    assert late.stderr.readline().startswith("waiting until one of core-"), "a core was given out twice"
+    holders[0].send_signal(signal.SIGKILL)
+    assert late.communicate(timeout=30)[0].split()[0] == names[0]
+    for process in holders:
+        process.kill()
+        process.wait()
+
+
+def test_another_user_can_claim_after_one_with_a_private_umask(tmp_path, monkeypatch):
+    before = os.umask(0o077)
+    try:
+        assert hold(tmp_path, 0).wait() == 0
+    finally:
+        os.umask(before)
+    locks = list(tmp_path.glob("adamolmo-core-*.lock"))
+    assert locks and all(path.stat().st_mode & 0o777 == 0o644 for path in locks)
+
+    def protected(path, flags, *mode, opened=os.open):
+        """As a kernel with fs.protected_regular opens another user's files."""
+        if flags & os.O_CREAT and path in locks:
+            raise PermissionError(path)
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", protected)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with claim_device("cpu") as name:
+        assert tmp_path / f"adamolmo-{name}.lock" in locks
+
+
+def test_importing_latency_does_not_import_torch():
+    script = "import sys, adamolmo.inference.latency; assert 'torch' not in sys.modules"
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+
+
+def test_claim_limits_threads_and_restores_the_cores(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with claim_device("cpu"):
+            assert len(os.sched_getaffinity(0)) == 1
+            assert torch.get_num_threads() == 1
+        assert os.sched_getaffinity(0) == before
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_gpu_is_refused_in_one_sentence_where_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(AdaMolmoError, match="nvidia-smi finds no GPU"), claim_device("cuda"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("visible", "name"), [(None, "gpu-GPU-a"), ("1", "gpu-GPU-b"), ("GPU-b", "gpu-GPU-b"), ("", None)]
+)
+def test_gpus_are_claimed_by_uuid(tmp_path, monkeypatch, visible, name):
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '0, GPU-a\\n1, GPU-b\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    if name is None:
+        with pytest.raises(AdaMolmoError, match="hides every GPU"), claim_device("cuda"):
+            pass
+        return
+    with claim_device("cuda") as claimed:
+        assert claimed == name
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == name.removeprefix("gpu-")
+
+
+def test_measured_stages_sum_to_the_total_and_marks_add_up():
+    timer = MeasuredClock("cpu").start()
+    start = time.perf_counter()
+    for stage, seconds in [("controller", 0.01), ("vision", 0.03), ("controller", 0.02), ("decode", 0.01)]:
+        time.sleep(seconds)
+        timer.mark(stage, Cost())
+    elapsed_ms = (time.perf_counter() - start) * 1e3
+    stages = timer.finish()
+    assert stages.total_ms == pytest.approx(elapsed_ms, rel=0.01)
+    assert stages.controller_ms >= 30
+    assert stages.vision_ms >= 30
+    assert stages.prefill_ms == 0
+    assert stages.total_ms == pytest.approx(stages.vision_ms + stages.controller_ms + stages.decode_ms)
+
+
+def test_preprocessing_is_not_part_of_the_total():
+    timer = ModelledClock().start()
+    timer.mark("preprocess", Cost(launches=1000))
+    timer.mark("vision", Cost(launches=500))
+    stages = timer.finish()
+    assert stages.preprocess_ms == pytest.approx(2 * stages.vision_ms)
+    assert stages.total_ms == stages.vision_ms > 0
+
+
+def test_modelled_time_is_a_roofline_with_launches():
+    def ms(cost):
+        timer = ModelledClock().start()
+        timer.mark("vision", cost)
+        return timer.finish().vision_ms
+
+    compute, memory = Cost(flops=80e6, bytes=1e6), Cost(flops=1e6, bytes=30e6)
+    assert ms(compute) == pytest.approx(2.0)
+    assert ms(memory) == pytest.approx(3.0)
+    assert ms(compute + Cost(launches=100)) == pytest.approx(2.2)
+
+
+def test_unknown_clock_is_refused():
+    assert make_clock("measured", "cpu").name == "measured"
+    assert make_clock("modelled", "cpu").name == "modelled"
+    with pytest.raises(AdaMolmoError, match="latency.clock is 'wall'"):
+        make_clock("wall", "cpu")
+
+
+@pytest.fixture
+def unfrozen():
+    yield
+    gc.unfreeze()
+
+
+def test_warm_up_ends_when_latency_stands_still(unfrozen):
+    falling = iter([100.0 - run for run in range(20)] + [80.0] * 100)
+    assert warm_up(lambda: next(falling), max_runs=100) in range(22, 30)
+    restless = iter(range(1, 1000))
+    assert warm_up(lambda: float(next(restless)) ** 2, max_runs=40) == 40
+
+
+def test_warm_up_exempts_what_is_loaded_from_garbage_collection(unfrozen):
+    assert gc.get_freeze_count() == 0
+    warm_up(lambda: 1.0, max_runs=1)
+    assert gc.get_freeze_count() > 10_000
+
+
+def test_device_description_names_the_hardware_and_not_the_machine():
+    import platform
+
+    description = describe_device("cpu")
+    assert description["kind"] == "cpu"
+    assert description["name"]
+    assert description["cores"] == os.cpu_count()
+    assert platform.node() not in description.values()

@@ -1,0 +1,137 @@
+import dataclasses
+
+import pytest
+import torch
+
+from adamolmo.controllers.static import StaticController
+from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.gpu_memory import explain_out_of_memory
+from adamolmo.knobs import BlockRanking, DecoderKnobs, KnobConfig
+from adamolmo.model import decoding
+from adamolmo.model.decoding import EagerDecoder, GraphDecoder
+from adamolmo.model.inputs import collate
+from adamolmo.model.molmoe import MolmoE
+
+MAX_NEW_TOKENS = 6
+
+
+@pytest.fixture(scope="module")
+def deep_model(tiny_config) -> MolmoE:
+    """16 blocks and 16 experts of which 8 are used, as the study's knobs need them; random weights."""
+    torch.manual_seed(5)
+    model = MolmoE(dataclasses.replace(tiny_config, num_layers=16, num_experts=16, top_k=8))
+    model.eval().requires_grad_(False)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.normal_(std=2.0 * parameter.shape[-1] ** -0.5)
+    model.transformer["wte"].embedding.normal_(std=2.0)
+    return model
+
+
+def prompt_of(model, tokens, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, model.config.embedding_size, (1, tokens), generator=generator)
+
+
+def decode(decoder, model, ids, knobs) -> list[int]:
+    cache = decoder.new_cache(ids.shape[1] + MAX_NEW_TOKENS)
+    prefix = model.run_prefix(model.embed(ids), cache=cache)
+    first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+    return decoder.continue_greedily(first, prefix, knobs, cache)
+
+
+@torch.inference_mode()
+def test_all_25_knob_settings_decode_the_same_with_and_without_cache(deep_model):
+    ranking = BlockRanking(16, (9, 4, 13, 6))
+    eager, static = (kind(deep_model, MAX_NEW_TOKENS, None) for kind in (EagerDecoder, GraphDecoder))
+    ids = prompt_of(deep_model, 11, seed=3)
+    answers = set()
+    for top_k in range(4, 9):
+        for num_blocks in range(12, 17):
+            knobs = ranking.decoder_knobs(KnobConfig("any", top_k, num_blocks))
+            sequence = ids
+            for _ in range(MAX_NEW_TOKENS):
+                token = deep_model(sequence, knobs=knobs)[:, -1:].argmax(dim=-1)
+                sequence = torch.cat([sequence, token], dim=1)
+            expected = sequence[0, ids.shape[1] :].tolist()
+            assert decode(eager, deep_model, ids, knobs) == expected
+            assert decode(static, deep_model, ids, knobs) == expected
+            answers.add(tuple(expected))
+    assert len(answers) > 10, "the knobs change too little for this test to say anything"
+
+
+def test_what_an_earlier_request_left_in_the_static_cache_is_not_read(tiny_model):
+    eager, static = (kind(tiny_model, MAX_NEW_TOKENS, None) for kind in (EagerDecoder, GraphDecoder))
+    answers = set()
+    for seed, length in enumerate([40, 7, 23, 3, 40]):
+        ids, knobs = prompt_of(tiny_model, length, seed), DecoderKnobs(3, (0, 1, 2, 4, 5 + seed % 2))
+        expected = decode(eager, tiny_model, ids, knobs)
+        assert decode(static, tiny_model, ids, knobs) == expected
+        answers.add(tuple(expected))
+    assert len(answers) == 5
+
+
+def test_end_token_ends_the_answer_and_is_not_part_of_it(tiny_model):
+    ids, knobs = prompt_of(tiny_model, 9), tiny_model.full_knobs
+    tokens = decode(GraphDecoder(tiny_model, MAX_NEW_TOKENS, None), tiny_model, ids, knobs)
+    assert len(tokens) == MAX_NEW_TOKENS
+    for eos in set(tokens):
+        for kind in (EagerDecoder, GraphDecoder):
+            assert decode(kind(tiny_model, MAX_NEW_TOKENS, eos), tiny_model, ids, knobs) == tokens[: tokens.index(eos)]
+
+
+def test_a_setting_is_prepared_once_and_the_number_of_settings_is_bounded(tiny_model, monkeypatch):
+    monkeypatch.setattr(decoding, "_MAX_GRAPHS", 2)
+    decoder = GraphDecoder(tiny_model, MAX_NEW_TOKENS, None)
+    one, two, three = (DecoderKnobs(k, tuple(range(7))) for k in (2, 3, 4))
+    assert [decoder.prepare(knobs) for knobs in (one, one, two, one, three)] == [True, False, True, False, True]
+    assert [decoder.prepare(knobs) for knobs in (one, three, two)] == [False, False, True]  # two was used least lately
+
+
+def test_request_longer_than_the_model_is_refused(tiny_model):
+    with pytest.raises(AdaMolmoError, match="needs 513 positions; this model has 512"):
+        GraphDecoder(tiny_model, MAX_NEW_TOKENS, None).new_cache(513)
+
+
+def test_the_request_that_prepares_a_setting_starts_over(tiny_engine, tiny_samples):
+    """So its time holds each stage once: a modelled time shows it to the digit."""
+    sample, controller = tiny_samples[1], StaticController("static-full", KnobConfig("high", 4, 7))
+
+    def ask():
+        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 100.0)
+
+    expected = ask()
+    tiny_engine.decoder = GraphDecoder(tiny_engine.model, tiny_engine.max_new_tokens, tiny_engine.tokenizer.eos_id)
+    assert ask() == expected
+    assert not tiny_engine.decoder.prepare(tiny_engine.decoder_knobs(controller.config))
+
+
+@torch.inference_mode()
+def test_batch_of_different_images_equals_one_by_one(tiny_engine, tiny_samples):
+    model = tiny_engine.model
+    rows = [tiny_engine.prepare(s.open_image(), s.question, "tiny", "high") for s in tiny_samples[1::2]]
+    assert len({row.pixels.shape[1] for row in rows}) > 1 and len({row.input_ids.shape[1] for row in rows}) > 2
+    batch = collate(rows)
+    together = model(batch.input_ids, batch.attention_mask, batch.pixels, batch.masks, batch.image_input_idx)
+    for row, logits in zip(rows, together, strict=True):
+        alone = model(row.input_ids, None, row.pixels, row.masks, row.image_input_idx)[0]
+        torch.testing.assert_close(logits[: len(alone)], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_running_out_of_gpu_memory_is_one_sentence(tiny_engine, tiny_samples, monkeypatch):
+    def fail(*args):
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.10 GiB of which 1.00 GiB "
+            "is free. Including non-PyTorch memory, this process has 78 GiB memory in use."
+        )
+
+    monkeypatch.setattr(tiny_engine.model, "embed", fail)
+    controller = StaticController("static-high-k4-b7", KnobConfig("high", 4, 7))
+    expected = r"static-high-k4-b7: out of GPU memory; needs about 0.0 GiB. Tried .* 2.00 GiB. GPU 0 .* free. Free the"
+    with pytest.raises(AdaMolmoError, match=expected):
+        tiny_engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", controller, 100.0)
+
+
+def test_other_errors_pass_through():
+    with pytest.raises(RuntimeError, match="something else"), explain_out_of_memory(lambda: ("x", 0)):
+        raise RuntimeError("something else")
