@@ -6,6 +6,7 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 # Planning makes millions of objects that stay; looking for garbage among them takes up to a third of its time.
 gc.set_threshold(200_000, 50, 50)
@@ -120,19 +121,25 @@ wildcard_constraints:
 
 
 @cache
-def code(script, *modules):
+def code(script, *modules, on_device=False):
     """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
     name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
     source = Path(HERE, "src")
     files = code_files(Path(SCRIPTS, script), source)
-    for module in modules:
+    for module in (*modules, *(["adamolmo.jobs.on_device"] if on_device else [])):
         files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
     return code_version(files, HERE)
 
 
-def program(name, *modules):
-    """The two parameters of a job that runs a script of the workflow: where it lies, and what `code` says of it."""
-    return {"script": f"{SCRIPTS}/{name}", "code": code(name, *modules)}
+def command(script, on_device=False):
+    """What starts a script of the workflow; one that runs the model waits for a device before it does anything."""
+    launch = f"python -m adamolmo.jobs.on_device {STUDY.model.device}" if on_device else "python"
+    return f"{launch} {quote(str(Path(SCRIPTS, script)))}"
+
+
+def program(script, *modules, on_device=False):
+    """The two parameters of a job that runs a script of the workflow: how it starts, and what `code` says of it."""
+    return {"run": command(script, on_device), "code": code(script, *modules, on_device=on_device)}
 
 
 def checkpoint_files(wildcards):
@@ -198,7 +205,7 @@ def cell_controller(wildcards):
 
 
 def controller_code(wildcards):
-    return code("evaluate.py", cell_controller(wildcards).module)
+    return code("evaluate.py", cell_controller(wildcards).module, on_device=True)
 
 
 def controller_inputs(wildcards):
@@ -206,7 +213,7 @@ def controller_inputs(wildcards):
 
 
 def training_code(wildcards):
-    return code("train_controller.py", known(find_controller, wildcards.controller).module)
+    return code("train_controller.py", known(find_controller, wildcards.controller).module, on_device=True)
 
 
 def controller_parts(wildcards):

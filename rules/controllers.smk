@@ -12,7 +12,7 @@ rule lookup:
     message:
         "Lookup tables"
     shell:
-        "python {params.script} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+        "{params.run} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
 
 
 rule features:
@@ -28,12 +28,12 @@ rule features:
     resources:
         gpu=GPUS,
     params:
-        **program("features.py"),
+        **program("features.py", on_device=True),
         settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"),
     message:
         "Features of {wildcards.dataset} for the learned controllers"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -58,7 +58,7 @@ rule train_controller:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/train_controller.py",
+        run=command("train_controller.py", on_device=True),
         code=training_code,
         settings=settings(
             *ENGINE_KEYS,
@@ -70,6 +70,6 @@ rule train_controller:
     message:
         "Train {wildcards.controller}"
     shell:
-        "python {params.script} --controller {wildcards.controller} --model results/model"
+        "{params.run} --controller {wildcards.controller} --model results/model"
         " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

@@ -13,12 +13,12 @@ rule core_exp:
     resources:
         gpu=GPUS,
     params:
-        **program("core_exp.py"),
+        **program("core_exp.py", on_device=True),
         settings=settings(*ENGINE_KEYS, "core_exp", "seed", "datasets.{dataset}"),
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
+        "{params.run} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
         " --model results/model --samples {input.samples} --scores {input.scores} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
@@ -36,7 +36,7 @@ rule core_exp_latency:
     resources:
         gpu=GPUS,
     params:
-        **program("core_exp_latency.py"),
+        **program("core_exp_latency.py", on_device=True),
         settings=settings(
             *ENGINE_KEYS,
             "latency.samples",
@@ -49,7 +49,7 @@ rule core_exp_latency:
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
+        "{params.run} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
         " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"
 
@@ -72,5 +72,5 @@ rule merge_core_exp:
     message:
         "Profile of {wildcards.dataset}"
     shell:
-        "python {params.script} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
+        "{params.run} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
         " --table {output.table} --reference {output.reference} 2>&1 | tee {log}"

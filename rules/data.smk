@@ -21,6 +21,6 @@ rule prepare_data:
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --split {wildcards.split}"
+        "{params.run} --dataset {wildcards.dataset} --split {wildcards.split}"
         " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
         " 2>&1 | tee {log}"

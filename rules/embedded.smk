@@ -14,7 +14,7 @@ rule train_embedded_part:
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
-        "python {params.script} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
+        "{params.run} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
 
 
 rule train_embedded:
@@ -35,4 +35,4 @@ rule train_embedded:
     message:
         "Train the whole embedded model"
     shell:
-        "python {params.script} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"
+        "{params.run} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"

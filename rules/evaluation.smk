@@ -19,7 +19,7 @@ rule evaluate:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/evaluate.py",
+        run=command("evaluate.py", on_device=True),
         code=controller_code,
         settings=settings(
             *ENGINE_KEYS,
@@ -33,7 +33,7 @@ rule evaluate:
     message:
         "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --controller {wildcards.controller}"
+        "{params.run} --dataset {wildcards.dataset} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
         " --reference {input.reference} --settings {params.settings:q}"
         " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
@@ -53,7 +53,7 @@ rule summarise:
     message:
         "Summary of all cells"
     shell:
-        "python {params.script} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+        "{params.run} --cells {input.cells} --output {output} 2>&1 | tee {log}"
 
 
 # The oracle needs every configuration's answer to the evaluation split.
@@ -113,7 +113,7 @@ rule oracle:
     message:
         "Oracle of {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
+        "{params.run} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
         " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
         " --table {output.samples} 2>&1 | tee {log}"
 
@@ -136,5 +136,5 @@ rule compare:
     message:
         "Compare every two controllers on the same questions"
     shell:
-        "python {params.script} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
+        "{params.run} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
         " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"

@@ -11,12 +11,12 @@ rule importance:
     resources:
         gpu=GPUS,
     params:
-        **program("importance.py"),
+        **program("importance.py", on_device=True),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -38,7 +38,7 @@ rule merge_importance:
     message:
         "Rank the blocks"
     shell:
-        "python {params.script} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
+        "{params.run} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
         " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -55,12 +55,12 @@ rule internal_scores:
     resources:
         gpu=GPUS,
     params:
-        **program("internal_scores.py"),
+        **program("internal_scores.py", on_device=True),
         settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
 
 
@@ -77,12 +77,12 @@ rule beam_search:
     resources:
         gpu=GPUS,
     params:
-        **program("beam_search.py"),
+        **program("beam_search.py", on_device=True),
         settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, "datasets"),
     message:
         "Beam search over sets of blocks"
     shell:
-        "python {params.script} --model results/model --samples {input.samples} --settings {params.settings:q}"
+        "{params.run} --model results/model --samples {input.samples} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
 
@@ -102,7 +102,7 @@ rule compare_selection:
     resources:
         gpu=GPUS,
     params:
-        **program("compare_selection.py"),
+        **program("compare_selection.py", on_device=True),
         settings=settings(
             *ENGINE_KEYS,
             "importance.tier",
@@ -115,7 +115,7 @@ rule compare_selection:
     message:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
     shell:
-        "python {params.script} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
+        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
         " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 

@@ -41,7 +41,7 @@ rule prepare_lmms_eval:
     message:
         "Documents of {wildcards.task}"
     shell:
-        "python {params.script} {wildcards.task} {params.samples} {params.source} --target {params.target}"
+        "{params.run} {wildcards.task} {params.samples} {params.source} --target {params.target}"
         " 2>&1 | tee {log}"
 
 
@@ -66,7 +66,7 @@ rule run_lmms_eval:
     resources:
         gpu=GPUS,
     params:
-        script=f"{SCRIPTS}/run_lmms_eval.py",
+        run=command("run_lmms_eval.py", on_device=True),
         code=benchmark_code,
         settings=settings(
             *ENGINE_KEYS, "latency", "lookup", "bootstrap", "seed", "lmms_eval.limit", "lmms_eval.tasks.{task}"
@@ -75,7 +75,7 @@ rule run_lmms_eval:
     message:
         "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
     shell:
-        "python {params.script} --task {wildcards.task} --controller {wildcards.controller}"
+        "{params.run} --task {wildcards.task} --controller {wildcards.controller}"
         " --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
         " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
         " 2>&1 | tee {log}"
@@ -100,5 +100,5 @@ rule summarise_lmms_eval:
     message:
         "Table and figure of the benchmarks"
     shell:
-        "python {params.script} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
+        "{params.run} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
         " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"

@@ -21,5 +21,5 @@ rule prepare_model:
     message:
         "Verify and store the model"
     shell:
-        "python {params.script} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
+        "{params.run} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
         " --output results/model 2>&1 | tee {log}"

@@ -18,7 +18,7 @@ rule pareto:
     message:
         "Figure: Pareto frontiers"
     shell:
-        "python {params.script} pareto --summary {input.summary} --comparisons {input.comparisons}"
+        "{params.run} pareto --summary {input.summary} --comparisons {input.comparisons}"
         " --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -38,7 +38,7 @@ rule gains:
     message:
         "Figure: gains over the baseline"
     shell:
-        "python {params.script} gains --summary {input.summary} --comparisons {input.comparisons}"
+        "{params.run} gains --summary {input.summary} --comparisons {input.comparisons}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -57,7 +57,7 @@ rule hypervolume:
     message:
         "Figure: hypervolumes"
     shell:
-        "python {params.script} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
+        "{params.run} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
         " 2>&1 | tee {log}"
 
 
@@ -81,7 +81,7 @@ rule knob_distribution:
     message:
         "Figure: knob distribution"
     shell:
-        "python {params.script} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
+        "{params.run} knob_distribution --summary {input.summary} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -100,7 +100,7 @@ rule violations:
     message:
         "Figure: violation rates"
     shell:
-        "python {params.script} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "{params.run} violations --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule overhead:
@@ -118,7 +118,7 @@ rule overhead:
     message:
         "Figure: controller overhead"
     shell:
-        "python {params.script} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
+        "{params.run} overhead --summary {input.summary} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule training_curves:
@@ -140,7 +140,7 @@ rule training_curves:
     message:
         "Figure: training curves"
     shell:
-        "python {params.script} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
+        "{params.run} training_curves --training {input.training} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule stage_times:
@@ -158,7 +158,7 @@ rule stage_times:
     message:
         "Figure: stage times"
     shell:
-        "python {params.script} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "{params.run} stage_times --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule repeatability:
@@ -176,7 +176,7 @@ rule repeatability:
     message:
         "Figure: repeatability of latency"
     shell:
-        "python {params.script} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
+        "{params.run} repeatability --core-exp {input.core_exp} --output {output.pdf} 2>&1 | tee {log}"
 
 
 rule block_importance:
@@ -195,7 +195,7 @@ rule block_importance:
     message:
         "Figure: importance of the blocks"
     shell:
-        "python {params.script} importance --scores {input.scores} --core-exp {input.core_exp}"
+        "{params.run} importance --scores {input.scores} --core-exp {input.core_exp}"
         " --output {output.pdf} 2>&1 | tee {log}"
 
 
@@ -216,7 +216,7 @@ rule controllers_page:
     message:
         "Page: the controllers side by side"
     shell:
-        "python {params.script} --summary {input.summary} --trained {input.trained} {params.arguments}"
+        "{params.run} --summary {input.summary} --trained {input.trained} {params.arguments}"
         " --output {output} 2>&1 | tee {log}"
 
 
@@ -238,7 +238,7 @@ rule table:
     message:
         "Table: {wildcards.table}"
     shell:
-        "python {params.script} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
+        "{params.run} {wildcards.table} --summary {input.summary} --comparisons {input.comparisons}"
         " --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
 
 
@@ -286,7 +286,7 @@ rule report:
     message:
         "Report: results/report.html"
     shell:
-        "python {params.script} --template {input.template} --figures {input.figures} --captions {input.captions}"
+        "{params.run} --template {input.template} --figures {input.figures} --captions {input.captions}"
         " --summary {input.summary} --comparisons {input.comparisons} --core-exp {input.core_exp}"
         " --manifest {input.manifest} --rule-graph {input.rule_graph} --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"

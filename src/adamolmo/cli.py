@@ -7,24 +7,18 @@ import argparse
 import json
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
-from adamolmo.controllers.registry import load_controller
+from adamolmo.controllers.registry import find_controller
 from adamolmo.core_exp.inspection import inspect_profile
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import claim_device, describe_device, warm_up
-from adamolmo.jobs.loading import controller_context, load_engine
+from adamolmo.inference.latency import claim_device
 from adamolmo.jobs.script import run
-
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Response
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,93 +82,65 @@ def _budget(text: str) -> Budget:
 
 def answer(args: argparse.Namespace) -> None:
     """Prints the answer, the knobs, the stage times and whether the budget was met."""
-    request = Request(args)
-    with claim_device(request.settings.model.device):
-        response, controller = request.answer()
-    stages, budget_ms = response.stages, request.budget_ms
+    fields = _request(args)
+    settings, budget_ms = fields["settings"], fields["budget_ms"]
+    with claim_device(settings.model.device):
+        from adamolmo.jobs.answering import Request  # brings torch
+
+        response = Request(**fields).answer()
+    stages = response.stages
     verdict = "met" if stages.total_ms <= budget_ms else f"missed by {stages.total_ms - budget_ms:.1f} ms"
     parts = ("vision", "prefill", "controller", "decode")
     times = ", ".join(f"{part} {getattr(stages, f'{part}_ms'):.2f}" for part in parts)
-    clock = "" if request.settings.latency.clock == "measured" else ", modelled"
+    clock = "" if settings.latency.clock == "measured" else ", modelled"
     print(f"answer   {response.answer}")
-    print(f"knobs    {response.config} (by {controller.name})")
+    print(f"knobs    {response.config} (by {args.controller})")
     print(f"latency  {stages.total_ms:.2f} ms ({times}{clock})")
     print(f"budget   {budget_ms:.2f} ms, {verdict}")
 
 
 def predict(args: argparse.Namespace) -> None:
     """Prints the choice as JSON; knobs that the controller leaves open until it has read the prompt are null."""
-    request = Request(args)
-    with claim_device(request.settings.model.device):
-        if args.image is None:
-            controller = request.load_controller()
-            decision = _decide_without_request(controller, request.budget_ms)
-        else:
-            response, controller = request.answer()
-            decision = Decision.of(response.config)
+    fields = _request(args)
+    with claim_device(fields["settings"].model.device):
+        from adamolmo.jobs.answering import Request  # brings torch
+
+        decision = Request(**fields).decide()
     top_k, num_active_blocks = decision.decoder or (None, None)
-    print(
-        json.dumps(
-            {
-                "controller": controller.name,
-                "budget_ms": request.budget_ms,
-                "tier": decision.tier,
-                "top_k": top_k,
-                "num_active_blocks": num_active_blocks,
-            }
-        )
-    )
+    chosen = {"tier": decision.tier, "top_k": top_k, "num_active_blocks": num_active_blocks}
+    print(json.dumps({"controller": args.controller, "budget_ms": fields["budget_ms"], **chosen}))
 
 
-def _decide_without_request(controller: Controller, budget_ms: float) -> Decision:
-    if reads := controller.reads(budget_ms):
-        raise AdaMolmoError(
-            f"controller '{controller.name}' reads {' and '.join(sorted(reads))}; expected IMAGE and QUESTION as well."
-        )
-    return controller.predict_stage1(Stage1Inputs(budget_ms))
+def _request(args: argparse.Namespace) -> dict[str, object]:
+    """The fields of a `jobs.answering.Request`, with all that can be wrong found before a device is waited for.
 
-
-class Request:
-    """What the arguments of a command say about one request.
-
-    Raises AdaMolmoError when the dataset is not the study's, the image is unreadable, or a budget in percent lacks its
-    reference.
+    Raises AdaMolmoError when the dataset is not the study's, the controller is unknown, the image is unreadable, or a
+    budget in percent lacks its reference.
     """
+    settings = StudyConfig.load(*args.config)
+    datasets = settings.datasets
+    dataset = args.dataset or next(iter(datasets))
+    if dataset not in datasets:
+        raise AdaMolmoError(f"--dataset is '{dataset}'; expected one of {', '.join(datasets)}.")
+    find_controller(args.controller)
+    if (args.image is None) != (args.question is None):
+        raise AdaMolmoError("IMAGE was given without QUESTION; expected both or neither.")
+    return {
+        "settings": settings,
+        "results": args.results,
+        "dataset": dataset,
+        "controller": args.controller,
+        "budget_ms": _budget_ms(args, dataset),
+        "image": None if args.image is None else _open(args.image),
+        "question": args.question,
+    }
 
-    def __init__(self, args: argparse.Namespace):
-        self.args = args
-        self.settings = StudyConfig.load(*args.config)
-        datasets = self.settings.datasets
-        self.dataset = args.dataset or next(iter(datasets))
-        if self.dataset not in datasets:
-            raise AdaMolmoError(f"--dataset is '{self.dataset}'; expected one of {', '.join(datasets)}.")
-        if (args.image is None) != (args.question is None):
-            raise AdaMolmoError("IMAGE was given without QUESTION; expected both or neither.")
-        self.image = None if args.image is None else _open(args.image)
-        self.budget_ms = args.budget.value if args.budget.unit == "ms" else args.budget.to_ms(self._reference_ms())
 
-    def _reference_ms(self) -> float:
-        path = self.args.results / "core_exp" / f"{self.dataset}.reference.json"
-        return read_json(path, REFERENCE)["median_latency_ms"]
-
-    def load_controller(self) -> Controller:
-        device = describe_device(self.settings.model.device)
-        context = controller_context(self.settings, self.args.results, self.dataset, device)
-        return load_controller(self.args.controller, context)
-
-    def answer(self) -> "tuple[Response, Controller]":
-        """The answer after warm-up, as a request to a running service would be timed."""
-        controller = self.load_controller()
-        scores = self.args.results / "importance" / "scores.json"
-        engine = load_engine(self.settings, self.args.results / "model", scores)
-        style = self.settings.datasets[self.dataset].style
-
-        def ask() -> "Response":
-            return engine.answer(self.image, self.args.question, style, controller, self.budget_ms)
-
-        if engine.clock.name == "measured":
-            warm_up(lambda: ask().stages.total_ms, self.settings.latency.max_warmup)
-        return ask(), controller
+def _budget_ms(args: argparse.Namespace, dataset: str) -> float:
+    if args.budget.unit == "ms":
+        return args.budget.value
+    path = args.results / "core_exp" / f"{dataset}.reference.json"
+    return args.budget.to_ms(read_json(path, REFERENCE)["median_latency_ms"])
 
 
 def _open(path: Path) -> Image.Image:

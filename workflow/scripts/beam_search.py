@@ -7,8 +7,9 @@ from adamolmo.data.scoring import SCORERS
 from adamolmo.files.importance import BEAM_SEARCH
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json, write_json
+from adamolmo.importance.beam_search import search
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
 
 
@@ -22,18 +23,16 @@ def main() -> None:
         samples, _ = readable(read_samples(path), core_exp.max_failed_fraction)
         datasets[name] = samples, dataset.style, SCORERS[dataset.scorer]
     manifest = read_json(args.model / "manifest.json", MANIFEST)
-    with claimed_engine(settings, args.model) as engine:
-        from adamolmo.importance.beam_search import search
-
-        found = search(
-            engine,
-            datasets,
-            tier=settings.importance.tier,
-            width=settings.importance.beam_width,
-            most_removed=manifest["num_blocks"] - settings.knobs.num_active_blocks[0],
-            batch_size=core_exp.batch_size,
-            memory_bytes=core_exp.memory_bytes,
-        )
+    engine = load_engine(settings, args.model)
+    found = search(
+        engine,
+        datasets,
+        tier=settings.importance.tier,
+        width=settings.importance.beam_width,
+        most_removed=manifest["num_blocks"] - settings.knobs.num_active_blocks[0],
+        batch_size=core_exp.batch_size,
+        memory_bytes=core_exp.memory_bytes,
+    )
     write_json(found | {"model_checksum": manifest["checksum"]}, args.output, BEAM_SEARCH)
 
 

@@ -6,8 +6,9 @@ from adamolmo.data.samples import read_samples, readable
 from adamolmo.data.scoring import SCORERS
 from adamolmo.files.importance import BEAM_SEARCH, IMPORTANCE, INTERNAL_SCORES, SELECTION
 from adamolmo.files.schema import read_json, write_json
+from adamolmo.importance.accuracy_drop import compare_rules, merge, rankings
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
 
 
@@ -22,30 +23,28 @@ def main() -> None:
     usable, failed = readable(samples, core_exp.max_failed_fraction)
     scores = read_json(args.scores, IMPORTANCE)
     internal = {path.stem: read_json(path, INTERNAL_SCORES) for path in args.internal}
-    with claimed_engine(settings, args.model) as engine:
-        from adamolmo.importance.accuracy_drop import compare_rules, merge, rankings
-
-        ranked = merge(
-            scores["datasets"],
-            model_checksum=scores["model_checksum"],
-            num_blocks=scores["num_blocks"],
-            selection="accuracy_drop",
-            seed=settings.seed,
-            internal=internal,
-        )
-        accuracy = compare_rules(
-            engine,
-            usable,
-            dataset.style,
-            SCORERS[dataset.scorer],
-            rankings(ranked, read_json(args.beam, BEAM_SEARCH)),
-            tier=settings.importance.tier,
-            lowest_count=settings.knobs.num_active_blocks[0],
-            batch_size=core_exp.batch_size,
-            memory_bytes=core_exp.memory_bytes,
-            resamples=settings.bootstrap.resamples,
-            seed=settings.seed,
-        )
+    engine = load_engine(settings, args.model)
+    ranked = merge(
+        scores["datasets"],
+        model_checksum=scores["model_checksum"],
+        num_blocks=scores["num_blocks"],
+        selection="accuracy_drop",
+        seed=settings.seed,
+        internal=internal,
+    )
+    accuracy = compare_rules(
+        engine,
+        usable,
+        dataset.style,
+        SCORERS[dataset.scorer],
+        rankings(ranked, read_json(args.beam, BEAM_SEARCH)),
+        tier=settings.importance.tier,
+        lowest_count=settings.knobs.num_active_blocks[0],
+        batch_size=core_exp.batch_size,
+        memory_bytes=core_exp.memory_bytes,
+        resamples=settings.bootstrap.resamples,
+        seed=settings.seed,
+    )
     content = {
         "num_samples": len(usable),
         "accuracy": accuracy,

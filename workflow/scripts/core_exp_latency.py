@@ -1,11 +1,12 @@
 """Times every knob configuration on one shard of the samples whose latency is measured."""
 
+from adamolmo.core_exp.latency import choose_samples, latency_pass
 from adamolmo.core_exp.provenance import provenance
 from adamolmo.data.samples import read_samples
 from adamolmo.files.core_exp import CORE_EXP_LATENCY
 from adamolmo.files.schema import write_table
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
 
 
@@ -13,21 +14,19 @@ def main() -> None:
     args = job_parser(__doc__, "dataset", "shard", "model", "samples", "scores", "settings", "output").parse_args()
     settings, timing = args.settings, args.settings.latency
     samples = read_samples(args.samples)
-    with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.core_exp.latency import choose_samples, latency_pass
-
-        chosen = choose_samples(samples, timing.samples, settings.seed)
-        table, measured = latency_pass(
-            engine,
-            chosen[args.shard :: settings.core_exp.shards],
-            settings.datasets[args.dataset].style,
-            settings.knobs.grid(),
-            settings.knobs.full,
-            repeats=timing.repeats,
-            max_warmup=timing.max_warmup,
-            seed=(settings.seed, args.shard),
-        )
-        metadata = provenance(engine, args.model, args.samples, settings.seed) | measured
+    engine = load_engine(settings, args.model, args.scores)
+    chosen = choose_samples(samples, timing.samples, settings.seed)
+    table, measured = latency_pass(
+        engine,
+        chosen[args.shard :: settings.core_exp.shards],
+        settings.datasets[args.dataset].style,
+        settings.knobs.grid(),
+        settings.knobs.full,
+        repeats=timing.repeats,
+        max_warmup=timing.max_warmup,
+        seed=(settings.seed, args.shard),
+    )
+    metadata = provenance(engine, args.model, args.samples, settings.seed) | measured
     write_table(table.assign(dataset=args.dataset), args.output, CORE_EXP_LATENCY, metadata)
 
 

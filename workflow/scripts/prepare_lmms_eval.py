@@ -4,8 +4,11 @@ import argparse
 from pathlib import Path
 
 from adamolmo.jobs.script import run
-from adamolmo.lmms_eval.data import prepare, prepare_own
 from adamolmo.lmms_eval.environment import quiet_harness
+
+quiet_harness()  # before lmms-eval is imported
+
+from adamolmo.lmms_eval.data import prepare, prepare_own  # noqa: E402
 
 
 def main() -> None:
@@ -15,7 +18,6 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="directory with copies of Hub repositories")
     parser.add_argument("--target", type=Path, required=True)
     args = parser.parse_args()
-    quiet_harness()
     if args.samples:
         prepare_own(args.task, args.samples, args.target)
     else:

@@ -2,14 +2,21 @@
 
 from pathlib import Path
 
+from adamolmo.evaluation.cell_summary import summarise_requests
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
 from adamolmo.files.schema import read_json, write_json, write_table
 from adamolmo.inference.latency import describe_device
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import claimed_engine
+from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.environment import harness_version, quiet_harness
+
+quiet_harness()  # before lmms-eval is imported
+
+from adamolmo.lmms_eval.model import AdaMolmo  # noqa: E402
+from adamolmo.lmms_eval.run import run_task  # noqa: E402
+from adamolmo.lmms_eval.setting import load_setting  # noqa: E402
 
 
 def main() -> None:
@@ -19,18 +26,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="directory of prepared task data")
     args = parser.parse_args()
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
-    quiet_harness()
-    with claimed_engine(settings, args.model, args.scores) as engine:
-        from adamolmo.evaluation.cell_summary import summarise_requests
-        from adamolmo.lmms_eval.model import AdaMolmo
-        from adamolmo.lmms_eval.run import run_task
-        from adamolmo.lmms_eval.setting import load_setting
-
-        setting = load_setting(settings, args.model, task.profile, args.controller, args.budget, task.style)
-        model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
-        resamples, seed = settings.bootstrap.resamples, settings.seed
-        result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resamples, seed)
-        device = describe_device(settings.model.device)
+    engine = load_engine(settings, args.model, args.scores)
+    setting = load_setting(settings, args.model, task.profile, args.controller, args.budget, task.style)
+    model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
+    resamples, seed = settings.bootstrap.resamples, settings.seed
+    result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resamples, seed)
+    device = describe_device(settings.model.device)
     reference = read_json(args.reference, REFERENCE)
     write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
     write_json(

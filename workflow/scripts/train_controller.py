@@ -4,15 +4,21 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 from adamolmo.budgets import Budget
 from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.training.features import Features, FixedPrefix
+from adamolmo.controllers.training.overhead import overhead_ms
+from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json, write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import claimed_engine, describe_study
+from adamolmo.jobs.loading import describe_study, load_engine
 from adamolmo.jobs.script import run
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
@@ -33,36 +39,29 @@ def main() -> None:
     }
     timed_dataset = args.samples.parent.name
     timed, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
-    with claimed_engine(settings, args.model) as engine:
-        import torch
-
-        from adamolmo.controllers.training.features import Features, FixedPrefix
-        from adamolmo.controllers.training.overhead import overhead_ms
-        from adamolmo.controllers.training.reward import Profile
-        from adamolmo.controllers.training.training_set import TrainingSet
-
-        study = describe_study(settings, args.model, shared["device"])
-        data = TrainingSet.join(
-            study,
-            Profile.from_frame(
-                core_exp,
-                study.grid,
-                {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
-            ),
-            {path.stem: Features(path) for path in args.features},
-            FixedPrefix.load(args.model, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
-        )
-        time_controller = partial(
-            overhead_ms,
-            engine,
-            samples=timed[:TIMED_SAMPLES],
-            style=settings.datasets[timed_dataset].style,
-            config=study.grid.full,
-            budget_ms=references_ms[timed_dataset],
-        )
-        log = import_module(find_controller(args.controller).module).train(
-            args.controller, args.output, data, time_controller, settings.training, settings.seed
-        )
+    engine = load_engine(settings, args.model)
+    study = describe_study(settings, args.model, shared["device"])
+    data = TrainingSet.join(
+        study,
+        Profile.from_frame(
+            core_exp,
+            study.grid,
+            {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
+        ),
+        {path.stem: Features(path) for path in args.features},
+        FixedPrefix.load(args.model, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
+    )
+    time_controller = partial(
+        overhead_ms,
+        engine,
+        samples=timed[:TIMED_SAMPLES],
+        style=settings.datasets[timed_dataset].style,
+        config=study.grid.full,
+        budget_ms=references_ms[timed_dataset],
+    )
+    log = import_module(find_controller(args.controller).module).train(
+        args.controller, args.output, data, time_controller, settings.training, settings.seed
+    )
     write_table(log, args.output / "training.parquet", TRAINING, {"controller": args.controller, "seed": settings.seed})
 
 

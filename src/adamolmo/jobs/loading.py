@@ -1,27 +1,20 @@
 """From the study's settings to the objects that its jobs work with."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
 
 from adamolmo.config import StudyConfig
 from adamolmo.config.model import KnobSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import claim_device, make_clock
-
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Engine
+from adamolmo.inference.engine import Engine
+from adamolmo.inference.latency import make_clock
 
 
-def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> "Engine":
+def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Engine:
     """The prepared model, ready for requests; `scores` rank the blocks. Raises AdaMolmoError for unfitting files."""
-    import torch
-
-    from adamolmo.inference.engine import Engine
-
     return Engine.load(
         model_dir,
         scores,
@@ -32,13 +25,6 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
         dtype=getattr(torch, settings.model.dtype),
         device=settings.model.device,
     )
-
-
-@contextmanager
-def claimed_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Iterator["Engine"]:
-    """`load_engine` on a device that is held until the block ends; what imports torch is imported inside the block."""
-    with claim_device(settings.model.device):
-        yield load_engine(settings, model_dir, scores)
 
 
 def knob_grid(knobs: KnobSettings) -> KnobGrid:

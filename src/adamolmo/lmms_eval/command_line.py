@@ -19,7 +19,8 @@ from adamolmo.config import StudyConfig
 from adamolmo.config.lmms_eval import LmmsTaskSettings
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.jobs.loading import claimed_engine
+from adamolmo.inference.latency import claim_device
+from adamolmo.jobs.loading import load_engine
 from adamolmo.lmms_eval.data import task_data
 from adamolmo.lmms_eval.model import AdaMolmo, Setting
 from adamolmo.lmms_eval.setting import check_profile, load_setting
@@ -84,7 +85,8 @@ class CommandLineModel(AdaMolmo):
         held = ExitStack()
         model_dir = Path(arguments.pretrained)
         scores = model_dir.parent / "importance" / "scores.json"
-        engine = held.enter_context(claimed_engine(settings, model_dir, scores if scores.exists() else None))
+        held.enter_context(claim_device(settings.model.device))
+        engine = load_engine(settings, model_dir, scores if scores.exists() else None)
 
         @cache
         def setting(task: str) -> Setting:
