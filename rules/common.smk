@@ -4,7 +4,8 @@ import gc
 import os
 import re
 import sys
-from functools import cache
+from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
@@ -24,6 +25,7 @@ from adamolmo.config.faults import source_of
 from adamolmo.config.files import read_yaml
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE
+from adamolmo.controllers.table import AGGREGATIONS, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
 from adamolmo.files.launcher import LAUNCHER, launcher
@@ -42,12 +44,17 @@ def config_sources():
     return {path: read_yaml(path) for path in files} | ({"--config": by_hand} if by_hand else {})
 
 
+def registered(name):
+    """How a controller is loaded, one of the library or of the study's own."""
+    return find_controller(name, STUDY.own_controllers)
+
+
 def configured_controllers(key, names):
     """By name, without the oracle, which answers no requests."""
     found = {}
     for index, name in enumerate(names):
         try:
-            found |= {} if name == ORACLE else {name: find_controller(name)}
+            found |= {} if name == ORACLE else {name: registered(name)}
         except AdaMolmoError as error:
             source = source_of(key.split("."), config_sources())
             raise AdaMolmoError(f"{source}: key '{key}[{index}]': {error}") from None
@@ -66,7 +73,6 @@ except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
 SPLITS = ["importance", "profile", "evaluation"]
-AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
 # Without those that only join trained parts.
 LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
@@ -101,8 +107,20 @@ if all(any(name.startswith(design) for name in TRAINED) for design in ("two-stag
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # Settings of every job that answers in batches.
 BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
+# Where the samples come from.
+SOURCE_KEYS = ["source", "path", "config", "splits", "columns", "style"]
+# What a job must know of its dataset: the samples are made already.
+DATASET_KEYS = ["datasets.{dataset}.style", "datasets.{dataset}.scorer"]
+
+
+def keys_of(datasets):
+    return [key.format(dataset=name) for name in datasets for key in DATASET_KEYS]
+
+
+# A dataset that is added later makes neither the ranking nor the controllers again.
+SCORED, LEARNED = STUDY.datasets_for("importance"), STUDY.datasets_for("training")
 # The study needs these only if one of their rules ranks its blocks.
-INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=STUDY.datasets)
+INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=SCORED)
 # A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
 CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
 CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
@@ -125,10 +143,24 @@ def code(script, *modules, on_device=False):
     """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
     name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
     source = Path(HERE, "src")
-    files = code_files(Path(SCRIPTS, script), source)
-    for module in (*modules, *(["adamolmo.jobs.on_device"] if on_device else [])):
-        files += code_files(source.joinpath(*module.split(".")).with_suffix(".py"), source)
-    return code_version(files, HERE)
+    started = [module_file(module) for module in (*modules, *(["adamolmo.jobs.on_device"] if on_device else []))]
+    return code_version(
+        [file for start in (Path(SCRIPTS, script), *started) for file in code_files(start, source)], HERE
+    )
+
+
+def module_file(module):
+    """The file of a module of the library, or of one's own: a Python file, or a dotted name."""
+    if module.endswith(".py"):
+        return Path(module)
+    if module.split(".")[0] == "adamolmo":
+        return Path(HERE, "src", *module.split(".")).with_suffix(".py")
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise AdaMolmoError(
+            f"own_controllers: module '{module}' does not exist; expected a dotted name or a Python file."
+        )
+    return Path(spec.origin)
 
 
 def command(script, on_device=False):
@@ -201,21 +233,33 @@ def cell_controller(wildcards):
     if wildcards.dataset not in STUDY.datasets:
         sys.exit(f"error: dataset '{wildcards.dataset}' is unknown; configured are {', '.join(STUDY.datasets)}.")
     known(Budget.parse, wildcards.budget)
-    return known(find_controller, wildcards.controller)
+    return known(registered, wildcards.controller)
+
+
+def controller_module(wildcards):
+    return known(registered, wildcards.controller).module
 
 
 def controller_code(wildcards):
-    return code("evaluate.py", cell_controller(wildcards).module, on_device=True)
+    return known(partial(code, on_device=True), "evaluate.py", cell_controller(wildcards).module)
+
+
+def controller_files(controller, name, dataset):
+    """What a controller is loaded from: tables of the dataset, or over all of them, and its policy."""
+    of_tables = None if STUDY.lookup.pooled else dataset
+    policy = [f"results/controllers/{name}/policy.{suffix}" for suffix in ("safetensors", "json")]
+    tables = [f"results/{table_path(aggregation, of_tables)}" for aggregation in controller.tables]
+    return tables + (policy if controller.trained else [])
 
 
 def controller_inputs(wildcards):
-    return [f"results/{path}" for path in cell_controller(wildcards).inputs]
+    return controller_files(cell_controller(wildcards), wildcards.controller, wildcards.dataset)
 
 
 def training_code(wildcards):
-    return code("train_controller.py", known(find_controller, wildcards.controller).module, on_device=True)
+    return known(partial(code, on_device=True), "train_controller.py", controller_module(wildcards))
 
 
 def controller_parts(wildcards):
-    parts = known(find_controller, wildcards.controller).parts
+    parts = known(registered, wildcards.controller).parts
     return [f"results/controllers/{part}/policy.json" for part in parts]

@@ -1,18 +1,31 @@
 rule lookup:
     input:
-        core_exp=PROFILES,
+        core_exp="results/core_exp/{dataset}.parquet",
     output:
-        expand("results/lookup/{aggregation}.json", aggregation=AGGREGATIONS),
+        [f"results/{table_path(aggregation, '{dataset}')}" for aggregation in AGGREGATIONS],
     log:
-        "logs/controllers/lookup.log",
+        "logs/controllers/lookup/{dataset}.log",
     conda:
         "../envs/study.yaml"
     params:
         **program("lookup.py"),
+        aggregations=AGGREGATIONS,
     message:
-        "Lookup tables"
+        "Lookup tables of {wildcards.dataset}"
     shell:
-        "{params.run} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+        "{params.run} --core-exp {input.core_exp} --aggregations {params.aggregations} --outputs {output}"
+        " 2>&1 | tee {log}"
+
+
+use rule lookup as lookup_over_all with:
+    input:
+        core_exp=PROFILES,
+    output:
+        [f"results/{table_path(aggregation, None)}" for aggregation in AGGREGATIONS],
+    log:
+        "logs/controllers/lookup.log",
+    message:
+        "Lookup tables over all datasets"
 
 
 rule features:
@@ -29,7 +42,7 @@ rule features:
         gpu=GPUS,
     params:
         **program("features.py", on_device=True),
-        settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", "datasets.{dataset}"),
+        settings=settings(*ENGINE_KEYS, "core_exp.batch_size", "core_exp.max_failed_fraction", *DATASET_KEYS),
     message:
         "Features of {wildcards.dataset} for the learned controllers"
     shell:
@@ -40,10 +53,10 @@ rule features:
 rule train_controller:
     input:
         model=MODEL["manifest"],
-        core_exp=PROFILES,
-        references=expand("results/core_exp/{dataset}.reference.json", dataset=STUDY.datasets),
-        features=expand("results/features/{dataset}.safetensors", dataset=STUDY.datasets),
-        samples=f"results/data/{list(STUDY.datasets)[0]}/profile.parquet",
+        core_exp=expand("results/core_exp/{dataset}.parquet", dataset=LEARNED),
+        references=expand("results/core_exp/{dataset}.reference.json", dataset=LEARNED),
+        features=expand("results/features/{dataset}.safetensors", dataset=LEARNED),
+        samples=f"results/data/{LEARNED[0]}/profile.parquet",
         parts=controller_parts,
     output:
         weights="results/controllers/{controller}/policy.safetensors",
@@ -60,16 +73,17 @@ rule train_controller:
     params:
         run=command("train_controller.py", on_device=True),
         code=training_code,
+        module=controller_module,
         settings=settings(
             *ENGINE_KEYS,
             "training",
             "seed",
             "core_exp.max_failed_fraction",
-            f"datasets.{list(STUDY.datasets)[0]}",
+            f"datasets.{LEARNED[0]}.style",
         ),
     message:
         "Train {wildcards.controller}"
     shell:
-        "{params.run} --controller {wildcards.controller} --model results/model"
+        "{params.run} --controller {wildcards.controller} --module {params.module:q} --model results/model"
         " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"

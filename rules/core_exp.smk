@@ -14,7 +14,7 @@ rule core_exp:
         gpu=GPUS,
     params:
         **program("core_exp.py", on_device=True),
-        settings=settings(*ENGINE_KEYS, "core_exp", "seed", "datasets.{dataset}"),
+        settings=settings(*ENGINE_KEYS, "core_exp", "seed", *DATASET_KEYS),
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
     shell:
@@ -44,7 +44,7 @@ rule core_exp_latency:
             "latency.max_warmup",
             "core_exp.shards",
             "seed",
-            "datasets.{dataset}",
+            *DATASET_KEYS,
         ),
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"

@@ -16,7 +16,7 @@ rule prepare_data:
         "../envs/study.yaml"
     params:
         **program("prepare_data.py"),
-        settings=settings("seed", "datasets.{dataset}"),
+        settings=settings("seed", *(f"datasets.{{dataset}}.{key}" for key in SOURCE_KEYS)),
         num_samples=number_of_samples,
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"

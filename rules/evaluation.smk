@@ -21,6 +21,7 @@ rule evaluate:
     params:
         run=command("evaluate.py", on_device=True),
         code=controller_code,
+        module=controller_module,
         settings=settings(
             *ENGINE_KEYS,
             "latency.max_warmup",
@@ -28,13 +29,13 @@ rule evaluate:
             "core_exp.max_failed_fraction",
             "bootstrap",
             "seed",
-            "datasets.{dataset}",
+            *DATASET_KEYS,
         ),
     message:
         "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
         "{params.run} --dataset {wildcards.dataset} --controller {wildcards.controller}"
-        " --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
+        " --module {params.module:q} --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
         " --reference {input.reference} --settings {params.settings:q}"
         " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
 

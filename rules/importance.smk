@@ -12,7 +12,7 @@ rule importance:
         gpu=GPUS,
     params:
         **program("importance.py", on_device=True),
-        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
+        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, *DATASET_KEYS),
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
@@ -23,7 +23,7 @@ rule importance:
 rule merge_importance:
     input:
         manifest=MODEL["manifest"],
-        parts=expand("results/importance/{dataset}.json", dataset=STUDY.datasets),
+        parts=expand("results/importance/{dataset}.json", dataset=SCORED),
         internal=INTERNAL_SCORES if STUDY.importance.selection in INTERNAL_RULES else [],
         beam="results/importance/beam_search.json" if STUDY.importance.selection == "beam_search" else [],
     output:
@@ -56,7 +56,7 @@ rule internal_scores:
         gpu=GPUS,
     params:
         **program("internal_scores.py", on_device=True),
-        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, "datasets.{dataset}"),
+        settings=settings(*ENGINE_KEYS, "importance.tier", *BATCH_KEYS, *DATASET_KEYS),
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
     shell:
@@ -67,7 +67,7 @@ rule internal_scores:
 rule beam_search:
     input:
         model=MODEL["manifest"],
-        samples=expand("results/data/{dataset}/importance.parquet", dataset=STUDY.datasets),
+        samples=expand("results/data/{dataset}/importance.parquet", dataset=SCORED),
     output:
         "results/importance/beam_search.json",
     log:
@@ -78,7 +78,7 @@ rule beam_search:
         gpu=GPUS,
     params:
         **program("beam_search.py", on_device=True),
-        settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, "datasets"),
+        settings=settings(*ENGINE_KEYS, "importance.tier", "importance.beam_width", *BATCH_KEYS, *keys_of(SCORED)),
     message:
         "Beam search over sets of blocks"
     shell:
@@ -110,7 +110,7 @@ rule compare_selection:
             *BATCH_KEYS,
             "bootstrap",
             "seed",
-            "datasets.{dataset}",
+            *DATASET_KEYS,
         ),
     message:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"

@@ -41,8 +41,7 @@ rule prepare_lmms_eval:
     message:
         "Documents of {wildcards.task}"
     shell:
-        "{params.run} {wildcards.task} {params.samples} {params.source} --target {params.target}"
-        " 2>&1 | tee {log}"
+        "{params.run} {wildcards.task} {params.samples} {params.source} --target {params.target}" " 2>&1 | tee {log}"
 
 
 rule run_lmms_eval:
@@ -68,6 +67,7 @@ rule run_lmms_eval:
     params:
         run=command("run_lmms_eval.py", on_device=True),
         code=benchmark_code,
+        module=controller_module,
         settings=settings(
             *ENGINE_KEYS, "latency", "lookup", "bootstrap", "seed", "lmms_eval.limit", "lmms_eval.tasks.{task}"
         ),
@@ -76,7 +76,7 @@ rule run_lmms_eval:
         "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
     shell:
         "{params.run} --task {wildcards.task} --controller {wildcards.controller}"
-        " --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
+        " --module {params.module:q} --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
         " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
         " 2>&1 | tee {log}"
 

@@ -34,10 +34,10 @@ def task_reference(wildcards):
 
 
 def benchmark_code(wildcards):
-    modules = [known(find_controller, wildcards.controller).module]
+    modules = [controller_module(wildcards)]
     modules += ["adamolmo.lmms_eval.tasks.documents"] if wildcards.task.startswith(OWN_PREFIX) else []
-    return code("run_lmms_eval.py", *modules, on_device=True)
+    return known(partial(code, on_device=True), "run_lmms_eval.py", *modules)
 
 
 def benchmark_controller(wildcards):
-    return [f"results/{path}" for path in known(find_controller, wildcards.controller).inputs]
+    return controller_files(known(registered, wildcards.controller), wildcards.controller, profile_of(wildcards))

@@ -57,8 +57,7 @@ rule hypervolume:
     message:
         "Figure: hypervolumes"
     shell:
-        "{params.run} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}"
-        " 2>&1 | tee {log}"
+        "{params.run} hypervolume --hypervolumes {input.hypervolumes} --output {output.pdf}" " 2>&1 | tee {log}"
 
 
 rule knob_distribution:
@@ -212,11 +211,13 @@ rule controllers_page:
         "../envs/study.yaml"
     params:
         **program("controllers_page.py", *(controller.module for controller in CONTROLLERS.values())),
+        settings=settings("own_controllers"),
         arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
     message:
         "Page: the controllers side by side"
     shell:
         "{params.run} --summary {input.summary} --trained {input.trained} {params.arguments}"
+        " --settings {params.settings:q}"
         " --output {output} 2>&1 | tee {log}"
 
 

@@ -122,7 +122,6 @@ def _request(args: argparse.Namespace) -> dict[str, object]:
     dataset = args.dataset or next(iter(datasets))
     if dataset not in datasets:
         raise AdaMolmoError(f"--dataset is '{dataset}'; expected one of {', '.join(datasets)}.")
-    find_controller(args.controller)
     if (args.image is None) != (args.question is None):
         raise AdaMolmoError("IMAGE was given without QUESTION; expected both or neither.")
     return {
@@ -130,6 +129,7 @@ def _request(args: argparse.Namespace) -> dict[str, object]:
         "results": args.results,
         "dataset": dataset,
         "controller": args.controller,
+        "module": find_controller(args.controller, settings.own_controllers).module,
         "budget_ms": _budget_ms(args, dataset),
         "image": None if args.image is None else _open(args.image),
         "question": args.question,

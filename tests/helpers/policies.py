@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.base import Controller, ControllerContext, Design, KnobGrid, Study
+from adamolmo.controllers.modules import find_design, load_controller
+from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.training.reward import Profile
@@ -70,6 +72,15 @@ def with_twins(samples) -> list:
 
 def context(directory) -> ControllerContext:
     return ControllerContext(STUDY, directory, "okvqa", 0.05, False, "cpu", "float32")
+
+
+def load_named(name, context) -> Controller:
+    """A controller of the library, as a job loads it."""
+    return load_controller(name, find_controller(name, {}).module, context)
+
+
+def design_of(name) -> Design | None:
+    return find_design(name, find_controller(name, {}).module)
 
 
 def core_exp(samples, accuracy) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from adamolmo.controllers.table import LookupTable, load_tables
+from adamolmo.controllers.table import LookupTable, load_table
 from adamolmo.statistics.intervals import cluster_weights, clustered_bootstrap
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
@@ -155,7 +155,7 @@ def test_every_request_is_kept(scored):
 
 def test_two_budgets_with_one_loaded_model(bench, unscored):
     """The second budget is answered anew, with other knobs; lmms-eval's clean-up leaves the model usable."""
-    table = load_tables(bench.study.path("results/lookup/mean.json"))["coco_2014_vqa"]
+    table = load_table(bench.study.path("results/lookup/mean/coco_2014_vqa.json"))
     rising = LookupTable([replace(entry, accuracy=entry.latency_ms) for entry in table.entries], {})
     controller, costs = LookupController("lookup-mean", rising, 0.0), [entry.latency_ms for entry in table.entries]
     model, asked = bench.model("static-full", "60pct"), {}

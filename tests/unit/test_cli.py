@@ -13,7 +13,7 @@ from adamolmo.cli import main
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.single_stage import SingleStagePolicy
-from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.controllers.table import Entry, LookupTable, save_table
 from adamolmo.jobs.loading import describe_study
 from adamolmo.knobs import KnobConfig
 
@@ -52,8 +52,8 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     (results / "core_exp").mkdir()
     (results / "core_exp" / "okvqa.reference.json").write_text(json.dumps(reference))
     entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]
-    (results / "lookup").mkdir()
-    save_tables({"okvqa": LookupTable(entries, {})}, results / "lookup" / "mean.json")
+    (results / "lookup" / "mean").mkdir(parents=True)
+    save_table(LookupTable(entries, {}), results / "lookup" / "mean" / "okvqa.json")
     Image.open(io.BytesIO(tiny_samples[0].image)).save(tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path

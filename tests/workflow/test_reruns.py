@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from mini_study import only_error
 
 PLOTS_OF_CELLS = {"pareto": 1, "gains": 1, "hypervolume": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
 PLOTS_OF_PROFILE = {"stage_times": 1, "repeatability": 1, "block_importance": 1}
@@ -26,7 +27,7 @@ def test_touching_a_source_file_plans_nothing(study):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("src/adamolmo/controllers/table.py", {"lookup": 1, "evaluate": 4, **AFTER_CELLS}),
+        ("src/adamolmo/controllers/table.py", {"lookup": 2, "lookup_over_all": 1, "evaluate": 4, **AFTER_CELLS}),
         ("src/adamolmo/core_exp/accuracy.py", None),
         (
             "src/adamolmo/controllers/static.py",
@@ -36,10 +37,7 @@ def test_touching_a_source_file_plans_nothing(study):
             "src/adamolmo/controllers/training/grpo.py",
             {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
         ),
-        (
-            "src/adamolmo/controllers/registry.py",
-            {"train_controller": 2, "training_curves": 1, "evaluate": 16, **AFTER_CELLS},
-        ),
+        ("src/adamolmo/controllers/registry.py", {"controllers_page": 1, "all": 1}),
         (
             "src/adamolmo/report/figures/panels.py",
             {**PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, "report": 1, "all": 1},
@@ -96,6 +94,46 @@ def test_editing_a_source_file(study, file, expected):
 def test_changing_the_configuration(finished, config, text, expected):
     of_report = {"rule_graph": 1, "report": 1, "all": 1}  # the report prints the configuration
     assert finished.plan(configs=(config(text),)) == {**expected, **of_report}
+
+
+def test_a_controller_of_ones_own_plans_its_cells_alone(study, config):
+    """One file and one entry of the configuration; its cells are made again when its file changes, and no others."""
+    own = study.path("mine.py")
+    own.write_text("from adamolmo.controllers.static import load\n")
+    text = "own_controllers: {mine: {module: mine.py, tables: [mean]}}\n"
+    text += "controllers: [oracle, static-full, lookup-mean, two-stage-budget, single-stage-mlp, mine]"
+    planned = {"evaluate": 4, **AFTER_CELLS, "rule_graph": 1}
+    assert study.plan(configs=(config(text),)) == planned
+    cell = "results/eval/text_vqa/mine/60pct.json"
+    assert study.plan("--", cell, configs=(config(text),)) == {"evaluate": 1}
+    own.unlink()
+    result = study.snakemake("--dry-run", configs=(config(text),))
+    assert (
+        only_error(result)
+        == "mine.py: cannot be read as a Python file ([Errno 2] No such file or directory: 'mine.py')."
+    )
+
+
+def test_a_new_dataset_plans_its_own_jobs(finished, config):
+    """The blocks are ranked and the controllers trained on the datasets that say so; a new one does not."""
+    text = "datasets: {coco_2014_vqa: {source: procedural, style: vqa2, scorer: vqa, used_for: []}}"
+    planned = {
+        "prepare_data": 2,
+        "core_exp": 2,
+        "merge_core_exp": 1,
+        "lookup": 1,
+        "lookup_over_all": 1,
+        "evaluate": 8,
+        "core_exp_evaluation": 2,
+        "merge_core_exp_evaluation": 1,
+        "oracle": 2,
+        **AFTER_CELLS,
+        **PLOTS_OF_PROFILE,
+        "rule_graph": 1,
+    }
+    assert finished.plan(configs=(config(text),)) == planned
+    everything = finished.plan(configs=(config(text.replace("[]", "[importance, training]")),))
+    assert everything["importance"] == 1 and everything["train_controller"] == 2 and everything["evaluate"] == 24
 
 
 def test_a_new_budget_plans_its_own_cells(finished, config):

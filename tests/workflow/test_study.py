@@ -7,7 +7,7 @@ from dataclasses import replace
 from mini_study import MINI, ROOT
 
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.table import load_tables
+from adamolmo.controllers.table import load_table
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.core_exp import CORE_EXP
@@ -112,7 +112,7 @@ def test_a_measured_profile_in_shards(study, config):
 def test_a_cell_follows_its_lookup_table(finished):
     """The evaluated requests used the configuration that the table, made from the profile, has at the budget."""
     for dataset in CONFIG.datasets:
-        table = load_tables(finished.path("results/lookup/mean.json"))[dataset]
+        table = load_table(finished.path(f"results/lookup/mean/{dataset}.json"))
         for budget in CONFIG.budgets:
             cell = finished.path(f"results/eval/{dataset}/lookup-mean/{budget}")
             summary = json.loads(cell.with_suffix(".json").read_text())

@@ -1,6 +1,5 @@
 """Writes the page that sets the controllers side by side."""
 
-import argparse
 import json
 from pathlib import Path
 
@@ -8,12 +7,13 @@ from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.schema import read_table
 from adamolmo.files.summary import SUMMARY
 from adamolmo.files.writing import replacing
+from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
 from adamolmo.report.controllers_page import page
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = job_parser(__doc__, "settings")
     parser.add_argument("--summary", type=Path, required=True)
     parser.add_argument("--comparisons", type=Path, required=True)
     parser.add_argument("--hypervolumes", type=Path, required=True)
@@ -27,6 +27,7 @@ def main() -> None:
         read_table(args.hypervolumes, HYPERVOLUMES)[0],
         read_table(args.regret, REGRET)[0] if args.regret else None,
         {path.parent.name: json.loads(path.read_text())["training"] for path in args.trained},
+        args.settings.own_controllers,
     )
     with replacing(args.output) as temporary:
         temporary.write_text(text)

@@ -1,6 +1,6 @@
 """Evaluates one cell: a controller answers the evaluation split of a dataset under a budget."""
 
-from adamolmo.controllers.registry import load_controller
+from adamolmo.controllers.modules import load_controller
 from adamolmo.data.samples import read_samples
 from adamolmo.data.scoring import SCORERS
 from adamolmo.evaluation.cell import evaluate_cell
@@ -14,7 +14,7 @@ from adamolmo.jobs.script import run
 
 
 def main() -> None:
-    inputs = ("dataset", "controller", "budget", "model", "samples", "scores", "reference", "settings")
+    inputs = ("dataset", "controller", "module", "budget", "model", "samples", "scores", "reference", "settings")
     args = job_parser(__doc__, *inputs, "summary", "table").parse_args()
     settings, dataset = args.settings, args.settings.datasets[args.dataset]
     samples = read_samples(args.samples)
@@ -24,7 +24,7 @@ def main() -> None:
     table, summary = evaluate_cell(
         engine,
         samples,
-        load_controller(args.controller, context),
+        load_controller(args.controller, args.module, context),
         dataset=args.dataset,
         style=dataset.style,
         scorer=SCORERS[dataset.scorer],

@@ -20,14 +20,14 @@ from adamolmo.lmms_eval.setting import load_setting  # noqa: E402
 
 
 def main() -> None:
-    shared = ("controller", "budget", "model", "scores", "reference", "settings", "summary", "table")
+    shared = ("controller", "module", "budget", "model", "scores", "reference", "settings", "summary", "table")
     parser = job_parser(__doc__, *shared)
     parser.add_argument("--task", required=True)
     parser.add_argument("--data", type=Path, help="directory of prepared task data")
     args = parser.parse_args()
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
     engine = load_engine(settings, args.model, args.scores)
-    setting = load_setting(settings, args.model, task.profile, args.controller, args.budget, task.style)
+    setting = load_setting(settings, args.model, task.profile, args.controller, args.module, args.budget, task.style)
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
     resamples, seed = settings.bootstrap.resamples, settings.seed
     result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resamples, seed)

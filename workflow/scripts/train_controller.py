@@ -1,13 +1,12 @@
 """Trains a controller on the profile of all datasets."""
 
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from adamolmo.budgets import Budget
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.modules import controller_module
 from adamolmo.controllers.training.features import Features, FixedPrefix
 from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.controllers.training.reward import Profile
@@ -26,7 +25,7 @@ TIMED_SAMPLES = 12  # requests that the controller's own time is measured on
 
 
 def main() -> None:
-    parser = job_parser(__doc__, "controller", "model", "samples", "settings", "output")
+    parser = job_parser(__doc__, "controller", "module", "model", "samples", "settings", "output")
     parser.add_argument("--core-exp", type=Path, nargs="+", required=True)
     parser.add_argument("--references", type=Path, nargs="+", required=True)
     parser.add_argument("--features", type=Path, nargs="+", required=True)
@@ -59,7 +58,7 @@ def main() -> None:
         config=study.grid.full,
         budget_ms=references_ms[timed_dataset],
     )
-    log = import_module(find_controller(args.controller).module).train(
+    log = controller_module(args.module).train(
         args.controller, args.output, data, time_controller, settings.training, settings.seed
     )
     write_table(log, args.output / "training.parquet", TRAINING, {"controller": args.controller, "seed": settings.seed})

@@ -49,6 +49,11 @@ class DatasetSettings(Section):
         description="how an answer is scored: VQA soft accuracy, normalised edit distance, the right option, or the "
         "right number"
     )
+    used_for: list[Literal["importance", "training"]] = Field(
+        [],
+        description="what the dataset is used for besides its own profile, tables and cells: 'importance', to rank the "
+        "blocks; 'training', to train the controllers. Where no dataset names one of them, all are used for it",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "DatasetSettings":

@@ -29,10 +29,11 @@ def merge(base: Mapping, override: Mapping) -> dict:
 
 
 def without_removed(raw: Mapping) -> dict:
-    """Leaves out datasets, tiers and tasks that a later file has set to null."""
+    """Leaves out datasets, controllers of one's own, tiers and tasks that a later file has set to null."""
     kept = dict(raw)
-    if isinstance(raw.get("datasets"), Mapping):
-        kept["datasets"] = _not_null(raw["datasets"])
+    for section in ("datasets", "own_controllers"):
+        if isinstance(raw.get(section), Mapping):
+            kept[section] = _not_null(raw[section])
     for section, key in (("knobs", "tiers"), ("lmms_eval", "tasks")):
         if isinstance(raw.get(section), Mapping) and isinstance(raw[section].get(key), Mapping):
             kept[section] = {**raw[section], key: _not_null(raw[section][key])}

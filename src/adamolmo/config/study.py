@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.config.data import DatasetSettings, SampleSettings
 from adamolmo.config.faults import sentence
 from adamolmo.config.files import merge, read_yaml, without_removed
@@ -15,7 +16,7 @@ from adamolmo.config.lmms_eval import LmmsEvalSettings
 from adamolmo.config.model import KnobSettings, ModelSettings
 from adamolmo.config.profiling import CoreExpSettings, ImportanceSettings, LatencySettings, LookupSettings
 from adamolmo.config.training import TrainingSettings
-from adamolmo.config.values import Budgets, Count, Name, Names, Section
+from adamolmo.config.values import Budgets, ControllerName, Count, Name, Names, Section
 from adamolmo.errors import AdaMolmoError
 
 
@@ -42,6 +43,9 @@ class StudyConfig(Section):
         description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms'"
     )
     controllers: Names = Field(description="controllers evaluated, by name")
+    own_controllers: dict[ControllerName, OwnControllerSettings] = Field(
+        description="controllers that are not part of the library, by name; null removes one"
+    )
     training: TrainingSettings = Field(description="training of the learned controllers")
     bootstrap: BootstrapSettings = Field(description="confidence intervals")
     lmms_eval: LmmsEvalSettings = Field(description="evaluation by lmms-eval, not part of the default targets")
@@ -60,6 +64,11 @@ class StudyConfig(Section):
                 f"{', '.join(self.knobs.tiers)}"
             )
         return self
+
+    def datasets_for(self, purpose: Literal["importance", "training"]) -> list[str]:
+        """Names of the datasets that are used for it: those that say so, all where none does."""
+        named = [name for name, dataset in self.datasets.items() if purpose in dataset.used_for]
+        return named or list(self.datasets)
 
     @classmethod
     def load(cls, *paths: str | Path) -> "StudyConfig":

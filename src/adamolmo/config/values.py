@@ -27,6 +27,15 @@ def _name(text: str) -> str:
     return text
 
 
+def _controller_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*", text) or text.startswith("static-") or text == "oracle":
+        raise ValueError(
+            f"'{text}' is not a name for a controller of one's own; expected lower-case letters, digits, underscores "
+            "and single hyphens, neither 'oracle' nor 'static-...'"
+        )
+    return text
+
+
 def _ascending(values: list[int]) -> list[int]:
     if not values or any(a >= b for a, b in pairwise(values)):
         raise ValueError(f"{values} is not a list of different numbers in ascending order")
@@ -48,6 +57,7 @@ def _count_or_all(value: Any) -> Any:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+ControllerName = Annotated[str, AfterValidator(_controller_name)]
 Names = Annotated[list[str], AfterValidator(_distinct)]
 BudgetText = Annotated[str, BeforeValidator(_budget)]
 Budgets = Annotated[list[BudgetText], AfterValidator(_distinct)]

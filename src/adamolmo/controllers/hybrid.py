@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adamolmo.controllers.base import Controller, ControllerContext, Decision, KnobGrid, Stage1Inputs
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
-from adamolmo.controllers.registry import HYBRID_PARTS
+from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStageController, SingleStagePolicy
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy

@@ -1,7 +1,7 @@
 """The best configuration of a lookup table at the budget, the same for every sample."""
 
 from adamolmo.controllers.base import Controller, ControllerContext, Decision, Design, Stage1Inputs
-from adamolmo.controllers.table import LookupTable, load_tables
+from adamolmo.controllers.table import LookupTable, load_table, table_path
 from adamolmo.errors import AdaMolmoError
 
 # Which file's table, and which knob it may turn while the others stay full; None: all of them.
@@ -29,20 +29,25 @@ def design(name: str) -> Design:
     return Design()
 
 
-def load(name: str, context: ControllerContext) -> LookupController:
-    """The table of the context's dataset, or the pooled one.
+def table_of(context: ControllerContext, aggregation: str) -> LookupTable:
+    """The lookup table of the context's dataset, or the one over all datasets with `lookup_pooled`.
 
-    Raises AdaMolmoError for a file that is no lookup table, lacks the dataset, or covers another grid.
+    Args:
+        aggregation: "mean", "median" or "max_accuracy".
+
+    Raises AdaMolmoError for a file that is no lookup table, or covers another grid.
     """
-    aggregation, free_knob = _TABLES[name]
-    path = context.results / "lookup" / f"{aggregation}.json"
-    tables = load_tables(path)
-    key = "pooled" if context.lookup_pooled else context.dataset
-    if key not in tables:
-        raise AdaMolmoError(f"{path}: has no table '{key}'; it has {', '.join(tables)}.")
-    table, grid = tables[key], context.study.grid
+    path = context.results / table_path(aggregation, None if context.lookup_pooled else context.dataset)
+    table, grid = load_table(path), context.study.grid
     if {entry.config for entry in table.entries} != set(grid.configs):
-        raise AdaMolmoError(f"{path}: table '{key}' was made for another grid; expected {grid}.")
+        raise AdaMolmoError(f"{path}: the table was made for another grid; expected {grid}.")
+    return table
+
+
+def load(name: str, context: ControllerContext) -> LookupController:
+    """Raises AdaMolmoError as `table_of`."""
+    aggregation, free_knob = _TABLES[name]
+    table, grid = table_of(context, aggregation), context.study.grid
     if free_knob is not None:
         full = {knob: getattr(grid.full, knob) for knob in ("tier", "top_k", "num_active_blocks")}
         table = table.restrict(**{knob: value for knob, value in full.items() if knob != free_knob})

@@ -1,50 +1,49 @@
-"""Controllers by name. A new one is a module with `load` (and, if it is trained, `train`) and an entry below.
+"""Controllers by name: which module each comes from and what it reads.
 
-`design`, if the module has it, says how it decides, for the page that sets the controllers side by side.
+Only who plans, or takes names from a person, needs this. Jobs get their controller's module as an argument, so that a
+new entry makes no old cell again. A module has `load(name, context)` and, if it is trained, `train`. `design(name)`, if
+it is there, says how the controller decides, for the page that sets the controllers side by side.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from adamolmo.controllers.roles import ORACLE
+from adamolmo.controllers.roles import HYBRID_PARTS, ORACLE
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
-    from adamolmo.controllers.base import Controller, ControllerContext, Design
+    from adamolmo.config.controllers import OwnControllerSettings
 
 
 @dataclass(frozen=True)
 class Registration:
     """Attributes:
-    module: has `load(name, context) -> Controller`.
-    inputs: files below the results directory that `load` reads.
-    trained: whether the inputs are a policy made by the module's `train`.
+    module: dotted name, or a Python file.
+    tables: aggregations whose lookup tables `load` reads.
+    trained: whether `load` reads a policy that the module's `train` makes.
     parts: controllers whose policies `train` reads.
     """
 
     module: str
-    inputs: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     trained: bool = False
     parts: tuple[str, ...] = ()
 
 
 def _table(aggregation: str) -> Registration:
-    return Registration("adamolmo.controllers.lookup", (f"lookup/{aggregation}.json",))
+    return Registration("adamolmo.controllers.lookup", tables=(aggregation,))
 
 
-def _policy(name: str, module: str, parts: tuple[str, ...] = ()) -> Registration:
-    files = tuple(f"controllers/{name}/policy.{suffix}" for suffix in ("safetensors", "json"))
-    return Registration(f"adamolmo.controllers.{module}", files, trained=True, parts=parts)
+def _policy(module: str, parts: tuple[str, ...] = ()) -> Registration:
+    return Registration(f"adamolmo.controllers.{module}", trained=True, parts=parts)
 
 
 _STATIC = Registration("adamolmo.controllers.static")
-# What the hybrid controller switches between.
-HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
 
 CONTROLLERS = {
     "static-full": _STATIC,
@@ -54,18 +53,25 @@ CONTROLLERS = {
     "tier-only": _table("mean"),
     "topk-only": _table("mean"),
     "blocks-only": _table("mean"),
-    **{name: _policy(name, "two_stage") for name in ("two-stage-budget", "two-stage-language", "two-stage-router")},
+    **dict.fromkeys(("two-stage-budget", "two-stage-language", "two-stage-router"), _policy("two_stage")),
     **{
-        name: _policy(name, "single_stage")
+        body + source: _policy("single_stage")
         for body in ("single-stage-mlp", "single-stage-transformer")
-        for name in (body, f"{body}-distilled", f"{body}-mobilevit")
+        for source in ("", "-distilled", "-mobilevit")
     },
-    "hybrid": _policy("hybrid", "hybrid", HYBRID_PARTS),
+    "hybrid": _policy("hybrid", HYBRID_PARTS),
 }
 
 
-def find_controller(name: str) -> Registration:
-    """How to load `name`, one of CONTROLLERS or `static-<config>`. Raises AdaMolmoError for any other name."""
+def find_controller(name: str, own: Mapping[str, OwnControllerSettings]) -> Registration:
+    """How to load `name`: one of `own` (the study's `own_controllers`), of CONTROLLERS, or `static-<config>`.
+
+    Raises AdaMolmoError for any other name.
+    """
+    if name in own and name in CONTROLLERS:
+        raise AdaMolmoError(f"own_controllers.{name}: the library has a controller of that name; expected another.")
+    if name in own:
+        return Registration(own[name].module, tuple(own[name].tables), own[name].trained)
     if name in CONTROLLERS:
         return CONTROLLERS[name]
     if name == ORACLE:
@@ -73,17 +79,7 @@ def find_controller(name: str) -> Registration:
     if name.startswith("static-"):
         KnobConfig.parse(name.removeprefix("static-"))
         return _STATIC
-    close = get_close_matches(name, CONTROLLERS, n=1)
-    hint = f"did you mean '{close[0]}'?" if close else f"expected one of {', '.join(CONTROLLERS)}, static-<config>."
+    known = [*own, *CONTROLLERS]
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"expected one of {', '.join(known)}, static-<config>."
     raise AdaMolmoError(f"controller '{name}' is unknown; {hint}")
-
-
-def find_design(name: str) -> Design | None:
-    """How `name` decides, as its module says; None if it says nothing. Raises AdaMolmoError for an unknown name."""
-    module = import_module(find_controller(name).module)
-    return module.design(name) if hasattr(module, "design") else None
-
-
-def load_controller(name: str, context: ControllerContext) -> Controller:
-    """The controller, ready for requests. Raises AdaMolmoError if `name` is unknown or its files do not fit."""
-    return import_module(find_controller(name).module).load(name, context)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+# What the hybrid controller switches between.
+HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
 # No controller: the best configuration of every question in hindsight, from the profile of the evaluation split.
 ORACLE = "oracle"
 

@@ -6,7 +6,7 @@ A table is made once from a profile and saved as JSON; choosing from it takes mi
 import json
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -141,27 +141,25 @@ class LookupTable:
         return LookupTable(kept, self.metadata)
 
 
-def save_tables(tables: Mapping[str, LookupTable], path: str | Path) -> None:
-    """Writes tables by name (a dataset, or "pooled") as JSON; the file appears complete or not at all."""
-    content = {
-        name: {
-            "metadata": table.metadata,
-            "entries": [asdict(entry) | {"config": str(entry.config)} for entry in table.entries],
-        }
-        for name, table in tables.items()
-    }
+def table_path(aggregation: str, dataset: str | None) -> str:
+    """Where a table lies below the directory of results; None for the one over all datasets."""
+    return f"lookup/{aggregation}.json" if dataset is None else f"lookup/{aggregation}/{dataset}.json"
+
+
+def save_table(table: LookupTable, path: str | Path) -> None:
+    """Writes JSON; the file appears complete or not at all."""
+    entries = [asdict(entry) | {"config": str(entry.config)} for entry in table.entries]
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+        temporary.write_text(json.dumps({"metadata": table.metadata, "entries": entries}, indent=1) + "\n")
 
 
-def load_tables(path: str | Path) -> dict[str, LookupTable]:
-    """Reads what `save_tables` wrote. Raises AdaMolmoError naming the file."""
+def load_table(path: str | Path) -> LookupTable:
+    """Reads what `save_table` wrote. Raises AdaMolmoError naming the file."""
     try:
-        content = json.loads(Path(path).read_text())
-        return {name: _parse_table(table) for name, table in content.items()}
+        return _parse_table(json.loads(Path(path).read_text()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, AdaMolmoError) as error:
         raise AdaMolmoError(
-            f"{path} is not a file of lookup tables: {error}; delete the file and run Snakemake again to remake it."
+            f"{path} is not a lookup table: {error}; delete the file and run Snakemake again to remake it."
         ) from error
 
 

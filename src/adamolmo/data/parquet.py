@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from adamolmo.config.data import ColumnSettings, DatasetSettings
 from adamolmo.data.hub import Repository
+from adamolmo.data.options import with_options
 from adamolmo.errors import AdaMolmoError
-from adamolmo.model.tokenizer import with_options
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile

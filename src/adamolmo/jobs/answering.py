@@ -10,7 +10,7 @@ from PIL import Image
 
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
-from adamolmo.controllers.registry import load_controller
+from adamolmo.controllers.modules import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.engine import Response
 from adamolmo.inference.latency import describe_device, warm_up
@@ -22,6 +22,7 @@ class Request:
     """Attributes:
     results: directory of the study's results.
     dataset: whose lookup table and prompt style count.
+    module: where the controller comes from, as in the registry.
     image, question: None where the controller may decide without them.
     """
 
@@ -29,6 +30,7 @@ class Request:
     results: Path
     dataset: str
     controller: str
+    module: str
     budget_ms: float
     image: Image.Image | None
     question: str | None
@@ -60,4 +62,5 @@ class Request:
 
     def _load_controller(self) -> Controller:
         device = describe_device(self.settings.model.device)
-        return load_controller(self.controller, controller_context(self.settings, self.results, self.dataset, device))
+        context = controller_context(self.settings, self.results, self.dataset, device)
+        return load_controller(self.controller, self.module, context)

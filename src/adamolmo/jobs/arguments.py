@@ -9,6 +9,7 @@ from adamolmo.config import StudyConfig
 _SHARED = {
     "dataset": {"help": "its name in the configuration"},
     "controller": {"help": "its name in the configuration"},
+    "module": {"help": "where the controller comes from: a dotted name, or a Python file"},
     "budget": {"type": Budget.parse, "help": "as in the configuration, such as 60pct or 170ms"},
     "shard": {"type": int, "help": "which of core_exp.shards shares of the samples, from 0"},
     "model": {"type": Path, "help": "directory of the prepared model"},

@@ -80,7 +80,7 @@ class CommandLineModel(AdaMolmo):
     def _create(cls, arguments: ModelArguments, options: dict) -> "CommandLineModel":
         settings = StudyConfig.load(*arguments.config.split("+"))
         budget = Budget.parse(arguments.budget)
-        find_controller(arguments.controller)
+        module = find_controller(arguments.controller, settings.own_controllers).module
         _check_options(settings, options)
         held = ExitStack()
         model_dir = Path(arguments.pretrained)
@@ -91,7 +91,7 @@ class CommandLineModel(AdaMolmo):
         @cache
         def setting(task: str) -> Setting:
             profile, style = _task_settings(settings, task, arguments)
-            return load_setting(settings, model_dir, profile, arguments.controller, budget, style)
+            return load_setting(settings, model_dir, profile, arguments.controller, module, budget, style)
 
         held.enter_context(task_data(Path(arguments.data) if arguments.data else None, _exit_on_error))
         model = cls(engine, setting, settings.latency.max_warmup)

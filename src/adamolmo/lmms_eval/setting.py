@@ -4,43 +4,41 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import ControllerContext
-from adamolmo.controllers.registry import load_controller
+from adamolmo.controllers.modules import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import check_reference
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
 from adamolmo.inference.latency import describe_device
-from adamolmo.jobs.loading import describe_study
+from adamolmo.jobs.loading import controller_context
 from adamolmo.lmms_eval.model import Setting
 
 
 def load_setting(
-    settings: StudyConfig, model_dir: Path, profile: str, controller: str, budget: Budget, style: str | None
+    settings: StudyConfig,
+    model_dir: Path,
+    profile: str,
+    controller: str,
+    module: str,
+    budget: Budget,
+    style: str | None,
 ) -> Setting:
     """The controller of the study whose results are beside `model_dir`, under the budget.
 
     Args:
+        module: where the controller comes from, as in the registry.
         profile: dataset of the study whose lookup table is used, and which a budget in percent refers to.
 
     Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
     """
     device = describe_device(settings.model.device)
-    context = ControllerContext(
-        study=describe_study(settings, model_dir, device),
-        results=model_dir.parent,
-        dataset=profile,
-        lookup_tolerance=settings.lookup.tolerance,
-        lookup_pooled=settings.lookup.pooled,
-        torch_device=settings.model.device,
-        dtype=settings.model.dtype,
-    )
+    context = controller_context(settings, model_dir.parent, profile, device)
     reference_ms = 0.0
     if budget.unit == "pct":
         reference = read_json(reference_path(model_dir, profile), REFERENCE)
         check_reference(reference, device, settings.latency.clock)
         reference_ms = reference["median_latency_ms"]
-    return Setting(load_controller(controller, context), budget.to_ms(reference_ms), style)
+    return Setting(load_controller(controller, module, context), budget.to_ms(reference_ms), style)
 
 
 def reference_path(model_dir: Path, profile: str) -> Path:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import ascii_uppercase
 
+from adamolmo.data.options import with_options
 from adamolmo.errors import AdaMolmoError
 
 # Styles of the official formatter that are written differently in the prompt.
@@ -41,14 +41,6 @@ def format_prompt(question: str, style: str | None, options: Sequence[str] = ())
     prefix = STYLE_PREFIXES.get(style, style)
     question = with_options(question, options)
     return f" User: {prefix}: {question} Assistant:" if prefix else f" User: {question} Assistant:"
-
-
-def with_options(question: str, options: Sequence[str]) -> str:
-    """The options listed below the question as "A: ...", "B: ...". Raises AdaMolmoError for more than 26."""
-    if len(options) > len(ascii_uppercase):
-        raise AdaMolmoError(f"question {question!r} has {len(options)} options: expected at most 26")
-    listed = "".join(f"{letter}: {option}\n" for letter, option in zip(ascii_uppercase, options, strict=False))
-    return f"{question}\n{listed}" if options else question
 
 
 class Tokenizer:

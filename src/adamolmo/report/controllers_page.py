@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from adamolmo.controllers.registry import find_controller, find_design
+from adamolmo.controllers.modules import find_design
+from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
 from adamolmo.evaluation.summary import at_profile_speed
@@ -18,6 +19,8 @@ from adamolmo.statistics.intervals import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from adamolmo.config.controllers import OwnControllerSettings
 
 # Of a reading: how the page calls it, and how often the vision encoder then runs.
 _READINGS = {
@@ -33,12 +36,14 @@ def page(
     hypervolumes: pd.DataFrame,
     regret: pd.DataFrame | None,
     trained: Mapping[str, Mapping],
+    own: Mapping[str, OwnControllerSettings],
 ) -> str:
     """Markdown.
 
     Args:
         summary, comparisons, hypervolumes, regret: the tables of those names; regret None without an oracle.
         trained: the key `training` of each learned controller's policy.json, by name.
+        own: the study's `own_controllers`.
     """
     baseline = baseline_of(summary["controller"])
     datasets = sorted(summary["dataset"].unique())
@@ -77,7 +82,7 @@ def page(
             (
                 [
                     f"`{name}`",
-                    *_design(name),
+                    *_design(name, own),
                     *_cost(summary[summary["controller"] == name]),
                     _overhead(trained.get(name)),
                 ]
@@ -175,11 +180,12 @@ def recommendations(gains: pd.DataFrame, rates: pd.DataFrame, budgets: list[str]
     return lines
 
 
-def _design(name: str) -> tuple[str, str, str]:
+def _design(name: str, own: Mapping[str, OwnControllerSettings]) -> tuple[str, str, str]:
     """When it decides, what it reads, and how often the vision encoder runs."""
-    if find_controller(name).parts:
+    registered = find_controller(name, own)
+    if registered.parts:
         return ("as its part",) * 3
-    design = find_design(name)
+    design = find_design(name, registered.module)
     if design is None:
         return "as its file says", "as its file says", ""
     if not heeds_budget(name):

@@ -1,34 +1,37 @@
 """docs/add-a-controller.md: its example works as it stands there."""
 
 import re
-import sys
-import types
 from pathlib import Path
 
 import pytest
+import yaml
 from policies import GRID, LATENCY_MS, context
 
-from adamolmo.controllers import registry
-from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.config.controllers import OwnControllerSettings
+from adamolmo.controllers.modules import load_controller
+from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
 
 PAGE = Path(__file__).parents[3] / "docs" / "add-a-controller.md"
 
 
 @pytest.fixture
 def careful(monkeypatch, tmp_path):
-    """The page's controller, loaded by its name."""
-    module_text, entry = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (name, registration), *others = eval(f"{{{entry}}}", vars(registry)).items()
-    assert not others
-    monkeypatch.setitem(registry.CONTROLLERS, name, registration)
-    module = types.ModuleType(registration.module)
-    exec(compile(module_text, str(PAGE), "exec"), vars(module))
-    monkeypatch.setitem(sys.modules, registration.module, module)
+    """The page's controller and the table that it is made from, loaded as a job loads them."""
+    (module,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (entry,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    configured = yaml.safe_load(entry)
+    own = {name: OwnControllerSettings(**value) for name, value in configured["own_controllers"].items()}
+    monkeypatch.chdir(tmp_path)
+    Path(own["careful"].module).write_text(module)
     table = LookupTable([Entry(c, ms / 40, float(ms), 9) for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)], {})
-    (tmp_path / "lookup").mkdir()
-    save_tables({"okvqa": table}, tmp_path / "lookup" / "mean.json")
-    assert registration.inputs == ("lookup/mean.json",)
-    return registry.load_controller(name, context(tmp_path)), registry.load_controller("lookup-mean", context(tmp_path))
+    for aggregation in own["careful"].tables:
+        path = tmp_path / table_path(aggregation, "okvqa")
+        path.parent.mkdir(parents=True)
+        save_table(table, path)
+    assert configured["controllers"][-2:] == ["lookup-mean", "careful"]
+    names = ("careful", "lookup-mean")
+    return [load_controller(name, find_controller(name, own).module, context(tmp_path)) for name in names]
 
 
 def test_the_example_answers_requests(careful, tiny_engine, tiny_samples):

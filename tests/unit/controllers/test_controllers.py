@@ -4,13 +4,15 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from policies import load_named
 
+from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
-from adamolmo.controllers.registry import CONTROLLERS, find_controller, load_controller
-from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.controllers.modules import controller_module
+from adamolmo.controllers.registry import CONTROLLERS, find_controller
+from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -30,13 +32,14 @@ def table(configs=GRID.configs, shift_ms=0.0) -> LookupTable:
 def context(tmp_path) -> ControllerContext:
     (tmp_path / "lookup").mkdir()
     for number, aggregation in enumerate(("mean", "median", "max_accuracy")):
-        tables = {"okvqa": table(shift_ms=number), "pooled": table(shift_ms=10)}
-        save_tables(tables, tmp_path / "lookup" / f"{aggregation}.json")
+        (tmp_path / "lookup" / aggregation).mkdir()
+        save_table(table(shift_ms=number), tmp_path / table_path(aggregation, "okvqa"))
+        save_table(table(shift_ms=10), tmp_path / table_path(aggregation, None))
     return ControllerContext(STUDY, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
 
 
 def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
-    controller = load_controller(name, context)
+    controller = load_named(name, context)
     assert controller.name == name
     assert controller.budget_token(budget_ms) is None
     assert not controller.reads(budget_ms)
@@ -69,31 +72,37 @@ def test_pooled_table(context):
     assert choice("lookup-mean", 30, replace(context, lookup_pooled=True)) == "high-k4-b12"
 
 
-def test_every_table_controller_reads_the_files_it_names(context):
-    tables = [name for name, entry in CONTROLLERS.items() if any("lookup/" in file for file in entry.inputs)]
-    assert len(tables) == 6
-    for name in tables:
-        (file,) = find_controller(name).inputs
-        saved = (context.results / file).read_text()
-        (context.results / file).unlink()
-        with pytest.raises(AdaMolmoError, match=Path(file).name):
-            load_controller(name, context)
-        (context.results / file).write_text(saved)
-        load_controller(name, context)
+def test_every_table_controller_reads_the_tables_it_names(context):
+    names = [name for name, entry in CONTROLLERS.items() if entry.tables]
+    assert len(names) == 6
+    for name in names:
+        (aggregation,) = find_controller(name, {}).tables
+        path = context.results / table_path(aggregation, "okvqa")
+        saved = path.read_text()
+        path.unlink()
+        with pytest.raises(AdaMolmoError, match=f"{aggregation}/okvqa.json"):
+            load_named(name, context)
+        path.write_text(saved)
+        load_named(name, context)
 
 
-def test_table_without_the_dataset(context):
-    with pytest.raises(AdaMolmoError, match=r"mean.json: has no table 'text_vqa'; it has okvqa, pooled"):
-        load_controller("lookup-mean", replace(context, dataset="text_vqa"))
+def test_a_dataset_may_be_called_like_a_table_over_all(context):
+    """Names of datasets and of what spans them cannot collide."""
+    for dataset in ("pooled", "mean", "all"):
+        path = context.results / table_path("mean", dataset)
+        path.parent.mkdir(exist_ok=True)
+        save_table(table(shift_ms=20), path)
+        assert choice("lookup-mean", 38, replace(context, dataset=dataset)) == "low-k8-b16"
+        assert choice("lookup-mean", 30, replace(context, lookup_pooled=True)) == "high-k4-b12"
 
 
 @pytest.mark.parametrize("configs", [GRID.configs[1:], [*GRID.configs, KnobConfig("high", 6, 16)]])
 def test_table_of_another_grid(configs, context):
     latency_ms = LATENCY_MS | {KnobConfig("high", 6, 16): 30.0}
     other = LookupTable([Entry(config, 0.5, latency_ms[config], 9) for config in configs], {})
-    save_tables({"okvqa": other}, context.results / "lookup" / "mean.json")
-    with pytest.raises(AdaMolmoError, match=r"mean.json: table 'okvqa' was made for another grid.*top_k 4/8"):
-        load_controller("tier-only", context)
+    save_table(other, context.results / table_path("mean", "okvqa"))
+    with pytest.raises(AdaMolmoError, match=r"mean/okvqa.json: the table was made for another grid.*top_k 4/8"):
+        load_named("tier-only", context)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +118,7 @@ def test_table_of_another_grid(configs, context):
 )
 def test_bad_name(name, message, context):
     with pytest.raises(AdaMolmoError) as error:
-        load_controller(name, context)
+        load_named(name, context)
     assert message in str(error.value)
 
 
@@ -117,15 +126,40 @@ def test_only_policies_are_trained():
     trained = {name for name, entry in CONTROLLERS.items() if entry.trained}
     assert trained == {name for name in CONTROLLERS if name.startswith(("two-stage", "single-stage", "hybrid"))}
     assert {part for entry in CONTROLLERS.values() for part in entry.parts} < trained
-    assert find_controller("two-stage-budget").inputs == (
-        "controllers/two-stage-budget/policy.safetensors",
-        "controllers/two-stage-budget/policy.json",
+    assert not find_controller("static-low-k4-b12", {}).trained
+
+
+def test_a_controller_of_ones_own(tmp_path, monkeypatch, context):
+    """A file finds what lies beside it; the library's names are taken, and what is no controller is refused."""
+    (tmp_path / "knobs_of_mine.py").write_text("TIER = 'high'\n")
+    (tmp_path / "mine.py").write_text(
+        "from adamolmo.controllers.base import Controller, Decision\n"
+        "from knobs_of_mine import TIER\n"
+        "class Mine(Controller):\n"
+        "    name = 'mine'\n"
+        "    def predict_stage1(self, inputs):\n"
+        "        return Decision(TIER, (8, 12))\n"
+        "def load(name, context):\n"
+        "    return Mine()\n"
     )
-    assert not find_controller("static-low-k4-b12").inputs
+    (tmp_path / "empty.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    own = {"mine": OwnControllerSettings(module="mine.py")}
+    assert find_controller("mine", own).module == "mine.py"
+    controller = controller_module("mine.py").load("mine", context)
+    assert controller.predict_stage1(Stage1Inputs(9.0)).tier == "high"
+    with pytest.raises(AdaMolmoError, match="empty.py: has no function 'load'"):
+        controller_module("empty.py")
+    with pytest.raises(AdaMolmoError, match="absent.py: does not exist; expected the Python file of a controller"):
+        controller_module("absent.py")
+    with pytest.raises(AdaMolmoError, match="module 'no.such' does not exist"):
+        controller_module("no.such")
+    with pytest.raises(AdaMolmoError, match="own_controllers.lookup-mean: the library has a controller of that name"):
+        find_controller("lookup-mean", {"lookup-mean": own["mine"]})
 
 
 def test_a_table_chooses_in_microseconds(context):
-    controller = load_controller("lookup-mean", context)
+    controller = load_named("lookup-mean", context)
     start = time.perf_counter()
     for budget_ms in range(1, 1001):
         controller.predict_stage1(Stage1Inputs(budget_ms))
@@ -135,7 +169,7 @@ def test_a_table_chooses_in_microseconds(context):
 def test_tables_and_static_configurations_need_no_torch():
     code = (
         "import sys, adamolmo.controllers.lookup, adamolmo.controllers.static; "
-        "from adamolmo.controllers.registry import find_controller; find_controller('two-stage-budget'); "
+        "from adamolmo.controllers.registry import find_controller; find_controller('two-stage-budget', {}); "
         "sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

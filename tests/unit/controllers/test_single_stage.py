@@ -13,7 +13,9 @@ from policies import (
     choices_when_dearer_is_better,
     context,
     dearer_is_better,
+    design_of,
     learned_rows,
+    load_named,
     run_training,
 )
 
@@ -21,7 +23,8 @@ from adamolmo.config.training import MobileViTSettings
 from adamolmo.controllers import hybrid, single_stage, two_stage
 from adamolmo.controllers.base import Design, Stage1Inputs
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
-from adamolmo.controllers.registry import CONTROLLERS, HYBRID_PARTS, find_design, load_controller
+from adamolmo.controllers.registry import CONTROLLERS
+from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.training import light_vision
 from adamolmo.errors import AdaMolmoError
@@ -47,11 +50,11 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
         torch.nn.init.normal_(head.weight, std=3.0)
     policy.eval()
     save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     with torch.no_grad():
         log_probs = policy.log_probs(data(dearer_is_better), rows, torch.tensor(budgets_ms).expand(10, 3) / 27.0)
-    assert find_design(name) == Design(controller.reads(20.0))
+    assert design_of(name) == Design(controller.reads(20.0))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()
     for index, sample in enumerate(tiny_samples):
@@ -66,7 +69,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
 def test_learns_the_best_configuration_of_every_budget(name, tiny_engine, tiny_samples, data, tmp_path):
     log = run_training(single_stage, tmp_path, name, data(dearer_is_better), objective="exact", steps=200)
     write_table(log, tmp_path / "training.parquet", TRAINING)
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     lost, _ = choices_when_dearer_is_better(tiny_engine, tiny_samples[::4], controller)
     assert lost < 0.05
 
@@ -80,7 +83,7 @@ def test_sees_the_image(name, tiny_engine, tiny_samples, data, tmp_path):
 
     prepared = data(lambda index, config: float(config.top_k == needed(index)))
     run_training(single_stage, tmp_path, name, prepared, objective="exact", steps=500, learning_rate=1e-2)
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     learned = {row % len(tiny_samples) for row in learned_rows(prepared)}
     assert {needed(row) for row in learned} == {2, 4}
     chosen = [ask(tiny_engine, tiny_samples[row], controller, 36.0).top_k for row in learned]
@@ -126,7 +129,7 @@ def test_mobilevit_from_a_checkpoint_is_frozen(data, tmp_path):
     chosen = MobileViTSettings(checkpoint=str(tmp_path / "mobilevit"), width=0.5)
     name = "single-stage-mlp-mobilevit"
     run_training(single_stage, tmp_path, name, data(dearer_is_better), steps=3, mobilevit=chosen)
-    policy = load_controller(name, context(tmp_path)).policy
+    policy = load_named(name, context(tmp_path)).policy
     for key, tensor in scratch.encoder.state_dict().items():
         torch.testing.assert_close(policy.vision.encoder.state_dict()[key], tensor)
 
@@ -149,8 +152,8 @@ def test_hybrid_decides_as_the_part_that_the_budget_belongs_to(tiny_engine, tiny
     train_parts(data, tmp_path, objective="exact", steps=60)
     log = run_training(hybrid, tmp_path, "hybrid", data(dearer_is_better), objective="exact")
     write_table(log, tmp_path / "training.parquet", TRAINING)
-    controller = load_controller("hybrid", context(tmp_path))
-    tight, loose = (load_controller(part, context(tmp_path)) for part in HYBRID_PARTS)
+    controller = load_named("hybrid", context(tmp_path))
+    tight, loose = (load_named(part, context(tmp_path)) for part in HYBRID_PARTS)
     controller.switch_ms = 22.0
     for budget_ms in (12.0, 21.9, 22.0, 30.0):
         part = tight if budget_ms < 22 else loose
@@ -186,7 +189,7 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
         SingleStagePolicy(name, ARCHITECTURE, GRID),
         PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}),
     )
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     assert controller.reads(20.0) == {"question", "overview"}
     decision = controller.predict_stage1(Stage1Inputs(20.0, torch.zeros(1, 16), torch.zeros(1, 64)))
     assert controller.budget_token(20.0) is None

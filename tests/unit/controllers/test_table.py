@@ -6,7 +6,7 @@ import math
 import pandas as pd
 import pytest
 
-from adamolmo.controllers.table import Entry, LookupTable, aggregate, load_tables, save_tables
+from adamolmo.controllers.table import Entry, LookupTable, aggregate, load_table, save_table
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -54,15 +54,13 @@ def test_restrict():
 
 
 def test_file_round_trip(tmp_path):
-    path = tmp_path / "mean.json"
-    save_tables({"okvqa": table(device="cpu"), "pooled": table().restrict(tier="low")}, path)
-    loaded = load_tables(path)
-    assert list(loaded) == ["okvqa", "pooled"]
-    assert loaded["okvqa"].entries == table().entries and loaded["okvqa"].metadata == {"device": "cpu"}
-    assert [entry.config for entry in loaded["pooled"].entries] == [LOW, MID]
-    assert [file.name for file in tmp_path.iterdir()] == ["mean.json"]
+    path = tmp_path / "okvqa.json"
+    save_table(table(device="cpu"), path)
+    loaded = load_table(path)
+    assert loaded.entries == table().entries and loaded.metadata == {"device": "cpu"}
+    assert [file.name for file in tmp_path.iterdir()] == ["okvqa.json"]
     first = path.read_bytes()
-    save_tables(loaded, path)
+    save_table(loaded, path)
     assert path.read_bytes() == first
 
 
@@ -71,10 +69,10 @@ def test_file_round_trip(tmp_path):
     [
         "{",
         "[]",
-        '{"okvqa": {}}',
-        '{"okvqa": {"metadata": {}, "entries": []}}',
+        "{}",
+        '{"metadata": {}, "entries": []}',
         *(
-            '{"okvqa": {"metadata": {}, "entries": [{' + row + "}]}}"
+            '{"metadata": {}, "entries": [{' + row + "}]}"
             for row in [
                 '"config": "high", "accuracy": 1, "latency_ms": 1, "num_samples": 1',
                 '"config": "high-k8-b16", "accuracy": 1, "latency_ms": "1", "num_samples": 1',
@@ -87,13 +85,13 @@ def test_file_round_trip(tmp_path):
 def test_bad_file(tmp_path, content):
     path = tmp_path / "mean.json"
     path.write_text(content)
-    with pytest.raises(AdaMolmoError, match="mean.json is not a file of lookup tables"):
-        load_tables(path)
+    with pytest.raises(AdaMolmoError, match="mean.json is not a lookup table"):
+        load_table(path)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(AdaMolmoError, match="none.json"):
-        load_tables(tmp_path / "none.json")
+        load_table(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize("latency_ms", [0.0, -1.0, math.nan, math.inf])
@@ -121,6 +119,6 @@ def test_bad_profile():
 
 
 def test_saved_json_is_strict(tmp_path):
-    save_tables({"okvqa": table()}, tmp_path / "t.json")
-    rows = json.loads((tmp_path / "t.json").read_text())["okvqa"]["entries"]
+    save_table(table(), tmp_path / "t.json")
+    rows = json.loads((tmp_path / "t.json").read_text())["entries"]
     assert rows[0] == {"config": "low-k4-b12", "accuracy": 0.5, "latency_ms": 10.0, "num_samples": 5}

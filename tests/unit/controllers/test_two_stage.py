@@ -13,7 +13,9 @@ from policies import (
     choices_when_dearer_is_better,
     context,
     dearer_is_better,
+    design_of,
     learned_rows,
+    load_named,
     run_training,
     training_set,
 )
@@ -21,7 +23,6 @@ from policies import (
 from adamolmo.controllers import two_stage
 from adamolmo.controllers.base import Design, KnobGrid, Stage1Inputs
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
-from adamolmo.controllers.registry import find_design, load_controller
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
 
@@ -37,7 +38,7 @@ def test_learns_the_best_configuration_of_every_budget(name, objective, tiny_eng
     steps = 250 if objective == "grpo" else 150
     changes = {"objective": objective, "steps": steps, "batch_size": 32}
     run_training(two_stage, tmp_path, name, data(dearer_is_better), **changes)
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     lost, choices = choices_when_dearer_is_better(tiny_engine, tiny_samples[::3], controller)
     assert {config.tier for config in choices} == {"low", "high"}
     assert lost < 0.04
@@ -52,7 +53,7 @@ def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, profiled, data
     changes = {"steps": 600, "learning_rate": 1e-2, "objective": "exact"}
     prepared, samples = data(lambda index, config: float(config.top_k == needed(index))), profiled[0]
     run_training(two_stage, tmp_path, NAME, prepared, MEMORISES, **changes)
-    controller = load_controller(NAME, context(tmp_path))
+    controller = load_named(NAME, context(tmp_path))
     learned = learned_rows(prepared, MEMORISES)
     chosen = [ask(tiny_engine, samples[row], controller, 36.0).top_k for row in learned]
     assert chosen == [needed(row) for row in learned]
@@ -68,7 +69,7 @@ def test_stage_1_reads_the_question(name, tiny_engine, profiled, data, tmp_path)
 
     prepared = data(lambda index, config: float(config.tier == needed(index)))
     run_training(two_stage, tmp_path, name, prepared, MEMORISES, objective="exact", steps=200, learning_rate=1e-2)
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     learned = learned_rows(prepared, MEMORISES)
     assert {needed(row) for row in learned} == {"low", "high"}
     chosen = [ask(tiny_engine, samples[row], controller, 36.0).tier for row in learned]
@@ -84,10 +85,10 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
-    controller = load_controller(name, context(tmp_path))
+    controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     log_probs = policy.log_probs(prepared, torch.arange(10), torch.tensor(budgets_ms).expand(10, 3) / 27.0)
-    assert find_design(name) == Design(controller.reads(20.0), stages=2)
+    assert design_of(name) == Design(controller.reads(20.0), stages=2)
     assert log_probs.shape == (10, 3, len(GRID.configs))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()
@@ -106,7 +107,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
 def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, tmp_path):
     """No layer runs twice: beside the plain request only the budget token passes blocks 0..2, and the answer stays."""
     save(tmp_path)
-    controller = load_controller(NAME, context(tmp_path))
+    controller = load_named(NAME, context(tmp_path))
     blocks, tokens = tiny_engine.model.transformer["blocks"], []
     hooks = [
         block.register_forward_hook(lambda module, inputs, output, i=i: tokens.append((i, inputs[0].shape[1])))
@@ -118,7 +119,7 @@ def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, t
             response = tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 30.0)
             ran = tokens.copy()
             tokens.clear()
-            fixed = load_controller(f"static-{response.config}", context(tmp_path))
+            fixed = load_named(f"static-{response.config}", context(tmp_path))
             plain = tiny_engine.answer(sample.open_image(), sample.question, "tiny", fixed, 30.0)
             assert response.answer == plain.answer
             assert [block for block, _ in ran] == [block for block, _ in tokens]
@@ -134,7 +135,7 @@ def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, t
 def test_a_budget_is_encoded_once(tiny_engine, tiny_samples, tmp_path):
     """At its first request, whatever other budgets come between."""
     save(tmp_path)
-    controller, encoded = load_controller(NAME, context(tmp_path)), []
+    controller, encoded = load_named(NAME, context(tmp_path)), []
     controller.policy.encoder.register_forward_hook(lambda *call: encoded.append(call))
     for budget_ms in (30.0, 20.0, 30.0, 20.0):
         ask(tiny_engine, tiny_samples[0], controller, budget_ms)
@@ -178,7 +179,7 @@ def test_own_time_makes_a_controller_choose_cheaper(tiny_engine, tiny_samples, d
     for added_ms in (0.0, 12.0):
         prepared = data(dearer_is_better)
         run_training(two_stage, tmp_path, NAME, prepared, added_ms=added_ms, objective="exact", steps=150)
-        chosen.append(ask(tiny_engine, tiny_samples[0], load_controller(NAME, context(tmp_path)), 35.0))
+        chosen.append(ask(tiny_engine, tiny_samples[0], load_named(NAME, context(tmp_path)), 35.0))
     assert chosen[1].num_active_blocks + chosen[1].top_k < chosen[0].num_active_blocks + chosen[0].top_k
 
 
@@ -228,7 +229,7 @@ def save(directory: Path, name=NAME, study=STUDY) -> Path:
 def test_policy_of_another_study_is_refused(change, message, tmp_path):
     save(tmp_path)
     with pytest.raises(AdaMolmoError) as error:
-        load_controller(NAME, replace(context(tmp_path), study=replace(STUDY, **change)))
+        load_named(NAME, replace(context(tmp_path), study=replace(STUDY, **change)))
     assert message in str(error.value)
     assert "policy.json" in str(error.value)
 
@@ -237,7 +238,7 @@ def test_modelled_latency_belongs_to_no_device(tmp_path):
     study = replace(STUDY, clock="modelled")
     save(tmp_path, study=study)
     elsewhere = replace(study, device={"name": "another core"})
-    assert load_controller(NAME, replace(context(tmp_path), study=elsewhere)).name == NAME
+    assert load_named(NAME, replace(context(tmp_path), study=elsewhere)).name == NAME
 
 
 @pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])
@@ -249,7 +250,7 @@ def test_unusable_files_are_named(name, tmp_path):
         if broken is not None:
             (saved / name).write_bytes(broken)
         with pytest.raises(AdaMolmoError, match=rf"{name}: cannot be read"):
-            load_controller(NAME, context(tmp_path))
+            load_named(NAME, context(tmp_path))
         (saved / name).write_bytes(content)
 
 
@@ -258,7 +259,7 @@ def test_weights_of_another_size_are_refused(tmp_path):
     card = json.loads((saved / "policy.json").read_text())
     (saved / "policy.json").write_text(json.dumps(card | {"architecture": {"d_model": 32}}))
     with pytest.raises(AdaMolmoError, match=r"policy.safetensors: wrong shapes encoder"):
-        load_controller(NAME, context(tmp_path))
+        load_named(NAME, context(tmp_path))
 
 
 def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
@@ -266,7 +267,7 @@ def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
     policy = TwoStagePolicy(NAME, {"d_model": 64}, grid)
     assert 9_000 < sum(parameter.numel() for parameter in policy.tier.parameters()) < 11_000
     save(tmp_path)
-    controller = load_controller(NAME, replace(context(tmp_path), dtype="bfloat16"))
+    controller = load_named(NAME, replace(context(tmp_path), dtype="bfloat16"))
     token = controller.budget_token(20.0)
     assert (token.shape, token.dtype) == ((1, 16), torch.bfloat16)
     assert not torch.equal(token, controller.budget_token(25.0))

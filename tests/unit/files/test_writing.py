@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
-from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.controllers.table import Entry, LookupTable, save_table
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.launcher import LAUNCHER, launcher
@@ -53,7 +53,7 @@ def document(path):
 
 def lookup_tables(path):
     entries = [Entry(KnobConfig("high", k, b), 0.5, 10.0 * k + b, 3) for k in range(1, 9) for b in range(1, 9)]
-    save_tables({"pooled": LookupTable(entries, {})}, path)
+    save_table(LookupTable(entries, {}), path)
 
 
 def tensors(path):

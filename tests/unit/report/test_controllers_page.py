@@ -25,7 +25,7 @@ def regret(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):
     comparisons = study_data.comparisons(summary)
-    text = page(summary, comparisons, study_data.hypervolumes(summary), regret(comparisons), TRAINED)
+    text = page(summary, comparisons, study_data.hypervolumes(summary), regret(comparisons), TRAINED, {})
     assert "nan" not in text
     for name in ("lookup-mean", "two-stage-language", "static-full"):
         assert text.count(f"| `{name}` |") == 1 + 3 + (name != "lookup-mean") + 1 + 1 + 1
@@ -48,7 +48,7 @@ def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):
 
 def test_violations_at_the_profile_speed_are_listed_where_it_was_another(summary):
     def text(cells):
-        return page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED)
+        return page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED, {})
 
     title = "Violation rate at the profile's speed"
     cells = summary[summary["controller"] != "oracle"]
@@ -63,7 +63,7 @@ def test_violations_at_the_profile_speed_are_listed_where_it_was_another(summary
 
 def test_a_study_without_the_oracle_has_no_regret(summary):
     cells = summary[summary["controller"] != "oracle"]
-    text = page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED)
+    text = page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None, TRAINED, {})
     assert "Regret" not in text and "oracle" not in text
 
 
