@@ -2,7 +2,8 @@
 # make report   the same, and the report of the whole study: results/report.html
 # make test     run all tests that need nothing else
 # make test-lmms-eval   run the tests of the benchmarks; installs lmms-eval, which `make test` skips without
-# make test-slurm   run the tests of the cluster on a throw-away Slurm; installs Snakemake's executor for it, not Slurm
+# make test-slurm   run the tests of the cluster on a throw-away Slurm, which it does not install
+# make environment   create .venv for the study, run nothing
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
 # make lint     check style: ruff, snakefmt, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
@@ -21,7 +22,7 @@ TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 
 WITHOUT_BROKEN_TORCHVISION = $(BIN)/python -c 'import torchvision' 2>/dev/null \
 	|| $(BIN)/python -m pip uninstall --yes torchvision
 
-.PHONY: pareto report test test-lmms-eval test-slurm lmms-eval lint docs clean
+.PHONY: pareto report test test-lmms-eval test-slurm lmms-eval lint docs environment clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
@@ -38,7 +39,7 @@ lmms-eval: $(VENV)/lmms.stamp
 test-lmms-eval: $(VENV)/test.stamp $(VENV)/lmms.stamp
 	$(BIN)/pytest -q tests/lmms_eval tests/workflow/test_lmms_eval.py
 
-test-slurm: $(VENV)/test.stamp $(VENV)/slurm.stamp
+test-slurm: $(VENV)/test.stamp
 	$(BIN)/pytest -q -rs tests/slurm
 
 lint: $(VENV)/test.stamp
@@ -49,6 +50,8 @@ lint: $(VENV)/test.stamp
 
 docs: $(VENV)/study.stamp
 	$(BIN)/python -m adamolmo.report.docs_pages docs
+
+environment: $(VENV)/study.stamp
 
 clean:
 	rm -rf $(VENV) results logs .snakemake
@@ -69,8 +72,4 @@ $(VENV)/test.stamp: pyproject.toml $(VENV)/study.stamp
 $(VENV)/lmms.stamp: pyproject.toml $(VENV)/study.stamp
 	$(BIN)/python -m pip install --editable '.[lmms-eval]'
 	$(WITHOUT_BROKEN_TORCHVISION)
-	touch $@
-
-$(VENV)/slurm.stamp: pyproject.toml $(VENV)/study.stamp
-	$(BIN)/python -m pip install --editable '.[slurm]'
 	touch $@
