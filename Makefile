@@ -2,14 +2,16 @@
 # make report   the same, and the report of the whole study: results/report.html
 # make test     run all tests that need nothing else
 # make test-lmms-eval   run the tests of the benchmarks; installs lmms-eval, which `make test` skips without
-# make test-slurm   run the tests of the cluster on a throw-away Slurm; installs Snakemake's executor for it, not Slurm
+# make test-slurm   run the tests of the cluster on a throw-away Slurm, which it does not install
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
 # make lint     check style: ruff, snakefmt, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
+# make environment   create .venv for the study, run nothing
+# make constraints   pin every version again: envs/, from pyproject.toml
 # make clean    remove .venv and everything that the study made
 
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
@@ -21,7 +23,19 @@ TEST_PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 
 WITHOUT_BROKEN_TORCHVISION = $(BIN)/python -c 'import torchvision' 2>/dev/null \
 	|| $(BIN)/python -m pip uninstall --yes torchvision
 
-.PHONY: pareto report test test-lmms-eval test-slurm lmms-eval lint docs clean
+# Every version of every environment. pip builds some packages, in environments of its own: up to pip 25.2 the first
+# variable holds there too, since then the second does.
+CONSTRAINTS := envs/constraints.txt
+INSTALL = PIP_CONSTRAINT=$(CONSTRAINTS) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS) $(BIN)/python -m pip install
+
+# `make constraints` takes nothing that was uploaded later. To take newer versions, set this to some days ago (a broken
+# release is mostly withdrawn within days), and the versions in pyproject.toml as you like.
+PINNED_BEFORE := 2026-11-24
+# One set of versions for all environments, systems and Python versions.
+COMPILE = $(BIN)/uv pip compile pyproject.toml --python $(BIN)/python --no-python-downloads --python-version 3.11 --universal \
+	--fork-strategy fewest --prerelease disallow --exclude-newer $(PINNED_BEFORE)T00:00:00Z --quiet
+
+.PHONY: pareto report test test-lmms-eval test-slurm lmms-eval lint docs environment constraints clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
@@ -36,9 +50,9 @@ lmms-eval: $(VENV)/lmms.stamp
 	$(BIN)/snakemake --cores all lmms_eval
 
 test-lmms-eval: $(VENV)/test.stamp $(VENV)/lmms.stamp
-	$(BIN)/pytest -q tests/lmms_eval tests/workflow/test_lmms_eval.py
+	$(BIN)/pytest -q tests/lmms_eval tests/workflow/test_lmms_eval.py tests/unit/test_environments.py
 
-test-slurm: $(VENV)/test.stamp $(VENV)/slurm.stamp
+test-slurm: $(VENV)/test.stamp
 	$(BIN)/pytest -q -rs tests/slurm
 
 lint: $(VENV)/test.stamp
@@ -50,6 +64,22 @@ lint: $(VENV)/test.stamp
 docs: $(VENV)/study.stamp
 	$(BIN)/python -m adamolmo.report.docs_pages docs
 
+environment: $(VENV)/study.stamp
+
+# Snakemake gives conda a copy of its file that lies elsewhere, so the file cannot refer to the constraints: it has them.
+constraints: | $(VENV)/pyvenv.cfg
+	$(INSTALL) uv
+	UV_CUSTOM_COMPILE_COMMAND='make constraints PINNED_BEFORE=$(PINNED_BEFORE)' \
+		$(COMPILE) --all-extras --group tools --annotation-style line --upgrade --output-file $(CONSTRAINTS)
+	$(call CONDA_FILE,study)
+	$(call CONDA_FILE,lmms_eval,--extra lmms-eval)
+
+define CONDA_FILE
+	$(COMPILE) $(2) --constraints $(CONSTRAINTS) --no-annotate --no-header --output-file $(VENV)/$(1).txt >/dev/null
+	sed --in-place '/- pip:$$/q' envs/$(1).yaml
+	sed 's/^/      - /' $(VENV)/$(1).txt >>envs/$(1).yaml
+endef
+
 clean:
 	rm -rf $(VENV) results logs .snakemake
 
@@ -58,19 +88,15 @@ $(VENV)/pyvenv.cfg:
 		f"error: $(PYTHON) is Python {sys.version.split()[0]}; AdaMolmo needs 3.11 or newer (make PYTHON=python3.12).")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/study.stamp: pyproject.toml | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --editable .
+$(VENV)/study.stamp: pyproject.toml $(CONSTRAINTS) | $(VENV)/pyvenv.cfg
+	$(INSTALL) --editable .
 	touch $@
 
-$(VENV)/test.stamp: pyproject.toml $(VENV)/study.stamp
-	$(BIN)/python -m pip install --editable '.[test]'
+$(VENV)/test.stamp: $(VENV)/study.stamp
+	$(INSTALL) --editable '.[test]'
 	touch $@
 
-$(VENV)/lmms.stamp: pyproject.toml $(VENV)/study.stamp
-	$(BIN)/python -m pip install --editable '.[lmms-eval]'
+$(VENV)/lmms.stamp: $(VENV)/study.stamp
+	$(INSTALL) --editable '.[lmms-eval]'
 	$(WITHOUT_BROKEN_TORCHVISION)
-	touch $@
-
-$(VENV)/slurm.stamp: pyproject.toml $(VENV)/study.stamp
-	$(BIN)/python -m pip install --editable '.[slurm]'
 	touch $@

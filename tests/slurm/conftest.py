@@ -1,6 +1,5 @@
 """One throw-away Slurm for all tests of this folder, and the workflows that they look at, run once."""
 
-import importlib.util
 import shutil
 import signal
 from collections.abc import Iterator
@@ -12,13 +11,6 @@ from mini_study import ROOT, Result, Study
 from submission import CONFIGS, FIGURE, Submission, install_profiles, submit
 from throwaway_slurm import ThrowawaySlurm, missing_programs
 
-
-@pytest.fixture(scope="session")
-def executor() -> None:
-    if importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
-        pytest.skip("Snakemake's executor for Slurm is not installed; `make test-slurm` installs it")
-
-
 RECORD = pytest.StashKey[str]()
 
 
@@ -28,7 +20,7 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
 
 
 @pytest.fixture(scope="session")
-def slurm(executor, pytestconfig) -> Iterator[ThrowawaySlurm]:
+def slurm(pytestconfig) -> Iterator[ThrowawaySlurm]:
     if missing := missing_programs():
         packages = "slurmctld slurmd slurm-client munge"
         pytest.skip(f"Slurm is not installed: no {', '.join(missing)}; Debian's packages are {packages}")
