@@ -4,7 +4,7 @@
 # make test-lmms-eval   run the tests of the benchmarks; installs lmms-eval, which `make test` skips without
 # make test-slurm   run the tests of the cluster on a throw-away Slurm, which it does not install
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
-# make lint     check style: ruff, snakefmt, Snakemake's own lint
+# make lint     check style and structure: ruff, snakefmt, import-linter, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
 # make environment   create .venv for the study, run nothing
 # make constraints   pin every version again: envs/, from pyproject.toml
@@ -59,6 +59,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check .
+	$(BIN)/lint-imports
 	$(BIN)/snakemake --lint
 
 docs: $(VENV)/study.stamp
