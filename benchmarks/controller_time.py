@@ -15,7 +15,7 @@ from adamolmo.controllers.registry import CONTROLLERS, load_controller
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.loading import controller_context, load_engine
 from adamolmo.jobs.script import run
 
@@ -32,18 +32,18 @@ def main() -> None:
     samples, _ = readable(read_samples(args.results / "data" / dataset / "evaluation.parquet"), 1.0)
     reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", REFERENCE)
     with claim_device(settings.model.device):
-        from adamolmo.controllers.static import StaticController
         from adamolmo.controllers.training.overhead import overhead_ms
+        from adamolmo.inference.controller import FixedController
 
         engine = load_engine(settings, args.results / "model")
-        context = controller_context(settings, args.results, dataset, describe_device(settings.model.device))
-        full = StaticController("static-full", settings.knobs.full)
+        context = controller_context(settings, args.results / "model", dataset, describe_device(settings.model.device))
+        full = FixedController(settings.knobs.grid.full)
         budget_ms = reference["median_latency_ms"]
         plain_ms = median(
             engine.answer(sample.open_image(), sample.question, details.style, full, budget_ms).stages.total_ms
             for sample in samples[: args.samples] * args.repeats
         )
-        print(f"{settings.knobs.full}: {plain_ms:.2f} ms")
+        print(f"{settings.knobs.grid.full}: {plain_ms:.2f} ms")
         print("| Controller | adds, ms | % | overview encoded twice, ms | % |\n| --- | --- | --- | --- | --- |")
         for name in CONTROLLERS:
             if not (args.results / "controllers" / name / "policy.json").exists():

@@ -25,8 +25,8 @@ from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_json, read_table
-from adamolmo.inference.latency import claim_device
-from adamolmo.jobs.loading import describe_study
+from adamolmo.inference.device import claim_device
+from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import paired_bootstrap
 
@@ -74,7 +74,7 @@ class Comparison:
         self.settings, model = settings, settings.model
         paths = [results / "core_exp" / f"{dataset}.parquet" for dataset in settings.datasets]
         core_exp, shared = read_profiles(paths, COLUMNS)
-        study = describe_study(settings, results / "model", shared["device"])
+        study = study_fingerprint(settings, results / "model", shared["device"])
         self.grid = study.grid
         self.reference_ms = {
             dataset: read_json(results / "core_exp" / f"{dataset}.reference.json", REFERENCE)["median_latency_ms"]

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig
 
@@ -59,7 +59,14 @@ def measure(study: StudyConfig, args: argparse.Namespace):
         passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
         scored.append(passed.assign(dataset=name))
         rows, _ = latency_pass(
-            engine, samples[: args.timed], dataset.style, CONFIGS, study.knobs.full, repeats=3, max_warmup=30, seed=0
+            engine,
+            samples[: args.timed],
+            dataset.style,
+            CONFIGS,
+            study.knobs.grid.full,
+            repeats=3,
+            max_warmup=30,
+            seed=0,
         )
         timed.append(rows.assign(dataset=name))
     return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)

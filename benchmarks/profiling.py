@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 
 
@@ -42,7 +42,7 @@ def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
     from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, args.model, args.importance)
-    grid = study.knobs.grid()
+    grid = study.knobs.grid.configs
     alone = {name: ask_one_by_one(engine, *data, grid) for name, data in drawn_samples(study, args.samples).items()}
     sample_counts = [count for count in (6, 15, 30, 60, 120) if count < args.samples] + [args.samples]
     config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)]
@@ -71,11 +71,11 @@ def spread(grid: list, count: int) -> list:
 
 def ask_one_by_one(engine, samples, style, configs) -> dict:
     """(sample, configuration) -> (answer, seconds)."""
-    from adamolmo.controllers.static import StaticController
+    from adamolmo.inference.controller import FixedController
 
     requests = {}
     for config in configs:
-        controller = StaticController(f"static-{config}", config)
+        controller = FixedController(config)
         for sample in samples:
             start = time.perf_counter()
             response = engine.answer(sample.open_image(), sample.question, style, controller, float("inf"))

@@ -17,7 +17,7 @@ from adamolmo.core_exp.inspection import inspect_profile
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import claim_device
+from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
 
 

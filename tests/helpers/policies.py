@@ -6,15 +6,16 @@ import numpy as np
 import pandas as pd
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
-from adamolmo.knobs import KnobConfig
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
-STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
+FINGERPRINT = Fingerprint(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
 LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
 PROFILE_COLUMNS = [
@@ -69,7 +70,7 @@ def with_twins(samples) -> list:
 
 
 def context(directory) -> ControllerContext:
-    return ControllerContext(STUDY, directory, "okvqa", 0.05, False, "cpu", "float32")
+    return ControllerContext(FINGERPRINT, directory, "okvqa", 0.05, False, "cpu", "float32")
 
 
 def core_exp(samples, accuracy) -> pd.DataFrame:
@@ -88,7 +89,7 @@ def dearer_is_better(_, config) -> float:
 
 def training_set(samples, accuracy, features, prefix) -> TrainingSet:
     profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS)
-    return TrainingSet.join(STUDY, profile, features, prefix)
+    return TrainingSet.join(FINGERPRINT, profile, features, prefix)
 
 
 def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:

@@ -38,7 +38,7 @@ def main() -> None:
 
 def confirm(path: Path, outcomes: Outcomes, settings: StudyConfig) -> np.ndarray:
     """`confirmed_accuracy` of one dataset, [budgets, n]."""
-    configs = settings.knobs.grid()
+    configs = settings.knobs.grid.configs
     grid = GridOutcomes.of(read_table(path, CORE_EXP)[0], configs)
     if grid.sample_ids != outcomes.sample_ids.tolist():
         raise AdaMolmoError(f"{path}: has other questions than the cells of {outcomes.dataset}; expected the same.")

@@ -25,7 +25,7 @@ def main() -> None:
         usable,
         dataset.style,
         SCORERS[dataset.scorer],
-        [config for config in settings.knobs.grid() if config.tier == args.tier],
+        [config for config in settings.knobs.grid.configs if config.tier == args.tier],
         batch_size=core_exp.batch_size,
         memory_bytes=core_exp.memory_bytes,
     )

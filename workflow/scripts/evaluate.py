@@ -7,7 +7,7 @@ from adamolmo.evaluation.cell import evaluate_cell
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.evaluation import CELL, EVALUATION
 from adamolmo.files.schema import read_json, write_json, write_table
-from adamolmo.inference.latency import describe_device
+from adamolmo.inference.device import describe_device
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import controller_context, load_engine
 from adamolmo.jobs.script import run
@@ -20,7 +20,7 @@ def main() -> None:
     samples = read_samples(args.samples)
     engine = load_engine(settings, args.model, args.scores)
     device = describe_device(settings.model.device)
-    context = controller_context(settings, args.model.parent, args.dataset, device)
+    context = controller_context(settings, args.model, args.dataset, device)
     table, summary = evaluate_cell(
         engine,
         samples,
@@ -30,7 +30,7 @@ def main() -> None:
         scorer=SCORERS[dataset.scorer],
         budget=args.budget,
         reference=read_json(args.reference, REFERENCE),
-        full=settings.knobs.full,
+        full=settings.knobs.grid.full,
         max_warmup=settings.latency.max_warmup,
         max_failed_fraction=settings.core_exp.max_failed_fraction,
         resamples=settings.bootstrap.resamples,

@@ -20,7 +20,7 @@ def main() -> None:
     reference = read_json(args.reference, REFERENCE)
     check_reference(reference, metadata["device"], metadata["clock"])
     budget_ms = args.budget.to_ms(reference["median_latency_ms"])
-    table = oracle_table(profile, args.settings.knobs.grid(), budget_ms)
+    table = oracle_table(profile, args.settings.knobs.grid.configs, budget_ms)
     summary = summarise_cell(
         table,
         dataset=args.dataset,

@@ -6,7 +6,7 @@ from adamolmo.evaluation.cell_summary import summarise_requests
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
 from adamolmo.files.schema import read_json, write_json, write_table
-from adamolmo.inference.latency import describe_device
+from adamolmo.inference.device import describe_device
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run

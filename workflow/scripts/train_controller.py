@@ -18,7 +18,7 @@ from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json, write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import describe_study, load_engine
+from adamolmo.jobs.loading import load_engine, study_fingerprint
 from adamolmo.jobs.script import run
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
@@ -40,12 +40,12 @@ def main() -> None:
     timed_dataset = args.samples.parent.name
     timed, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
     engine = load_engine(settings, args.model)
-    study = describe_study(settings, args.model, shared["device"])
+    fingerprint = study_fingerprint(settings, args.model, shared["device"])
     data = TrainingSet.join(
-        study,
+        fingerprint,
         Profile.from_frame(
             core_exp,
-            study.grid,
+            fingerprint.grid,
             {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
         ),
         {path.stem: Features(path) for path in args.features},
@@ -56,7 +56,7 @@ def main() -> None:
         engine,
         samples=timed[:TIMED_SAMPLES],
         style=settings.datasets[timed_dataset].style,
-        config=study.grid.full,
+        config=fingerprint.grid.full,
         budget_ms=references_ms[timed_dataset],
     )
     log = import_module(find_controller(args.controller).module).train(

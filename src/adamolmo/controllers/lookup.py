@@ -1,8 +1,9 @@
 """The best configuration of a lookup table at the budget, the same for every sample."""
 
-from adamolmo.controllers.base import Controller, ControllerContext, Decision, Design, Stage1Inputs
+from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.table import LookupTable, load_tables
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 
 # Which file's table, and which knob it may turn while the others stay full; None: all of them.
 _TABLES = {
@@ -40,7 +41,7 @@ def load(name: str, context: ControllerContext) -> LookupController:
     key = "pooled" if context.lookup_pooled else context.dataset
     if key not in tables:
         raise AdaMolmoError(f"{path}: has no table '{key}'; it has {', '.join(tables)}.")
-    table, grid = tables[key], context.study.grid
+    table, grid = tables[key], context.fingerprint.grid
     if {entry.config for entry in table.entries} != set(grid.configs):
         raise AdaMolmoError(f"{path}: table '{key}' was made for another grid; expected {grid}.")
     if free_knob is not None:

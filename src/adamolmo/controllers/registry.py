@@ -15,7 +15,8 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
-    from adamolmo.controllers.base import Controller, ControllerContext, Design
+    from adamolmo.controllers.base import ControllerContext, Design
+    from adamolmo.inference.controller import Controller
 
 
 @dataclass(frozen=True)

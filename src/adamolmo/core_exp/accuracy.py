@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from adamolmo.data.samples import Sample
 from adamolmo.files.core_exp import CORE_EXP_ACCURACY
+from adamolmo.inference.clock import modelled_ms
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import answer_samples
-from adamolmo.inference.latency import modelled_ms
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:

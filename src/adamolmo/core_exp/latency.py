@@ -1,7 +1,7 @@
 """The latency pass of the profile: single requests through the engine, every configuration on some of the samples.
 
 Within a sample the configurations run in a new seeded random order in each round, so that what changes on the device
-hits all alike; after each round the reference request runs, which shows how the device drifts.
+hits all alike; after each round the speed probe runs, which shows how the device drifts.
 """
 
 import time
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from adamolmo.controllers.static import StaticController
 from adamolmo.core_exp.latency_model import STAGES
 from adamolmo.data.samples import Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import CORE_EXP_LATENCY
+from adamolmo.inference.clock import StageTimes, warm_up
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.engine import Engine, Response
-from adamolmo.inference.latency import StageTimes, warm_up
-from adamolmo.inference.speed_probe import ReferenceRequest
+from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
 from adamolmo.progress import note, progress
 
@@ -76,18 +76,18 @@ def latency_pass(
     """Times every configuration on every sample, batch 1.
 
     Args:
-        full: the configuration of the reference request, which warms up and is timed again and again.
+        full: the configuration of the speed probe, which warms up and is timed again and again.
         repeats: runs of each (sample, configuration); the median one counts.
         max_warmup: warm-up runs at most.
 
     Returns:
         The rows of the table `core_exp_latency` without its dataset, and the metadata reference_ms (every timing of the
-        reference, in order) and warmup_runs.
+        probe, in order) and warmup_runs.
     """
     from pandas import DataFrame
 
-    reference = ReferenceRequest(engine, full)
-    warmup_runs = warm_up(reference.run, max_warmup)
+    probe = SpeedProbe(engine, full)
+    warmup_runs = warm_up(probe.run, max_warmup)
     if warmup_runs == max_warmup:
         note(f"warm-up ended at its limit of {max_warmup} runs (latency.max_warmup); it may not have stood still")
     rng = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ def latency_pass(
         for _ in range(repeats):
             order = [configs[index] for index in rng.permutation(len(configs))]
             rounds.append({config: _ask(engine, image, timed.question, style, config) for config in order})
-            around_ms.append(reference.run())
+            around_ms.append(probe.run())
         reference_ms += around_ms
         shared = {"sample_id": timed.sample_id, "reference_ms": float(np.median(around_ms))}
         rows += [shared | vars(config) | _summarise([runs[config] for runs in rounds]) for config in configs]
@@ -107,7 +107,7 @@ def latency_pass(
 
 
 def _ask(engine: Engine, image, question: str, style: str | None, config: KnobConfig) -> TimedRun:
-    controller = StaticController(f"static-{config}", config)
+    controller = FixedController(config)
     start_ns = time.perf_counter_ns()
     response = engine.answer(image, question, style, controller, budget_ms=float("inf"))
     elapsed_ms = (time.perf_counter_ns() - start_ns) / 1e6

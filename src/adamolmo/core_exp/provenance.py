@@ -8,7 +8,7 @@ import adamolmo
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
 from adamolmo.files.writing import file_checksum
-from adamolmo.inference.latency import describe_device
+from adamolmo.inference.device import describe_device
 
 if TYPE_CHECKING:
     from adamolmo.inference.engine import Engine

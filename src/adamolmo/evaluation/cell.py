@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from adamolmo.budgets import Budget
-from adamolmo.controllers.base import Controller
 from adamolmo.data.samples import Sample, readable
 from adamolmo.evaluation.cell_summary import STAGES, check_reference, summarise_cell
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller
+from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine, Response
-from adamolmo.inference.latency import describe_device, warm_up
-from adamolmo.inference.speed_probe import ReferenceRequest
+from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
 from adamolmo.progress import progress
 from adamolmo.statistics.intervals import median_interval
@@ -88,7 +89,7 @@ def _answer_all(
     reference = None
     if engine.clock.name == "measured":
         warm_up(lambda: ask(samples[0]).stages.total_ms, max_warmup)
-        reference = ReferenceRequest(engine, full)
+        reference = SpeedProbe(engine, full)
     rows, reference_ms = [], []
     label = f"{controller.name} at {budget_ms:.1f} ms, samples"
     for number, sample in enumerate(progress(samples, label, len(samples))):

@@ -9,11 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
 from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Response
-from adamolmo.inference.latency import describe_device, warm_up
 from adamolmo.jobs.loading import controller_context, load_engine
 
 
@@ -60,4 +61,5 @@ class Request:
 
     def _load_controller(self) -> Controller:
         device = describe_device(self.settings.model.device)
-        return load_controller(self.controller, controller_context(self.settings, self.results, self.dataset, device))
+        context = controller_context(self.settings, self.results / "model", self.dataset, device)
+        return load_controller(self.controller, context)

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from adamolmo.config import StudyConfig
-from adamolmo.config.model import KnobSettings
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
+from adamolmo.inference.clock import make_clock
 from adamolmo.inference.engine import Engine
-from adamolmo.inference.latency import make_clock
 
 
 def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Engine:
@@ -18,6 +18,7 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
     return Engine.load(
         model_dir,
         scores,
+        configs=settings.knobs.grid.configs,
         tiers=settings.knobs.crop_ranges,
         clock=make_clock(settings.latency.clock, settings.model.device),
         max_new_tokens=settings.max_new_tokens,
@@ -27,14 +28,10 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
     )
 
 
-def knob_grid(knobs: KnobSettings) -> KnobGrid:
-    return KnobGrid(tuple(knobs.tiers), tuple(knobs.top_k), tuple(knobs.num_active_blocks))
-
-
-def describe_study(settings: StudyConfig, model_dir: Path, device: dict) -> Study:
+def study_fingerprint(settings: StudyConfig, model_dir: Path, device: dict) -> Fingerprint:
     """What a trained policy must fit: grid, model, clock and device."""
-    return Study(
-        grid=knob_grid(settings.knobs),
+    return Fingerprint(
+        grid=settings.knobs.grid,
         model_checksum=read_json(model_dir / "manifest.json", MANIFEST)["checksum"],
         fixed_prefix_layers=settings.model.fixed_prefix_layers,
         clock=settings.latency.clock,
@@ -42,17 +39,17 @@ def describe_study(settings: StudyConfig, model_dir: Path, device: dict) -> Stud
     )
 
 
-def controller_context(settings: StudyConfig, results: Path, dataset: str, device: dict) -> ControllerContext:
+def controller_context(settings: StudyConfig, model_dir: Path, dataset: str, device: dict) -> ControllerContext:
     """Where the controllers of a study are loaded from, and what they must fit.
 
     Args:
-        results: directory of the study's results.
+        model_dir: the prepared model; the study's other results are beside it.
         dataset: whose lookup tables are used.
         device: description of the device at hand.
     """
     return ControllerContext(
-        study=describe_study(settings, results / "model", device),
-        results=results,
+        fingerprint=study_fingerprint(settings, model_dir, device),
+        results=model_dir.parent,
         dataset=dataset,
         lookup_tolerance=settings.lookup.tolerance,
         lookup_pooled=settings.lookup.pooled,

@@ -4,14 +4,13 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import check_reference
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import describe_device
-from adamolmo.jobs.loading import describe_study
+from adamolmo.inference.device import describe_device
+from adamolmo.jobs.loading import controller_context
 from adamolmo.lmms_eval.model import Setting
 
 
@@ -26,15 +25,7 @@ def load_setting(
     Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
     """
     device = describe_device(settings.model.device)
-    context = ControllerContext(
-        study=describe_study(settings, model_dir, device),
-        results=model_dir.parent,
-        dataset=profile,
-        lookup_tolerance=settings.lookup.tolerance,
-        lookup_pooled=settings.lookup.pooled,
-        torch_device=settings.model.device,
-        dtype=settings.model.dtype,
-    )
+    context = controller_context(settings, model_dir, profile, device)
     reference_ms = 0.0
     if budget.unit == "pct":
         reference = read_json(reference_path(model_dir, profile), REFERENCE)

@@ -221,39 +221,3 @@ class MolmoE(nn.Module):
         # A padding query would see no key at all and give NaN: let it see itself; nobody reads its output.
         mask = mask | torch.eye(tokens, dtype=torch.bool, device=x.device)
         return Positions(*self.rotary(ids), mask=mask, slots=None, num_keys=tokens), seen[:, -1]
-
-
-@torch.inference_mode()
-def generate(
-    model: MolmoE, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int, eos_id: int | None
-) -> list[list[int]]:
-    """Greedy generation from a prompt that has passed the prefix; token ids per row, without the end token.
-
-    The cache must have room for `tokens + max_new_tokens` positions.
-    """
-    first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-    return continue_greedily(model, first, prefix, knobs, cache, max_new_tokens, eos_id)
-
-
-@torch.inference_mode()
-def continue_greedily(
-    model: MolmoE,
-    first: Tensor,
-    prefix: PrefixState,
-    knobs: DecoderKnobs,
-    cache: KVCache,
-    max_new_tokens: int,
-    eos_id: int | None,
-) -> list[list[int]]:
-    """The rest of `generate` after the first token of each row, [batch]."""
-    token, produced, position_ids, num_keys = first, [first], prefix.lengths, prefix.hidden.shape[1]
-    running = torch.ones_like(token, dtype=torch.bool) if eos_id is None else token != eos_id
-    while len(produced) < max_new_tokens and running.any():
-        num_keys += 1
-        token = model.decode(token, position_ids, knobs, cache, num_keys).argmax(dim=-1)
-        produced.append(token)
-        position_ids = position_ids + 1
-        if eos_id is not None:
-            running = running & (token != eos_id)
-    rows = torch.stack(produced, dim=1).tolist()
-    return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]

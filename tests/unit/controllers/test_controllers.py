@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.registry import CONTROLLERS, find_controller, load_controller
 from adamolmo.controllers.table import Entry, LookupTable, save_tables
 from adamolmo.errors import AdaMolmoError
-from adamolmo.knobs import KnobConfig
+from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 16))
-STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core"})
+FINGERPRINT = Fingerprint(GRID, "checksum", 3, "measured", {"name": "a core"})
 # Latency by tier, top_k and blocks; accuracy grows with it, so that the dearest feasible configuration is the best.
 LATENCY_MS = dict(zip(GRID.configs, [10.0, 14.0, 12.0, 16.0, 20.0, 28.0, 24.0, 32.0], strict=True))
 
@@ -32,7 +34,7 @@ def context(tmp_path) -> ControllerContext:
     for number, aggregation in enumerate(("mean", "median", "max_accuracy")):
         tables = {"okvqa": table(shift_ms=number), "pooled": table(shift_ms=10)}
         save_tables(tables, tmp_path / "lookup" / f"{aggregation}.json")
-    return ControllerContext(STUDY, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
+    return ControllerContext(FINGERPRINT, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
 
 
 def choice(name: str, budget_ms: float, context: ControllerContext) -> str:

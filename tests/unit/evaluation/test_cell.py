@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from adamolmo.budgets import Budget
-from adamolmo.controllers.static import StaticController
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell import evaluate_cell
 from adamolmo.files.evaluation import CELL, EVALUATION
 from adamolmo.files.schema import read_json, read_table, write_json, write_table
-from adamolmo.inference.latency import StageTimes, describe_device
+from adamolmo.inference.clock import StageTimes
+from adamolmo.inference.controller import FixedController
+from adamolmo.inference.device import describe_device
 from adamolmo.knobs import KnobConfig
 
 CONFIG = KnobConfig("high", 3, 6)
@@ -37,7 +38,7 @@ def evaluate(engine, samples, budget="120pct", **overrides):
         "resamples": 200,
         "seed": 0,
     }
-    controller = StaticController(f"static-{CONFIG}", CONFIG)
+    controller = FixedController(CONFIG)
     return evaluate_cell(engine, samples, controller, **settings | overrides)
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adamolmo.controllers.static import StaticController
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference import grid as grid_module
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.grid import (
     answer_grid,
     answer_samples,
@@ -30,7 +30,7 @@ def settings_of(engine, grid, tier):
 
 
 def alone(engine, sample, config):
-    return engine.answer(sample.open_image(), sample.question, "tiny", StaticController("static", config), 1.0)
+    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), 1.0)
 
 
 @pytest.mark.parametrize("tier", ["low", "high"])

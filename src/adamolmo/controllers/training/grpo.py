@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobGrid
 from adamolmo.progress import progress
 
 if TYPE_CHECKING:

@@ -7,9 +7,8 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
-from adamolmo.controllers.static import StaticController
-from adamolmo.inference.latency import warm_up
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller, Decision, FixedController, Stage1Inputs
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def overhead_ms(
 
     A request without and one with the controller follow each other, so that a change of the device hits both.
     """
-    plain, with_controller = StaticController(f"static-{config}", config), Pinned(controller, config)
+    plain, with_controller = FixedController(config), Pinned(controller, config)
 
     def latency_ms(sample: Sample, by: Controller) -> float:
         return engine.answer(sample.open_image(), sample.question, style, by, budget_ms).stages.total_ms

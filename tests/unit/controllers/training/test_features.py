@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adamolmo.controllers.base import Controller, Decision
 from adamolmo.controllers.training.features import (
     Features,
     FeaturesInfo,
@@ -17,9 +16,10 @@ from adamolmo.controllers.training.features import (
     stack_prompts,
 )
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import Controller, Decision
 from adamolmo.inference.grid import run_shared
 from adamolmo.knobs import DecoderKnobs
-from adamolmo.model.molmoe import generate
+from adamolmo.model.decoding import EagerDecoder
 
 TIERS = ("low", "high")
 READINGS = Readings(torch.zeros(2, 4), torch.zeros(2, 6), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
@@ -144,10 +144,11 @@ def test_answer_is_the_same_with_and_without_the_token(tiny_engine, tiny_samples
             cache = model.new_cache(1, prompt.shape[1] + 6)
             state = model.run_prefix(prompt, cache=cache, budget_token=token)
             logits.append(model.run_adaptive(state, knobs))
-            tokens.append(generate(model, state, knobs, cache, 6, None))
+            first = model.next_token_logits(state, knobs, cache).argmax(dim=-1)
+            tokens.append(EagerDecoder(model, None).continue_greedily(first, state, knobs, cache, 6))
         torch.testing.assert_close(*logits, atol=1e-5, rtol=1e-5)
         assert tokens[0] == tokens[1]
-        answers.add(tuple(tokens[0][0]))
+        answers.add(tuple(tokens[0]))
     assert len(answers) > 2
 
 
