@@ -28,7 +28,7 @@ from adamolmo.files.schema import read_json, read_table
 from adamolmo.inference.device import claim_device
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.jobs.script import run
-from adamolmo.statistics.intervals import paired_bootstrap
+from adamolmo.statistics.intervals import Resampling, paired_bootstrap
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
 WORDS_OF_A_KIND = 4
@@ -208,7 +208,7 @@ class Comparison:
         print(f"\n{text}\n| | accuracy | difference, points | violations, % | latency / budget |\n|{' --- |' * 5}")
         for name in names:
             own, ms = self.accuracy[rows, chosen[name]], self.latency_ms[rows, chosen[name]]
-            gain = paired_bootstrap(own, base, self.image, resamples=1000)
+            gain = paired_bootstrap(own, base, self.image, resampling=Resampling(1000))
             points = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
             late, share = 100 * (ms > budget_ms).mean(), (ms / budget_ms).mean()
             print(f"| {name} | {own.mean():.3f} | {points} | {late:.1f} | {share:.3f} |")

@@ -53,17 +53,15 @@ def time_configs(args: argparse.Namespace, study: StudyConfig, configs: list[Kno
         from adamolmo.core_exp.merge import drift
         from adamolmo.data.samples import samples_of
         from adamolmo.data.sources import draw_samples
-        from adamolmo.jobs.loading import load_engine
+        from adamolmo.jobs.loading import load_engine, questions_of
 
         engine = load_engine(study, args.model, args.importance)
         tables, references = [], []
         for name, dataset in study.datasets.items():
             drawn = draw_samples(dataset, name, "profile", args.samples, study.seed)
-            samples = samples_of(drawn)
             table, metadata = latency_pass(
                 engine,
-                samples,
-                dataset.style,
+                questions_of(study, name, samples_of(drawn)),
                 configs,
                 study.knobs.grid.full,
                 repeats=study.latency.repeats,

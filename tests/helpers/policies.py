@@ -12,6 +12,8 @@ from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import vqa_score
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
@@ -60,7 +62,7 @@ def tiny_prefix(tiny_model) -> FixedPrefix:
 
 def tiny_features(tiny_engine, tiny_samples, directory) -> dict[str, Features]:
     path = directory / "features" / "okvqa.safetensors"
-    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 5, "checksum", path)
+    make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", 5, "checksum", path)
     return {"okvqa": Features(path)}
 
 

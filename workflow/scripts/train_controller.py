@@ -1,5 +1,6 @@
 """Trains a controller on the profile of all datasets."""
 
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,12 +14,11 @@ from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json, write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import load_engine, study_fingerprint
+from adamolmo.jobs.loading import load_engine, load_questions, study_fingerprint
 from adamolmo.jobs.script import run
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
@@ -38,7 +38,7 @@ def main() -> None:
         path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references
     }
     timed_dataset = args.samples.parent.name
-    timed, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
+    questions, _ = load_questions(settings, timed_dataset, args.samples)
     engine = load_engine(settings, args.model)
     fingerprint = study_fingerprint(settings, args.model, shared["device"])
     data = TrainingSet.join(
@@ -54,8 +54,7 @@ def main() -> None:
     time_controller = partial(
         overhead_ms,
         engine,
-        samples=timed[:TIMED_SAMPLES],
-        style=settings.datasets[timed_dataset].style,
+        questions=replace(questions, samples=questions.samples[:TIMED_SAMPLES]),
         config=fingerprint.grid.full,
         budget_ms=references_ms[timed_dataset],
     )

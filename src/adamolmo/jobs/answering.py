@@ -13,7 +13,6 @@ from adamolmo.controllers.registry import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.clock import warm_up
 from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
-from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Response
 from adamolmo.jobs.loading import controller_context, load_engine
 
@@ -60,6 +59,5 @@ class Request:
         return controller.predict_stage1(Stage1Inputs(self.budget_ms))
 
     def _load_controller(self) -> Controller:
-        device = describe_device(self.settings.model.device)
-        context = controller_context(self.settings, self.results / "model", self.dataset, device)
+        context = controller_context(self.settings, self.results / "model", self.dataset)
         return load_controller(self.controller, context)

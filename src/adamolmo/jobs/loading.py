@@ -1,5 +1,6 @@
 """From the study's settings to the objects that its jobs work with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,10 +8,14 @@ import torch
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.fingerprint import Fingerprint
+from adamolmo.data.samples import Questions, Sample, read_samples, readable
+from adamolmo.data.scoring import SCORERS
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
 from adamolmo.inference.clock import make_clock
+from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine
+from adamolmo.inference.grid import BatchLimits
 
 
 def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Engine:
@@ -28,8 +33,27 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
     )
 
 
+def load_questions(settings: StudyConfig, dataset: str, path: Path) -> tuple[Questions, list[dict]]:
+    """The questions of a split whose image can be read, and the others as {sample_id, reason}.
+
+    Raises AdaMolmoError when more of them are unreadable than `core_exp.max_failed_fraction` allows.
+    """
+    usable, failed = readable(read_samples(path), settings.core_exp.max_failed_fraction)
+    return questions_of(settings, dataset, usable), failed
+
+
+def questions_of(settings: StudyConfig, dataset: str, samples: Sequence[Sample]) -> Questions:
+    """Samples of a dataset, asked and scored as the configuration says."""
+    of_dataset = settings.datasets[dataset]
+    return Questions(samples, of_dataset.style, SCORERS[of_dataset.scorer])
+
+
+def batch_limits(settings: StudyConfig) -> BatchLimits:
+    return BatchLimits(settings.core_exp.batch_size, settings.core_exp.memory_bytes)
+
+
 def study_fingerprint(settings: StudyConfig, model_dir: Path, device: dict) -> Fingerprint:
-    """What a trained policy must fit: grid, model, clock and device."""
+    """What a trained policy must fit: grid, model, clock and device, which the profile was made on."""
     return Fingerprint(
         grid=settings.knobs.grid,
         model_checksum=read_json(model_dir / "manifest.json", MANIFEST)["checksum"],
@@ -39,16 +63,15 @@ def study_fingerprint(settings: StudyConfig, model_dir: Path, device: dict) -> F
     )
 
 
-def controller_context(settings: StudyConfig, model_dir: Path, dataset: str, device: dict) -> ControllerContext:
-    """Where the controllers of a study are loaded from, and what they must fit.
+def controller_context(settings: StudyConfig, model_dir: Path, dataset: str) -> ControllerContext:
+    """Where the controllers of a study are loaded from, and what they must fit on the device at hand.
 
     Args:
         model_dir: the prepared model; the study's other results are beside it.
         dataset: whose lookup tables are used.
-        device: description of the device at hand.
     """
     return ControllerContext(
-        fingerprint=study_fingerprint(settings, model_dir, device),
+        fingerprint=study_fingerprint(settings, model_dir, describe_device(settings.model.device)),
         results=model_dir.parent,
         dataset=dataset,
         lookup_tolerance=settings.lookup.tolerance,

@@ -25,7 +25,7 @@ def load_setting(
     Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
     """
     device = describe_device(settings.model.device)
-    context = controller_context(settings, model_dir, profile, device)
+    context = controller_context(settings, model_dir, profile)
     reference_ms = 0.0
     if budget.unit == "pct":
         reference = read_json(reference_path(model_dir, profile), REFERENCE)

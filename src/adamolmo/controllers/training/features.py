@@ -10,16 +10,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adamolmo.data.samples import Sample
+from adamolmo.data.samples import Questions
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import replacing
+from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import batches_by_length, run_shared
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
 from adamolmo.model.checkpoint import Checkpoint
@@ -28,9 +28,6 @@ from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.molmoe import PrefixState
 from adamolmo.model.preprocess import preprocess_overview
 from adamolmo.progress import progress
-
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Engine
 
 
 class FixedPrefix(nn.Module):
@@ -122,7 +119,7 @@ class FeaturesInfo:
 
 @dataclass(frozen=True)
 class Readings:
-    """What stage 1 can read of each sample (`base.Stage1Inputs`).
+    """What stage 1 can read of each sample (`inference.controller.Stage1Inputs`).
 
     Attributes:
         question: [samples, d_model], float32.
@@ -161,13 +158,7 @@ def save_features(path: Path, info: FeaturesInfo, readings: Readings, entries: S
 
 @torch.inference_mode()
 def make_features(
-    engine: "Engine",
-    samples: Sequence[Sample],
-    dataset: str,
-    style: str | None,
-    batch_size: int,
-    checksum: str,
-    path: Path,
+    engine: Engine, questions: Questions, dataset: str, batch_size: int, checksum: str, path: Path
 ) -> None:
     """Reads every sample's question and image, runs vision and the fixed prefix on it at every tier, and writes the
     features file.
@@ -177,9 +168,10 @@ def make_features(
     Args:
         checksum: of the model.
     """
+    samples, style = questions.samples, questions.style
     tiers, num_layers = tuple(engine.tiers), engine.model.config.fixed_prefix_layers
     dtype = torch.float16 if engine.dtype == torch.float32 else engine.dtype
-    batches = [(t, rows) for t in tiers for rows in batches_by_length(engine, samples, style, t, batch_size)]
+    batches = [(t, rows) for t in tiers for rows in batches_by_length(engine, questions, t, batch_size)]
     entries = {}
     for tier, rows in progress(batches, f"features {dataset}", len(batches)):
         inputs = [engine.prepare(samples[row].open_image(), samples[row].question, style, tier) for row in rows]
@@ -188,12 +180,13 @@ def make_features(
     sample_ids = tuple(sample.sample_id for sample in samples)
     info = FeaturesInfo(dataset, checksum, num_layers, engine.model.config.d_model, sample_ids, tiers)
     prompts = [entries[row, tier] for row in range(len(samples)) for tier in tiers]
-    save_features(path, info, read_samples(engine, samples, style, batch_size), prompts)
+    save_features(path, info, readings_of(engine, questions, batch_size), prompts)
 
 
 @torch.inference_mode()
-def read_samples(engine: "Engine", samples: Sequence[Sample], style: str | None, batch_size: int) -> Readings:
+def readings_of(engine: Engine, questions: Questions, batch_size: int) -> Readings:
     """Each sample as the engine shows it to a controller in a request."""
+    samples, style = questions.samples, questions.style
     overview, thumbnails = [], []
     for start in range(0, len(samples), batch_size):
         images = [sample.open_image() for sample in samples[start : start + batch_size]]
