@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from pandas import DataFrame
 from torch import Tensor
 
 from adamolmo.controllers.base import ControllerContext
@@ -25,8 +26,6 @@ from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from adamolmo.config.training import TrainingSettings
 
 SWITCH_CANDIDATES = 33
@@ -85,8 +84,6 @@ def train(
 
     `overhead_ms` is not asked again: each part's was measured when it was trained, and counts in finding the switch.
     """
-    import pandas as pd
-
     builds = (TwoStagePolicy, SingleStagePolicy)
     loaded = [
         load_policy(directory.parent / part, data.fingerprint, build)
@@ -121,7 +118,7 @@ def train(
     }
     save_policy(directory, policy, PolicyCard(name, data.fingerprint, card.architecture, card.scale_ms, training))
     of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}
-    return pd.DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])
+    return DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])
 
 
 def switch_point(candidates_ms: Tensor, two_stage: Tensor, single_stage: Tensor) -> float:

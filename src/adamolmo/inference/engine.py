@@ -38,6 +38,7 @@ from adamolmo.model.tokenizer import Tokenizer, format_prompt
 # What the modelled clock books for one decision: a table is read, or two small networks run.
 _TABLE_DECISION = Cost(launches=1)
 _NETWORK_DECISION = Cost(launches=20)
+_ON_THE_HOST = Cost()  # preprocessing has no modelled time
 
 Picture = Image.Image | np.ndarray  # a PIL image, or uint8 [height, width, 3]
 
@@ -65,27 +66,32 @@ class Response:
     memory_bytes: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Request:
-    """What is asked, who chooses the knobs, and the timer on which every stage is marked where it ends."""
+    """A request on its way: what is asked, who chooses the knobs, and where its time and its work are booked."""
 
     image: Picture
     question_ids: list[int]
     controller: Controller
     budget_ms: float
     timer: StageTimer
+    flops: float = 0.0
+
+    def mark(self, stage: str, cost: Cost = _ON_THE_HOST) -> None:
+        """Ends a stage, or a part of one."""
+        self.timer.mark(stage, cost)
+        self.flops += cost.flops
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a request leaves behind once its tensors are gone; costs are those of its stages."""
+    """What a request leaves behind once its tensors are gone. Decoding is not marked yet."""
 
     answer: str
     config: KnobConfig
     num_crops: int
     input_tokens: int
     output_tokens: int
-    before_decode: Cost
     decode: Cost
 
 
@@ -235,8 +241,9 @@ class Engine:
             torch.cuda.reset_peak_memory_stats()
         with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
             timer = self.clock.start()
-            run = self._run(_Request(image, self.question_ids(question, style), controller, budget_ms, timer))
-        timer.mark("decode", run.decode)  # the request's memory is free again by now: that took time, too
+            request = _Request(image, self.question_ids(question, style), controller, budget_ms, timer)
+            run = self._run(request)
+        request.mark("decode", run.decode)  # its tensors' memory is free again by now: that took time, too
         return Response(
             answer=run.answer,
             config=run.config,
@@ -244,31 +251,23 @@ class Engine:
             num_crops=run.num_crops,
             input_tokens=run.input_tokens,
             output_tokens=run.output_tokens,
-            flops=(run.before_decode + run.decode).flops,
+            flops=request.flops,
             memory_bytes=self.memory_bytes(run.num_crops, run.input_tokens, run.config.top_k),
         )
 
     @torch.inference_mode()
     def _run(self, request: _Request) -> _Run:
-        """All stages. Each is marked but the last: decoding ends when the request's tensors are gone."""
-        request.timer.mark("preprocess", Cost())
+        request.mark("preprocess")
         stage1 = self._decide_tier(request)
-        inputs, features, vision = self._see(request, stage1)
-        prefix, cache, fixed = self._run_prefix(request, stage1, inputs, features)
+        inputs, features = self._see(request, stage1)
+        prefix, cache = self._run_prefix(request, stage1, inputs, features)
         config, knobs = self._decide_decoder(request, stage1, prefix)
-        first, adaptive = self._run_adaptive(request, prefix, knobs, cache)
+        first = self._run_adaptive(request, prefix, knobs, cache)
         tokens = self.decoder.continue_greedily(first, prefix, knobs, cache, self.max_new_tokens)
 
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
-        return _Run(
-            answer=self.decode_answer(tokens),
-            config=config,
-            num_crops=num_crops,
-            input_tokens=input_tokens,
-            output_tokens=len(tokens),
-            before_decode=vision + fixed + adaptive,
-            decode=self.costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs),
-        )
+        decode = self.costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
+        return _Run(self.decode_answer(tokens), config, num_crops, input_tokens, len(tokens), decode)
 
     def _decide_tier(self, request: _Request) -> _Stage1:
         """Stage 1, before vision, from what the controller reads."""
@@ -286,56 +285,53 @@ class Engine:
         )
         budget_token = controller.budget_token(budget_ms)
         cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
-        request.timer.mark("controller", cost)
+        request.mark("controller", cost)
         return _Stage1(decision, overview, budget_token, cost)
 
     def _encode_overview(self, request: _Request) -> Tensor:
         """Patch features, [1, 1, patches, feature_dim]."""
         pixels = preprocess_overview(request.image, self.preprocess_config)[None]  # [1, 1, patches, patch_dim]
-        request.timer.mark("preprocess", Cost())
+        request.mark("preprocess")
         patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))
-        request.timer.mark("vision", self.costs.tower(1))
+        request.mark("vision", self.costs.tower(1))
         return patches
 
     def _thumbnail(self, request: _Request) -> Tensor:
         """[1, 3, THUMBNAIL_PX, THUMBNAIL_PX], from 0 to 1."""
         thumbnail = make_thumbnail(request.image)[None].to(self.device)
-        request.timer.mark("preprocess", Cost())
+        request.mark("preprocess")
         return thumbnail / 255
 
-    def _see(self, request: _Request, stage1: _Stage1) -> tuple[ModelInputs, Tensor, Cost]:
-        """The inputs on the device, the image features, and what vision has cost, the overview crop included."""
+    def _see(self, request: _Request, stage1: _Stage1) -> tuple[ModelInputs, Tensor]:
+        """The inputs on the device at the chosen tier, and the image features, [1, crops, tokens_per_crop, d_model]."""
         inputs = self._build_inputs(request.image, request.question_ids, stage1.decision.tier)
         if self.device.type == "cuda":
             inputs = inputs.pin_memory()
-        request.timer.mark("preprocess", Cost())
+        request.mark("preprocess")
         inputs = inputs.to(self.device, self.dtype)
         features, cost = self._encode_crops(inputs, stage1.overview)
-        request.timer.mark("vision", cost)
-        return inputs, features, cost if stage1.overview is None else self.costs.tower(1) + cost
+        request.mark("vision", cost)
+        return inputs, features
 
     def _encode_crops(self, inputs: ModelInputs, overview: Tensor | None) -> tuple[Tensor, Cost]:
-        """Image features, [1, crops, tokens_per_crop, d_model], and what they cost, without the overview crop's tower
-        where that has run already."""
+        """Image features and what they cost, without the overview crop's tower where that has run already."""
         backbone, costs, num_crops = self.model.vision_backbone, self.costs, inputs.pixels.shape[1]
         if overview is None or not self.reuse_overview:
             return backbone(inputs.pixels, inputs.masks), costs.vision(num_crops)
-        patches = torch.cat(
-            [overview, backbone.encode(inputs.pixels[:, 1:])], dim=1
-        )  # [1, crops, patches, feature_dim]
-        return backbone.connect(patches, inputs.masks), costs.tower(num_crops - 1) + costs.connector(num_crops)
+        others = backbone.encode(inputs.pixels[:, 1:])  # [1, crops - 1, patches, feature_dim]
+        features = backbone.connect(torch.cat([overview, others], dim=1), inputs.masks)
+        return features, costs.tower(num_crops - 1) + costs.connector(num_crops)
 
     def _run_prefix(
         self, request: _Request, stage1: _Stage1, inputs: ModelInputs, features: Tensor
-    ) -> tuple[PrefixState, KVCache, Cost]:
+    ) -> tuple[PrefixState, KVCache]:
         """The prompt, and the budget token behind it, through the blocks that always run."""
         prompt = self.model.embed(inputs.input_ids, features, inputs.image_input_idx)  # [1, tokens, d_model]
         num_tokens = prompt.shape[1] + (stage1.budget_token is not None)
         cache = self.decoder.new_cache(max(num_tokens, prompt.shape[1] + self.max_new_tokens))
         prefix = self.model.run_prefix(prompt, cache=cache, budget_token=stage1.budget_token)
-        cost = self.costs.prefix(num_tokens)
-        request.timer.mark("prefill", cost)
-        return prefix, cache, cost
+        request.mark("prefill", self.costs.prefix(num_tokens))
+        return prefix, cache
 
     def _decide_decoder(
         self, request: _Request, stage1: _Stage1, prefix: PrefixState
@@ -345,17 +341,14 @@ class Engine:
         top_k, num_blocks = request.controller.predict_stage2(request.budget_ms, decision, prefix.budget_state)
         config = KnobConfig(decision.tier, top_k, num_blocks)
         knobs = self.decoder_knobs(config)
-        request.timer.mark("controller", stage1.cost)
+        request.mark("controller", stage1.cost)
         return config, knobs
 
-    def _run_adaptive(
-        self, request: _Request, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache
-    ) -> tuple[Tensor, Cost]:
+    def _run_adaptive(self, request: _Request, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache) -> Tensor:
         """The prompt through the active blocks behind the prefix: the answer's first token, [1]."""
         first = self.model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-        cost = self.costs.adaptive(prefix.hidden.shape[1], knobs)
-        request.timer.mark("prefill", cost)
-        return first, cost
+        request.mark("prefill", self.costs.adaptive(prefix.hidden.shape[1], knobs))
+        return first
 
     def pool_question(self, question_ids: list[int]) -> Tensor:
         """The mean embedding of the prompt's tokens, [1, d_model], float32; special tokens in it do not count."""

@@ -196,9 +196,9 @@ class _Walk:
         self.cache = self.model.new_cache(images, room)
         self.positions = self.prompts.prompt_positions(self.model.rotary)
         first = [group[0] for group in groups]
-        index = collate(first).image_input_idx.to(engine.device)
+        index = collate(first).image_input_idx.to(engine.device)  # [images, crops, tokens_per_crop]
         prompt = self.model.embed(self.prompts.input_ids, encode_crops(engine, first), index)
-        self.hidden = self._prefix(prompt, self.positions)
+        self.hidden = self._prefix(prompt, self.positions)  # [images, tokens, d_model]
 
     def descend(self, hidden: Tensor, block: int, branch: Mapping[Key, DecoderKnobs]) -> None:
         """Answers the variants of `branch`, all of which ran the same blocks before `block`, which left `hidden`."""
@@ -220,11 +220,11 @@ class _Walk:
         """Greedy generation of all questions at once: (image, question, ids without the end token)."""
         prompts, eos_id = self.prompts, self.engine.tokenizer.eos_id
         images = torch.arange(len(hidden), device=hidden.device)[:, None]
-        token = self._most_likely(hidden[images, prompts.last])
+        token = self._most_likely(hidden[images, prompts.last])  # [images, questions]
         produced, running = [token], prompts.asked & (token != eos_id)
         while len(produced) < self.engine.max_new_tokens and running.any():
             positions = prompts.decode_positions(self.model.rotary, len(produced) - 1)
-            x = self._prefix(self.model.transformer["wte"](token), positions)
+            x = self._prefix(self.model.transformer["wte"](token), positions)  # [images, questions, d_model]
             blocks = [block for block in knobs.blocks if block >= self.model.config.fixed_prefix_layers]
             token = self._most_likely(self.model.forward_blocks(x, blocks, knobs.top_k, positions, self.cache))
             produced.append(token)
@@ -239,6 +239,7 @@ class _Walk:
         return self.model.forward_blocks(x, range(config.fixed_prefix_layers), config.top_k, positions, self.cache)
 
     def _most_likely(self, hidden: Tensor) -> Tensor:
+        """[images, questions, d_model] -> tokens [images, questions]."""
         return self.model.lm_head(self.model.transformer["ln_f"](hidden)).argmax(dim=-1)
 
 
@@ -252,10 +253,10 @@ def encode_crops(engine: Engine, rows: Sequence[ModelInputs]) -> Tensor:
     """Image features of several inputs, [rows, crops, tokens per crop, d_model]; missing crops are zero."""
     # All real crops form one row of crops: crops are independent, and padding is not worth encoding.
     pixels, masks = (
-        torch.cat([tensor[0] for tensor in tensors])[None].to(engine.device, engine.dtype)
+        torch.cat([tensor[0] for tensor in tensors])[None].to(engine.device, engine.dtype)  # [1, all crops, ...]
         for tensors in ([row.pixels for row in rows], [row.masks for row in rows])
     )
-    encoded = engine.model.vision_backbone(pixels, masks)[0]
+    encoded = engine.model.vision_backbone(pixels, masks)[0]  # [all crops, tokens_per_crop, d_model]
     counts = [row.pixels.shape[1] for row in rows]
     features = encoded.new_zeros(len(rows), max(counts), *encoded.shape[1:])
     for row, part in enumerate(encoded.split(counts)):

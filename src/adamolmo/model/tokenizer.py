@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
+from tokenizers import Tokenizer as Backend
+
 from adamolmo.errors import AdaMolmoError
 
 # Styles of the official formatter that are written differently in the prompt.
@@ -54,7 +56,7 @@ def with_options(question: str, options: Sequence[str]) -> str:
 class Tokenizer:
     """A `tokenizers` vocabulary with MolmoE's special tokens."""
 
-    def __init__(self, backend, specials: SpecialTokens) -> None:
+    def __init__(self, backend: Backend, specials: SpecialTokens) -> None:
         self._backend = backend
         self.specials = specials
         self.eos_id = specials.eos
@@ -63,8 +65,6 @@ class Tokenizer:
     def load(cls, directory: str | Path) -> "Tokenizer":
         """Reads `tokenizer.json`. The special tokens' ids are looked up in it by name: the released
         `added_tokens.json` is stale and ignored. Raises AdaMolmoError for an unreadable file or a missing token."""
-        from tokenizers import Tokenizer as Backend
-
         path = Path(directory) / "tokenizer.json"
         if not path.is_file():
             raise AdaMolmoError(f"{path} does not exist: expected the tokenizer's vocabulary")

@@ -72,12 +72,13 @@ class FixedPrefix(nn.Module):
         """
         rows, count = tokens.shape[:2]
         slots = entries.shape[3]
-        own = (slots + torch.arange(count, device=tokens.device)).expand(rows, -1)
-        in_prompt = torch.arange(slots, device=tokens.device) < lengths[:, None]
+        own = (slots + torch.arange(count, device=tokens.device)).expand(rows, -1)  # [rows, tokens]
+        in_prompt = torch.arange(slots, device=tokens.device) < lengths[:, None]  # [rows, slots]
+        # [rows, tokens, slots + tokens]
         mask = torch.cat([in_prompt[:, None].expand(-1, count, -1), own[:, :, None] == own[:, None, :]], dim=-1)
-        cos_sin = self.rotary(lengths[:, None].expand(-1, count))
+        cos_sin = self.rotary(lengths[:, None].expand(-1, count))  # each [rows, 1, tokens, head_dim]
         positions = Positions(*cos_sin, mask[:, None], own, slots + count)
-        for block, layer in zip(self.blocks, entries, strict=True):
+        for block, layer in zip(self.blocks, entries, strict=True):  # [2, rows, slots, d_model]
             # Copies with room for the tokens' own keys and values, which the block writes into them.
             cache = tuple(self._heads(nn.functional.pad(part, (0, 0, 0, count))) for part in layer)
             tokens = block(tokens, self.config.top_k, positions, cache)
@@ -96,7 +97,7 @@ def prompt_entries(prefix: PrefixState, cache: KVCache, num_layers: int) -> list
     """
     pairs = zip(cache.keys[:num_layers], cache.values[:num_layers], strict=True)
     layers = torch.stack([torch.stack(pair) for pair in pairs])  # [layers, 2, rows, heads, slots, head_dim]
-    rows = layers.permute(2, 0, 1, 4, 3, 5).flatten(4)
+    rows = layers.permute(2, 0, 1, 4, 3, 5).flatten(4)  # [rows, layers, 2, slots, d_model]
     return [row[:, :, :length] for row, length in zip(rows, prefix.lengths.tolist(), strict=True)]
 
 
@@ -191,6 +192,7 @@ def readings_of(engine: Engine, questions: Questions, batch_size: int) -> Readin
     for start in range(0, len(samples), batch_size):
         images = [sample.open_image() for sample in samples[start : start + batch_size]]
         pixels = torch.stack([preprocess_overview(image, engine.preprocess_config) for image in images])
+        # [samples, 1, patches, patch_dim] -> [samples, 1, patches, feature_dim]
         patches = engine.model.vision_backbone.encode(pixels.to(engine.device, engine.dtype))
         overview.append(summarise_overview(patches[:, 0]).cpu())
         thumbnails += [make_thumbnail(image) for image in images]
