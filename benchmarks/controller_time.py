@@ -15,8 +15,8 @@ from adamolmo.controllers.registry import CONTROLLERS, load_controller
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import claim_device, describe_device
-from adamolmo.jobs.loading import controller_context, load_engine
+from adamolmo.inference.device import claim_device
+from adamolmo.jobs.loading import controller_context, load_engine, questions_of
 from adamolmo.jobs.script import run
 
 
@@ -28,22 +28,23 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     settings = StudyConfig.load(*args.config)
-    dataset, details = next(iter(settings.datasets.items()))
+    dataset = next(iter(settings.datasets))
     samples, _ = readable(read_samples(args.results / "data" / dataset / "evaluation.parquet"), 1.0)
+    questions = questions_of(settings, dataset, samples[: args.samples])
     reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", REFERENCE)
     with claim_device(settings.model.device):
-        from adamolmo.controllers.static import StaticController
         from adamolmo.controllers.training.overhead import overhead_ms
+        from adamolmo.inference.controller import FixedController
 
         engine = load_engine(settings, args.results / "model")
-        context = controller_context(settings, args.results, dataset, describe_device(settings.model.device))
-        full = StaticController("static-full", settings.knobs.full)
+        context = controller_context(settings, args.results / "model", dataset)
+        full = FixedController(settings.knobs.grid.full)
         budget_ms = reference["median_latency_ms"]
         plain_ms = median(
-            engine.answer(sample.open_image(), sample.question, details.style, full, budget_ms).stages.total_ms
-            for sample in samples[: args.samples] * args.repeats
+            engine.answer(sample.open_image(), sample.question, questions.style, full, budget_ms).stages.total_ms
+            for sample in questions.samples * args.repeats
         )
-        print(f"{settings.knobs.full}: {plain_ms:.2f} ms")
+        print(f"{settings.knobs.grid.full}: {plain_ms:.2f} ms")
         print("| Controller | adds, ms | % | overview encoded twice, ms | % |\n| --- | --- | --- | --- | --- |")
         for name in CONTROLLERS:
             if not (args.results / "controllers" / name / "policy.json").exists():
@@ -52,9 +53,7 @@ def main() -> None:
             cells = []
             for reuse in (True, False) if "overview" in controller.reads(budget_ms) else (True,):
                 engine.reuse_overview = reuse
-                added_ms = overhead_ms(
-                    engine, controller, samples[: args.samples], details.style, full.config, budget_ms, args.repeats
-                )
+                added_ms = overhead_ms(engine, controller, questions, full.config, budget_ms, args.repeats)
                 cells += [f"{added_ms:.2f}", f"{100 * added_ms / plain_ms:.1f}"]
             engine.reuse_overview = True
             print(f"| {name} | {' | '.join(cells + [''] * (4 - len(cells)))} |")

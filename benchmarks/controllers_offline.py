@@ -25,10 +25,10 @@ from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_json, read_table
-from adamolmo.inference.latency import claim_device
-from adamolmo.jobs.loading import describe_study
+from adamolmo.inference.device import claim_device
+from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.jobs.script import run
-from adamolmo.statistics.intervals import paired_bootstrap
+from adamolmo.statistics.intervals import Resampling, paired_bootstrap
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
 WORDS_OF_A_KIND = 4
@@ -74,7 +74,7 @@ class Comparison:
         self.settings, model = settings, settings.model
         paths = [results / "core_exp" / f"{dataset}.parquet" for dataset in settings.datasets]
         core_exp, shared = read_profiles(paths, COLUMNS)
-        study = describe_study(settings, results / "model", shared["device"])
+        study = study_fingerprint(settings, results / "model", shared["device"])
         self.grid = study.grid
         self.reference_ms = {
             dataset: read_json(results / "core_exp" / f"{dataset}.reference.json", REFERENCE)["median_latency_ms"]
@@ -208,7 +208,7 @@ class Comparison:
         print(f"\n{text}\n| | accuracy | difference, points | violations, % | latency / budget |\n|{' --- |' * 5}")
         for name in names:
             own, ms = self.accuracy[rows, chosen[name]], self.latency_ms[rows, chosen[name]]
-            gain = paired_bootstrap(own, base, self.image, resamples=1000)
+            gain = paired_bootstrap(own, base, self.image, resampling=Resampling(1000))
             points = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
             late, share = 100 * (ms > budget_ms).mean(), (ms / budget_ms).mean()
             print(f"| {name} | {own.mean():.3f} | {points} | {late:.1f} | {share:.3f} |")

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig, VisionConfig
@@ -190,7 +190,7 @@ def own_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
     from adamolmo.model.decoding import greedy_decoder
 
     settings = {(k, b): DecoderKnobs(k, (*range(b - 1), 15)) for k, b in SETTINGS}
-    prompt, decoder = random_prompt(model, args), greedy_decoder(model, args.decode_tokens + 1, None)
+    prompt, decoder = random_prompt(model, args), greedy_decoder(model, None)
     cache = decoder.new_cache(args.tokens + args.decode_tokens + 1)
     state = {}
 
@@ -199,7 +199,7 @@ def own_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
         state["first"] = model.next_token_logits(state["prefix"], knobs, cache).argmax(dim=-1)
 
     def decode(knobs: DecoderKnobs):
-        decoder.continue_greedily(state["first"], state["prefix"], knobs, cache)
+        decoder.continue_greedily(state["first"], state["prefix"], knobs, cache, args.decode_tokens + 1)
 
     prefill(model.full_knobs)
     cases = []
@@ -247,7 +247,7 @@ def request_case(model, costs: CostModel, crops: int, new_tokens: int) -> Case:
     index = torch.arange(1, 1 + crops * config.tokens_per_crop, device=pixels.device)
     index = index.where(index < image_tokens, -1).view(1, crops, -1)  # margins that crops share have no token
     ids = torch.zeros(1, tokens, dtype=torch.int64, device=pixels.device)
-    decoder = greedy_decoder(model, new_tokens, None)
+    decoder = greedy_decoder(model, None)
     decoder.prepare(knobs)
 
     def answer():
@@ -255,7 +255,7 @@ def request_case(model, costs: CostModel, crops: int, new_tokens: int) -> Case:
         cache = decoder.new_cache(tokens + new_tokens)
         prefix = model.run_prefix(prompt, cache=cache)
         first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-        return decoder.continue_greedily(first, prefix, knobs, cache)
+        return decoder.continue_greedily(first, prefix, knobs, cache, new_tokens)
 
     cost = costs.vision(crops) + costs.prefix(tokens) + costs.adaptive(tokens, knobs)
     cost += costs.decode(tokens, new_tokens - 1, knobs)

@@ -9,10 +9,11 @@ questions per dataset. Its last line is JSON.
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig
 
@@ -47,19 +48,19 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     from adamolmo.core_exp.accuracy import accuracy_pass
     from adamolmo.core_exp.latency import latency_pass
     from adamolmo.data.samples import samples_of
-    from adamolmo.data.scoring import SCORERS
     from adamolmo.data.sources import draw_samples
-    from adamolmo.jobs.loading import load_engine
+    from adamolmo.inference.grid import BatchLimits
+    from adamolmo.jobs.loading import load_engine, questions_of
 
     engine = load_engine(study, args.model, args.importance)
     scored, timed = [], []
     for name, dataset in study.datasets.items():
         drawn = draw_samples(dataset, name, "evaluation", args.questions, args.seed)
-        samples = samples_of(drawn)
-        passed = accuracy_pass(engine, samples, dataset.style, SCORERS[dataset.scorer], CONFIGS, batch_size=16)
-        scored.append(passed.assign(dataset=name))
+        questions = questions_of(study, name, samples_of(drawn))
+        scored.append(accuracy_pass(engine, questions, CONFIGS, BatchLimits(16)).assign(dataset=name))
+        timed_questions = replace(questions, samples=questions.samples[: args.timed])
         rows, _ = latency_pass(
-            engine, samples[: args.timed], dataset.style, CONFIGS, study.knobs.full, repeats=3, max_warmup=30, seed=0
+            engine, timed_questions, CONFIGS, study.knobs.grid.full, repeats=3, max_warmup=30, seed=0
         )
         timed.append(rows.assign(dataset=name))
     return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)

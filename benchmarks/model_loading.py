@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import describe_device
+from adamolmo.inference.device import describe_device
 from adamolmo.jobs.script import run
 
 COLUMNS = {"import_s": ".2f", "load_s": ".3f", "first_answer_s": ".2f", "own_mb": ".0f", "resident_mb": ".0f"}
@@ -54,8 +54,8 @@ def load_and_answer(study: StudyConfig, model: Path) -> dict[str, float]:
     moments = [time.perf_counter()]
     import torch
 
-    from adamolmo.controllers.static import StaticController
     from adamolmo.data.procedural import scene
+    from adamolmo.inference.controller import FixedController
     from adamolmo.jobs.loading import load_engine
 
     torch.set_num_threads(1)
@@ -63,7 +63,7 @@ def load_and_answer(study: StudyConfig, model: Path) -> dict[str, float]:
     engine = load_engine(study, model)
     moments.append(time.perf_counter())
     drawn = scene("text_vqa", "benchmark", 0)
-    controller = StaticController("static-full", study.knobs.full)
+    controller = FixedController(study.knobs.grid.full)
     engine.answer(drawn.image, drawn.questions[0].text, "text_vqa", controller, float("inf"))
     moments.append(time.perf_counter())
     times = [after - before for before, after in zip(moments, moments[1:], strict=False)]

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 
 
@@ -42,13 +42,13 @@ def main() -> None:
 
 def requester(study: StudyConfig, model: Path):
     """A function that answers one fixed request with the full configuration and returns its latency in ms."""
-    from adamolmo.controllers.static import StaticController
     from adamolmo.data.procedural import scene
+    from adamolmo.inference.controller import FixedController
     from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, model)
     drawn = scene("text_vqa", "benchmark", 0)
-    controller = StaticController("static-full", study.knobs.full)
+    controller = FixedController(study.knobs.grid.full)
     question = drawn.questions[0].text
     return lambda: engine.answer(drawn.image, question, "text_vqa", controller, float("inf")).stages.total_ms
 

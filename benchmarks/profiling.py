@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 
 
@@ -42,8 +42,8 @@ def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
     from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, args.model, args.importance)
-    grid = study.knobs.grid()
-    alone = {name: ask_one_by_one(engine, *data, grid) for name, data in drawn_samples(study, args.samples).items()}
+    grid = study.knobs.grid.configs
+    alone = {name: ask_one_by_one(engine, asked, grid) for name, asked in drawn_questions(study, args.samples).items()}
     sample_counts = [count for count in (6, 15, 30, 60, 120) if count < args.samples] + [args.samples]
     config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)]
     cells = [(count, grid) for count in sample_counts] + [
@@ -53,15 +53,17 @@ def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
     return {"device": describe_device(study.model.device), "datasets": list(study.datasets), "runs": runs}
 
 
-def drawn_samples(study: StudyConfig, num_samples: int) -> dict:
-    """Samples and prompt style of every dataset."""
+def drawn_questions(study: StudyConfig, num_samples: int) -> dict:
+    """Questions of every dataset."""
     from adamolmo.data.samples import samples_of
     from adamolmo.data.sources import draw_samples
+    from adamolmo.jobs.loading import questions_of
 
-    return {
-        name: (samples_of(draw_samples(dataset, name, "profile", num_samples, study.seed)), dataset.style)
+    drawn = {
+        name: draw_samples(dataset, name, "profile", num_samples, study.seed)
         for name, dataset in study.datasets.items()
     }
+    return {name: questions_of(study, name, samples_of(rows)) for name, rows in drawn.items()}
 
 
 def spread(grid: list, count: int) -> list:
@@ -69,16 +71,16 @@ def spread(grid: list, count: int) -> list:
     return [grid[(number + 1) * len(grid) // count - 1] for number in range(count)]
 
 
-def ask_one_by_one(engine, samples, style, configs) -> dict:
+def ask_one_by_one(engine, questions, configs) -> dict:
     """(sample, configuration) -> (answer, seconds)."""
-    from adamolmo.controllers.static import StaticController
+    from adamolmo.inference.controller import FixedController
 
     requests = {}
     for config in configs:
-        controller = StaticController(f"static-{config}", config)
-        for sample in samples:
+        controller = FixedController(config)
+        for sample in questions.samples:
             start = time.perf_counter()
-            response = engine.answer(sample.open_image(), sample.question, style, controller, float("inf"))
+            response = engine.answer(sample.open_image(), sample.question, questions.style, controller, float("inf"))
             requests[sample.sample_id, config] = response.answer, time.perf_counter() - start
     return requests
 
@@ -86,14 +88,13 @@ def ask_one_by_one(engine, samples, style, configs) -> dict:
 def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: dict) -> dict:
     """The shared pass over all datasets beside the same requests one by one."""
     from adamolmo.core_exp.accuracy import accuracy_pass
-    from adamolmo.data.scoring import SCORERS
+    from adamolmo.jobs.loading import batch_limits
     from adamolmo.knobs import KnobConfig
 
     totals = {"shared_s": 0.0, "alone_s": 0.0, "shared_flops": 0.0, "alone_flops": 0.0, "answers": 0, "differing": 0}
-    for name, (samples, style) in drawn_samples(study, num_samples).items():
-        scorer, core_exp = SCORERS[study.datasets[name].scorer], study.core_exp
+    for name, questions in drawn_questions(study, num_samples).items():
         start = time.perf_counter()
-        table = accuracy_pass(engine, samples, style, scorer, configs, core_exp.batch_size, core_exp.memory_mb * 1e6)
+        table = accuracy_pass(engine, questions, configs, batch_limits(study))
         totals["shared_s"] += time.perf_counter() - start
         for row in table.itertuples():
             answer, seconds = alone[name][row.sample_id, KnobConfig(row.tier, row.top_k, row.num_active_blocks)]
@@ -101,13 +102,13 @@ def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: 
             totals["differing"] += answer != row.prediction
         totals["answers"] += len(table)
         totals["alone_flops"] += float(table["flops"].sum())
-        totals["shared_flops"] += shared_flops(engine, samples, style, configs, table)
+        totals["shared_flops"] += shared_flops(engine, questions, configs, table)
     return {"samples": num_samples * len(study.datasets), "configs": len(configs), **totals}
 
 
-def shared_flops(engine, samples, style, configs, table) -> float:
+def shared_flops(engine, questions, configs, table) -> float:
     """Operations of the shared pass: crops and shared tokens once per image, blocks once per node of the tree."""
-    from adamolmo.inference.grid import image_batches, num_block_runs, prepare_group
+    from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, prepare_group
     from adamolmo.inference.packing import pack
     from adamolmo.knobs import DecoderKnobs
 
@@ -116,9 +117,9 @@ def shared_flops(engine, samples, style, configs, table) -> float:
     for tier in dict.fromkeys(entry.tier for entry in configs):
         of_tier = [entry for entry in configs if entry.tier == tier]
         top_ks = sorted({entry.top_k for entry in of_tier})
-        ((groups),) = image_batches(engine, samples, style, tier, len(samples))
+        ((groups),) = image_batches(engine, questions, tier, BatchLimits(len(questions.samples)))
         for group in groups:
-            rows = prepare_group(engine, group, style, tier)
+            rows = prepare_group(engine, group, questions.style, tier)
             tokens = pack([rows]).input_ids.shape[1]
             total += costs.vision(rows[0].pixels.shape[1]).flops + costs.prefix(tokens).flops
             for top_k in top_ks:

@@ -14,7 +14,7 @@ import multiprocessing
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.latency import claim_device, describe_device
+from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/repeatability.json"))
     args = parser.parse_args()
     study = StudyConfig.load(args.config)
-    grid = study.knobs.grid()
+    grid = study.knobs.grid.configs
     configs = [KnobConfig.parse(name) for name in args.configs or []] or grid[:: max(1, (len(grid) - 1) // 4)][:5]
     context = multiprocessing.get_context("spawn")
     with context.Pool(1, maxtasksperchild=1) as pool:
@@ -53,19 +53,17 @@ def time_configs(args: argparse.Namespace, study: StudyConfig, configs: list[Kno
         from adamolmo.core_exp.merge import drift
         from adamolmo.data.samples import samples_of
         from adamolmo.data.sources import draw_samples
-        from adamolmo.jobs.loading import load_engine
+        from adamolmo.jobs.loading import load_engine, questions_of
 
         engine = load_engine(study, args.model, args.importance)
         tables, references = [], []
         for name, dataset in study.datasets.items():
             drawn = draw_samples(dataset, name, "profile", args.samples, study.seed)
-            samples = samples_of(drawn)
             table, metadata = latency_pass(
                 engine,
-                samples,
-                dataset.style,
+                questions_of(study, name, samples_of(drawn)),
                 configs,
-                study.knobs.full,
+                study.knobs.grid.full,
                 repeats=study.latency.repeats,
                 max_warmup=study.latency.max_warmup,
                 seed=(study.seed, number),

@@ -29,7 +29,7 @@ from adamolmo.controllers.table import AGGREGATIONS, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
 from adamolmo.files.launcher import LAUNCHER, launcher
-from adamolmo.inference.ranking import INTERNAL_RULES
+from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.jobs.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)

@@ -79,7 +79,7 @@ rule train_controller:
             "training",
             "seed",
             "core_exp.max_failed_fraction",
-            f"datasets.{LEARNED[0]}.style",
+            *keys_of(LEARNED[:1]),
         ),
     message:
         "Train {wildcards.controller}"

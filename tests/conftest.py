@@ -14,8 +14,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from adamolmo.data.samples import Sample
+from adamolmo.inference.clock import MeasuredClock, ModelledClock
 from adamolmo.inference.engine import Engine
-from adamolmo.inference.latency import MeasuredClock, ModelledClock
 from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
 from adamolmo.model.checkpoint import save_released
 from adamolmo.model.config import MolmoEConfig, VisionConfig
@@ -142,6 +142,7 @@ def tiny_model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(released_config(tiny_config)))
     (directory / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
-    (directory / "manifest.json").write_text(json.dumps({"checksum": "abc"}))
+    manifest = {"checksum": "abc", "num_parameters": 1, "num_blocks": 7, "dtype": "float32"}
+    (directory / "manifest.json").write_text(json.dumps(manifest))
     save_released(tiny_model, directory / "model.safetensors", torch.float32)
     return directory

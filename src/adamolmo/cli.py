@@ -13,11 +13,10 @@ from PIL import Image
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
-from adamolmo.core_exp.inspection import inspect_profile
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import claim_device
+from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
 
 
@@ -55,7 +54,7 @@ def add_predict(commands) -> None:
 def add_inspect(commands) -> None:
     parser = commands.add_parser("inspect", help="summarise a profile: origin, quality of its latencies, frontier")
     parser.add_argument("file", type=Path, metavar="FILE", help="results/core_exp/{dataset}.parquet")
-    parser.set_defaults(run=lambda args: print(inspect_profile(args.file)))
+    parser.set_defaults(run=inspect)
 
 
 COMMANDS = (add_answer, add_predict, add_inspect)
@@ -109,6 +108,13 @@ def predict(args: argparse.Namespace) -> None:
     top_k, num_active_blocks = decision.decoder or (None, None)
     chosen = {"tier": decision.tier, "top_k": top_k, "num_active_blocks": num_active_blocks}
     print(json.dumps({"controller": args.controller, "budget_ms": fields["budget_ms"], **chosen}))
+
+
+def inspect(args: argparse.Namespace) -> None:
+    """Prints the summary of a profile."""
+    from adamolmo.core_exp.inspection import inspect_profile  # brings pandas
+
+    print(inspect_profile(args.file))
 
 
 def _request(args: argparse.Namespace) -> dict[str, object]:

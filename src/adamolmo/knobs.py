@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import product
 
 from adamolmo.errors import AdaMolmoError
 
@@ -50,6 +51,33 @@ class KnobConfig:
 
 
 @dataclass(frozen=True)
+class KnobGrid:
+    """The values of the three knobs, each from cheap to dear; the grid is their product."""
+
+    tiers: tuple[str, ...]
+    top_k: tuple[int, ...]
+    num_active_blocks: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.tiers), len(self.top_k), len(self.num_active_blocks)
+
+    @property
+    def configs(self) -> list[KnobConfig]:
+        """In row-major order of `shape`: the cheapest first, the number of blocks changing fastest."""
+        return [KnobConfig(*values) for values in product(self.tiers, self.top_k, self.num_active_blocks)]
+
+    @property
+    def full(self) -> KnobConfig:
+        """The dearest configuration: all knobs at their highest value."""
+        return KnobConfig(self.tiers[-1], self.top_k[-1], self.num_active_blocks[-1])
+
+    def __str__(self) -> str:
+        knobs = {"tiers": self.tiers, "top_k": self.top_k, "num_active_blocks": self.num_active_blocks}
+        return ", ".join(f"{name} {'/'.join(map(str, values))}" for name, values in knobs.items())
+
+
+@dataclass(frozen=True)
 class BlockRanking:
     """Which blocks stay active at each count: the fixed prefix always, then the most important ones.
 
@@ -63,15 +91,18 @@ class BlockRanking:
     removal_order: tuple[int, ...]
     removed_sets: tuple[tuple[int, ...], ...] = ()
 
+    @property
+    def counts(self) -> range:
+        """The numbers of active blocks that it has an answer for."""
+        return range(self.num_blocks - len(self.removed_sets or self.removal_order), self.num_blocks + 1)
+
     def active(self, num_active_blocks: int) -> tuple[int, ...]:
         """Ascending indices of the `num_active_blocks` blocks that run."""
-        num_removed = self.num_blocks - num_active_blocks
-        most_removed = len(self.removed_sets or self.removal_order)
-        if not 0 <= num_removed <= most_removed:
-            lowest = self.num_blocks - most_removed
+        if num_active_blocks not in self.counts:
             raise AdaMolmoError(
-                f"num_active_blocks is {num_active_blocks}; this model takes {lowest} to {self.num_blocks}."
+                f"num_active_blocks is {num_active_blocks}; this model takes {self.counts[0]} to {self.num_blocks}."
             )
+        num_removed = self.num_blocks - num_active_blocks
         searched = ((), *self.removed_sets) if self.removed_sets else None
         removed = searched[num_removed] if searched else self.removal_order[:num_removed]
         return tuple(block for block in range(self.num_blocks) if block not in removed)

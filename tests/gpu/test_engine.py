@@ -1,13 +1,12 @@
 import pytest
 import torch
 
-from adamolmo.controllers.static import StaticController
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.clock import MeasuredClock
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.gpu_memory import explain_out_of_memory
-from adamolmo.inference.latency import MeasuredClock
-from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
-from adamolmo.model import decoding
+from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig, KnobGrid
 from adamolmo.model.decoder import KVCache, Positions
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
 from adamolmo.model.molmoe import MolmoE
@@ -29,12 +28,12 @@ def decode(decoder, model: MolmoE, ids: torch.Tensor, knobs: DecoderKnobs) -> li
     cache = decoder.new_cache(ids.shape[1] + MAX_NEW_TOKENS)
     prefix = model.run_prefix(model.embed(ids), cache=cache)
     first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-    return decoder.continue_greedily(first, prefix, knobs, cache)
+    return decoder.continue_greedily(first, prefix, knobs, cache, MAX_NEW_TOKENS)
 
 
 @torch.inference_mode()
 def test_all_25_knob_settings_decode_as_on_the_cpu(cpu_model, gpu_model):
-    on_cpu, on_gpu = EagerDecoder(cpu_model, MAX_NEW_TOKENS, None), GraphDecoder(gpu_model, MAX_NEW_TOKENS, None)
+    on_cpu, on_gpu = EagerDecoder(cpu_model, None), GraphDecoder(gpu_model, None)
     answers = set()
     for seed, (top_k, num_blocks) in enumerate((k, b) for k in range(4, 9) for b in range(12, 17)):
         ids = torch.randint(0, 24, (1, 5 + 7 * (seed % 4)), generator=torch.Generator().manual_seed(seed % 4))
@@ -105,7 +104,7 @@ def test_forward_never_waits_for_the_device(bf16_model, no_synchronisation):
 
 @torch.inference_mode()
 def test_replay_never_waits_for_the_device(gpu_model, no_synchronisation):
-    decoder, knobs = GraphDecoder(gpu_model, MAX_NEW_TOKENS, None), DecoderKnobs(4, (0, 1, 2, 7))
+    decoder, knobs = GraphDecoder(gpu_model, None), DecoderKnobs(4, (0, 1, 2, 7))
     decoder.prepare(knobs)
     no_synchronisation()
     for _ in range(5):
@@ -113,16 +112,23 @@ def test_replay_never_waits_for_the_device(gpu_model, no_synchronisation):
 
 
 @torch.inference_mode()
-def test_graphs_share_their_memory(gpu_model, monkeypatch):
-    monkeypatch.setattr(decoding, "_MAX_GRAPHS", 4)
-    decoder = GraphDecoder(gpu_model, MAX_NEW_TOKENS, None)
+def test_graphs_share_their_memory(gpu_model):
+    decoder = GraphDecoder(gpu_model, None)
     reserved = []
     for skipped in range(3, 15):
-        blocks = tuple(block for block in range(16) if block != skipped)
-        assert decoder.prepare(DecoderKnobs(8, blocks))
+        decoder.prepare(DecoderKnobs(8, tuple(block for block in range(16) if block != skipped)))
         reserved.append(torch.cuda.memory_reserved())
-    assert len(decoder._passes) == 4
+    assert len(decoder._passes) == 12
     assert reserved[-1] <= reserved[1] + 2**20
+
+
+def test_no_request_records_a_graph_once_the_decoder_is_prepared(gpu_model, tiny_tokenizer, tiny_samples, monkeypatch):
+    engine = Engine(gpu_model, tiny_tokenizer, RANKING, {"low": CropRange(1, 1)}, MeasuredClock("cuda"), MAX_NEW_TOKENS)
+    grid = KnobGrid(("low",), (4, 8), (12, 16))
+    engine.prepare_decoder(grid.configs)
+    monkeypatch.setattr(GraphDecoder, "_record", lambda self, knobs: pytest.fail(f"recorded {knobs}"))
+    for config in grid.configs:
+        engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", FixedController(config), 100.0)
 
 
 def test_engine_answers_as_on_the_cpu_and_stages_sum_to_the_total(cpu_model, gpu_model, tiny_tokenizer, tiny_samples):
@@ -134,7 +140,7 @@ def test_engine_answers_as_on_the_cpu_and_stages_sum_to_the_total(cpu_model, gpu
     agree = []
     for sample in tiny_samples:
         for config in (KnobConfig("high", 8, 16), KnobConfig("low", 4, 12)):
-            request = sample.open_image(), sample.question, "tiny", StaticController("static", config), 100.0
+            request = sample.open_image(), sample.question, "tiny", FixedController(config), 100.0
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             on_gpu.answer(*request)
             start.record()

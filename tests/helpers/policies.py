@@ -6,17 +6,21 @@ import numpy as np
 import pandas as pd
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
-from adamolmo.controllers.base import Controller, ControllerContext, Design, KnobGrid, Study
+from adamolmo.controllers.base import ControllerContext, Design
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.modules import find_design, load_controller
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
-from adamolmo.knobs import KnobConfig
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import vqa_score
+from adamolmo.inference.controller import Controller
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
-STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
+FINGERPRINT = Fingerprint(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
 LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
 PROFILE_COLUMNS = [
@@ -61,7 +65,7 @@ def tiny_prefix(tiny_model) -> FixedPrefix:
 
 def tiny_features(tiny_engine, tiny_samples, directory) -> dict[str, Features]:
     path = directory / "features" / "okvqa.safetensors"
-    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 5, "checksum", path)
+    make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", 5, "checksum", path)
     return {"okvqa": Features(path)}
 
 
@@ -71,7 +75,7 @@ def with_twins(samples) -> list:
 
 
 def context(directory) -> ControllerContext:
-    return ControllerContext(STUDY, directory, "okvqa", 0.05, False, "cpu", "float32")
+    return ControllerContext(FINGERPRINT, directory, "okvqa", 0.05, False, "cpu", "float32")
 
 
 def load_named(name, context) -> Controller:
@@ -99,7 +103,7 @@ def dearer_is_better(_, config) -> float:
 
 def training_set(samples, accuracy, features, prefix) -> TrainingSet:
     profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS)
-    return TrainingSet.join(STUDY, profile, features, prefix)
+    return TrainingSet.join(FINGERPRINT, profile, features, prefix)
 
 
 def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from adamolmo.lmms_eval.data import find_prepared, prepare, task_data
 from adamolmo.lmms_eval.model import AdaMolmo, cut
 from adamolmo.lmms_eval.run import run_task
 from adamolmo.lmms_eval.stock import find_task
+from adamolmo.statistics.intervals import Resampling
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def model(bench):
 
 def test_missing_data(model, tmp_path, no_waiting):
     with pytest.raises(AdaMolmoError, match="mme: task 'mme' has no prepared data; run `snakemake lmms_eval_data`"):
-        run_task(model, "mme", tmp_path, None, 10, 0)
+        run_task(model, "mme", tmp_path, None, Resampling(10))
 
 
 def test_missing_data_online(model, no_waiting, monkeypatch):
@@ -46,13 +47,13 @@ def test_missing_data_online(model, no_waiting, monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", unreachable)
     with pytest.raises(AdaMolmoError, match="task 'mme': its data lmms-lab-encoder/MME cannot be had .ConnectionError"):
-        run_task(model, "mme", None, None, 10, 0)
+        run_task(model, "mme", None, None, Resampling(10))
 
 
 def test_data_of_another_task(model, unscored, tmp_path):
     shutil.copytree(unscored.path / "pope", tmp_path / "mme")
     with pytest.raises(AdaMolmoError, match="holds the data of task 'pope'; expected 'mme'"):
-        run_task(model, "mme", tmp_path, None, 10, 0)
+        run_task(model, "mme", tmp_path, None, Resampling(10))
 
 
 @pytest.mark.parametrize(
@@ -80,13 +81,13 @@ def test_unknown_controller(bench):
 
 def test_half_a_pair_of_mme(model, unscored):
     with pytest.raises(AdaMolmoError, match="task 'mme': 1 document.s. with category 'count', question_id '0001.png'"):
-        run_task(model, "mme", unscored.path, 3, 10, 0)
+        run_task(model, "mme", unscored.path, 3, Resampling(10))
     assert model.answers == {}, "the documents were answered before the pairs were checked"
 
 
 def test_score_by_a_service(model, unscored):
     with pytest.raises(AdaMolmoError, match="is scored by a service on the network; expected 'mmbench_en_dev_static'"):
-        run_task(model, "mmbench_en_dev", unscored.path, None, 10, 0)
+        run_task(model, "mmbench_en_dev", unscored.path, None, Resampling(10))
 
 
 def test_column_that_the_task_needs(model, tmp_path, no_waiting):
@@ -95,7 +96,7 @@ def test_column_that_the_task_needs(model, tmp_path, no_waiting):
     datasets.Dataset.from_parquet(str(path)).remove_columns("answer").to_parquet(path)
     prepare("pope", tmp_path / "hub", tmp_path / "pope")
     with pytest.raises(AdaMolmoError, match="task 'pope': its documents do not fit its code: column 'answer'"):
-        run_task(model, "pope", tmp_path, None, 10, 0)
+        run_task(model, "pope", tmp_path, None, Resampling(10))
 
 
 def test_no_copy_of_the_repository(tmp_path):

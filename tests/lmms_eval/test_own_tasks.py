@@ -11,6 +11,7 @@ pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install
 
 from adamolmo.lmms_eval.data import prepare_own
 from adamolmo.lmms_eval.run import run_task
+from adamolmo.statistics.intervals import Resampling
 
 
 @pytest.mark.parametrize("controller", ["static-full", "lookup-mean"])
@@ -19,7 +20,7 @@ def test_equals_the_evaluate_rule(bench, dataset, controller, tmp_path):
     task = f"adamolmo_{dataset}"
     prepare_own(task, bench.study.path(f"results/data/{dataset}/evaluation.parquet"), tmp_path / task)
     model = bench.model(controller, "60pct", dataset, bench.settings.lmms_eval.tasks[task].style)
-    result = run_task(model, task, tmp_path, None, 50, 0)
+    result = run_task(model, task, tmp_path, None, Resampling(50))
 
     cell = bench.study.path(f"results/eval/{dataset}/{controller}/60pct")
     expected = read_json(cell.with_suffix(".json"), CELL)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adamolmo.controllers.table import LookupTable, load_table
-from adamolmo.statistics.intervals import cluster_weights, clustered_bootstrap
+from adamolmo.statistics.intervals import Resampling, cluster_weights, clustered_bootstrap
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 
@@ -29,7 +29,7 @@ from adamolmo.lmms_eval.data import prepare
 from adamolmo.lmms_eval.model import Setting
 from adamolmo.lmms_eval.run import run_task
 
-RESAMPLES, SEED = 200, 3
+RESAMPLING = Resampling(200, seed=3)
 COGNITION = "code_reasoning"
 
 
@@ -38,7 +38,7 @@ def said(bench, unscored):
     """(task, document) -> what the model answers."""
     model = bench.model("lookup-mean", "60pct")
     for task in TASKS:
-        run_task(model, task, unscored.path, None, RESAMPLES, SEED)
+        run_task(model, task, unscored.path, None, RESAMPLING)
     return {key: answer.text for key, answer in model.answers.items()}
 
 
@@ -47,7 +47,7 @@ def scored(bench, said, tmp_path_factory):
     """The same documents with references made from those answers, and what every task gives for them."""
     data = prepared(tmp_path_factory.mktemp("scored"), said)
     model = bench.model("lookup-mean", "60pct")
-    results = {task: run_task(model, task, data.path, None, RESAMPLES, SEED) for task in TASKS}
+    results = {task: run_task(model, task, data.path, None, RESAMPLING) for task in TASKS}
     assert {key: answer.text for key, answer in model.answers.items()} == said
     return results
 
@@ -118,7 +118,7 @@ def test_interval_of_a_mean(scored):
     """Equal to the study's own bootstrap, clustered by image."""
     result = scored["textvqa_val"]
     scores = [json.loads(s)["exact_match"] for s in result.answers["scores"]]
-    expected = clustered_bootstrap(scores, result.answers["image_id"].to_numpy(), resamples=RESAMPLES, seed=SEED)
+    expected = clustered_bootstrap(scores, result.answers["image_id"].to_numpy(), resampling=RESAMPLING)
     found = result.metrics["exact_match"]
     assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
     assert found["low"] < found["high"]
@@ -132,7 +132,7 @@ def test_interval_of_mme(scored, said):
     documents = [i for p in perceived for i in (2 * p, 2 * p + 1)]
     images = result.answers["image_id"].to_numpy()[documents]
     expected = []
-    for times in np.concatenate(list(cluster_weights(images, RESAMPLES, SEED))):
+    for times in np.concatenate(list(cluster_weights(images, RESAMPLING))):
         weights = dict.fromkeys(pairs, 0) | {p: int(times[2 * place]) for place, p in enumerate(perceived)}
         expected.append(mme_by_hand(pairs, weights)["mme_perception_score"])
     assert result.resampled["mme_perception_score"] == pytest.approx(expected)
@@ -161,7 +161,7 @@ def test_two_budgets_with_one_loaded_model(bench, unscored):
     model, asked = bench.model("static-full", "60pct"), {}
     for budget_ms in (min(costs), max(costs)):
         model.setting = lambda task, budget_ms=budget_ms: Setting(controller, budget_ms)
-        run_task(model, "textvqa_val", unscored.path, None, RESAMPLES, SEED)
+        run_task(model, "textvqa_val", unscored.path, None, RESAMPLING)
         asked[budget_ms] = dict(model.answers)
     cheap, dear = asked.values()
     assert cheap.keys() == dear.keys()
@@ -177,24 +177,24 @@ def test_multiple_choice(bench, tmp_path):
     for task in ("mmbench_en_dev_static", "scienceqa_img"):
         prepare(task, tmp_path / "hub", tmp_path / task)
     model = bench.model("static-full", "60pct")
-    mmbench = run_task(model, "mmbench_en_dev_static", tmp_path, None, RESAMPLES, SEED)
+    mmbench = run_task(model, "mmbench_en_dev_static", tmp_path, None, RESAMPLING)
     hits = []
     for i, said in enumerate(mmbench.answers["prediction"]):
         named = [letter for letter, option in OPTIONS.items() if option in said]
         hits.append(named == [list(OPTIONS)[i % len(OPTIONS)]])
     found = mmbench.metrics["gpt_eval_score"]
     assert found["value"] == pytest.approx(100 * mean(hits))
-    expected = clustered_bootstrap(hits, mmbench.answers["image_id"].to_numpy(), resamples=RESAMPLES, seed=SEED)
+    expected = clustered_bootstrap(hits, mmbench.answers["image_id"].to_numpy(), resampling=RESAMPLING)
     assert (found["low"], found["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
 
-    scienceqa = run_task(model, "scienceqa_img", tmp_path, None, RESAMPLES, SEED)
+    scienceqa = run_task(model, "scienceqa_img", tmp_path, None, RESAMPLING)
     letters = [said.upper() == list(OPTIONS)[i % 4] for i, said in enumerate(scienceqa.answers["prediction"])]
     assert value(scienceqa, "exact_match") == pytest.approx(mean(letters))
     assert all("A. yes" in prompt for prompt in scienceqa.answers["prompt"])
 
 
 def test_limit(bench, unscored):
-    result = run_task(bench.model("static-full", "60pct"), "pope", unscored.path, 6, RESAMPLES, SEED)
+    result = run_task(bench.model("static-full", "60pct"), "pope", unscored.path, 6, RESAMPLING)
     assert list(result.answers["doc_id"]) == list(range(6))
 
 
@@ -202,7 +202,7 @@ def test_generation_settings(bench, unscored):
     """The study's limit where the task has none (textvqa), the task's where it has one (mme: 16)."""
     model = bench.model("static-full", "60pct")
     for task in ("textvqa_val", "mme"):
-        run_task(model, task, unscored.path, 2, RESAMPLES, SEED)
+        run_task(model, task, unscored.path, 2, RESAMPLING)
     longest = bench.settings.max_new_tokens
     assert max(answer.response.output_tokens for (task, _), answer in model.answers.items() if task != "mme") <= longest
     assert model.engine.max_new_tokens == longest

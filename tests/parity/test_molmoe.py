@@ -9,7 +9,7 @@ import torch
 
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.checkpoint import load_model
-from adamolmo.model.molmoe import generate
+from adamolmo.model.decoding import EagerDecoder
 
 # In the golden data only block 0 always runs and always keeps the model's own top_k.
 FIXED_PREFIX_LAYERS = 1
@@ -141,11 +141,13 @@ def test_greedy_generation(model, example, load, close, name, with_cache):
     case = vars(load("generate"))
     tokens, knobs = case[f"tokens_{name}"], knobs_of(case[f"mask_{name}"], case[f"topk_{name}"])
     if with_cache:
-        cache = model.new_cache(1, example.input_ids.shape[1] + len(tokens))
+        decoder = EagerDecoder(model, eos_id=None)
+        cache = decoder.new_cache(example.input_ids.shape[1] + len(tokens))
         features = model.vision_backbone(example.images, example.image_masks)
         prompt = model.embed(example.input_ids, features, example.image_input_idx)
         prefix = model.run_prefix(prompt, example.attention_mask, cache)
-        assert generate(model, prefix, knobs, cache, len(tokens), eos_id=None) == [tokens.tolist()]
+        first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+        assert decoder.continue_greedily(first, prefix, knobs, cache, len(tokens)) == tokens.tolist()
         return
     ids = torch.cat([example.input_ids, tokens[None, :-1]], dim=1)
     logits = model(ids, None, example.images, example.image_masks, example.image_input_idx, knobs)

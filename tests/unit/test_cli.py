@@ -14,7 +14,7 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.table import Entry, LookupTable, save_table
-from adamolmo.jobs.loading import describe_study
+from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig
 
 CONFIG = "config.yaml"
@@ -36,8 +36,6 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     raw["max_new_tokens"] = 4
     raw["latency"]["clock"] = "modelled"
     (tmp_path / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
-    manifest = {"checksum": "abc", "num_parameters": 1, "num_blocks": 7, "dtype": "float32"}
-    (tiny_model_dir / "manifest.json").write_text(json.dumps(manifest))
     (results / "importance").mkdir()
     scores = {"model_checksum": "abc", "num_blocks": 7, "removal_order": [5, 3]}
     (results / "importance" / "scores.json").write_text(json.dumps(scores))
@@ -118,7 +116,7 @@ def test_bad_budget_is_a_usage_error(study, capsys):
 
 
 def test_a_controller_that_reads_the_request_asks_for_it(study):
-    study_now = describe_study(StudyConfig.load(CONFIG), Path("results/model"), {})
+    study_now = study_fingerprint(StudyConfig.load(CONFIG), Path("results/model"), {})
     architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)
     policy = SingleStagePolicy("single-stage-mlp", architecture, study_now.grid)

@@ -82,7 +82,7 @@ def test_every_two_controllers_are_compared(finished):
 def test_the_profile_covers_the_grid(finished):
     paths = [finished.path(f"results/core_exp/{dataset}.parquet") for dataset in CONFIG.datasets]
     profile, shared = read_profiles(paths)
-    assert len(profile) == len(CONFIG.datasets) * CONFIG.samples.profile * len(CONFIG.knobs.grid())
+    assert len(profile) == len(CONFIG.datasets) * CONFIG.samples.profile * len(CONFIG.knobs.grid.configs)
     assert shared["clock"] == "modelled"
     assert shared["model_checksum"] == json.loads(finished.path("results/model/manifest.json").read_text())["checksum"]
 
@@ -97,7 +97,7 @@ def test_a_measured_profile_in_shards(study, config):
     result = study.snakemake("--allowed-rules", *rules, "--", target, configs=(changed,))
     assert result.returncode == 0, result.output
     profile, metadata = read_table(study.path(target), CORE_EXP)
-    grid = CONFIG.knobs.grid()
+    grid = CONFIG.knobs.grid.configs
     assert profile["latency_source"].value_counts().to_dict() == {"estimated": 9 * len(grid), "measured": 3 * len(grid)}
     assert (metadata["clock"], metadata["num_timed"], metadata["num_samples"]) == ("measured", 3, 12)
     assert metadata["answer_agreement"] == 1.0

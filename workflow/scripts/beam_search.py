@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from adamolmo.data.samples import read_samples, readable
-from adamolmo.data.scoring import SCORERS
 from adamolmo.files.importance import BEAM_SEARCH
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json, write_json
 from adamolmo.importance.beam_search import search
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import load_engine
+from adamolmo.jobs.loading import batch_limits, load_engine, load_questions
 from adamolmo.jobs.script import run
 
 
@@ -17,11 +15,11 @@ def main() -> None:
     parser = job_parser(__doc__, "model", "settings", "output")
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="one per dataset, in their order")
     args = parser.parse_args()
-    settings, core_exp = args.settings, args.settings.core_exp
-    datasets = {}
-    for (name, dataset), path in zip(settings.datasets.items(), args.samples, strict=True):
-        samples, _ = readable(read_samples(path), core_exp.max_failed_fraction)
-        datasets[name] = samples, dataset.style, SCORERS[dataset.scorer]
+    settings = args.settings
+    datasets = {
+        name: load_questions(settings, name, path)[0]
+        for name, path in zip(settings.datasets, args.samples, strict=True)
+    }
     manifest = read_json(args.model / "manifest.json", MANIFEST)
     engine = load_engine(settings, args.model)
     found = search(
@@ -30,8 +28,7 @@ def main() -> None:
         tier=settings.importance.tier,
         width=settings.importance.beam_width,
         most_removed=manifest["num_blocks"] - settings.knobs.num_active_blocks[0],
-        batch_size=core_exp.batch_size,
-        memory_bytes=core_exp.memory_bytes,
+        limits=batch_limits(settings),
     )
     write_json(found | {"model_checksum": manifest["checksum"]}, args.output, BEAM_SEARCH)
 

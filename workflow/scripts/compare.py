@@ -14,6 +14,7 @@ from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.summary import SUMMARY
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
+from adamolmo.statistics.intervals import Resampling
 
 
 def main() -> None:
@@ -26,19 +27,19 @@ def main() -> None:
     parser.add_argument("--regret", type=Path, help="needs the oracle's cells and --core-exp")
     args = parser.parse_args()
     outcomes = list(read_outcomes(read_table(args.summary, SUMMARY)[0], args.answers))
-    chance = args.settings.bootstrap.resamples, args.settings.seed
-    comparisons = compare(outcomes, *chance)
+    resampling = Resampling(args.settings.bootstrap.resamples, args.settings.seed)
+    comparisons = compare(outcomes, resampling)
     write_table(comparisons, args.comparisons, COMPARISONS)
-    write_table(hypervolumes(outcomes, *chance), args.hypervolumes, HYPERVOLUMES)
+    write_table(hypervolumes(outcomes, resampling), args.hypervolumes, HYPERVOLUMES)
     if args.regret:
         profiles = {path.stem: path for path in args.core_exp}
         confirmed = {part.dataset: confirm(profiles[part.dataset], part, args.settings) for part in outcomes}
-        write_table(regret(comparisons, outcomes, confirmed, *chance), args.regret, REGRET)
+        write_table(regret(comparisons, outcomes, confirmed, resampling), args.regret, REGRET)
 
 
 def confirm(path: Path, outcomes: Outcomes, settings: StudyConfig) -> np.ndarray:
     """`confirmed_accuracy` of one dataset, [budgets, n]."""
-    configs = settings.knobs.grid()
+    configs = settings.knobs.grid.configs
     grid = GridOutcomes.of(read_table(path, CORE_EXP)[0], configs)
     if grid.sample_ids != outcomes.sample_ids.tolist():
         raise AdaMolmoError(f"{path}: has other questions than the cells of {outcomes.dataset}; expected the same.")

@@ -6,7 +6,7 @@ from adamolmo.data.samples import read_samples
 from adamolmo.files.core_exp import CORE_EXP_LATENCY
 from adamolmo.files.schema import write_table
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import load_engine
+from adamolmo.jobs.loading import load_engine, questions_of
 from adamolmo.jobs.script import run
 
 
@@ -18,10 +18,9 @@ def main() -> None:
     chosen = choose_samples(samples, timing.samples, settings.seed)
     table, measured = latency_pass(
         engine,
-        chosen[args.shard :: settings.core_exp.shards],
-        settings.datasets[args.dataset].style,
-        settings.knobs.grid(),
-        settings.knobs.full,
+        questions_of(settings, args.dataset, chosen[args.shard :: settings.core_exp.shards]),
+        settings.knobs.grid.configs,
+        settings.knobs.grid.full,
         repeats=timing.repeats,
         max_warmup=timing.max_warmup,
         seed=(settings.seed, args.shard),

@@ -1,43 +1,37 @@
 """Evaluates one cell: a controller answers the evaluation split of a dataset under a budget."""
 
 from adamolmo.controllers.modules import load_controller
-from adamolmo.data.samples import read_samples
-from adamolmo.data.scoring import SCORERS
 from adamolmo.evaluation.cell import evaluate_cell
+from adamolmo.evaluation.cell_summary import Cell, summarise_cell
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.evaluation import CELL, EVALUATION
 from adamolmo.files.schema import read_json, write_json, write_table
-from adamolmo.inference.latency import describe_device
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import controller_context, load_engine
+from adamolmo.jobs.loading import controller_context, load_engine, load_questions
 from adamolmo.jobs.script import run
+from adamolmo.statistics.intervals import Resampling
 
 
 def main() -> None:
     inputs = ("dataset", "controller", "module", "budget", "model", "samples", "scores", "reference", "settings")
     args = job_parser(__doc__, *inputs, "summary", "table").parse_args()
-    settings, dataset = args.settings, args.settings.datasets[args.dataset]
-    samples = read_samples(args.samples)
+    settings = args.settings
+    resampling = Resampling(settings.bootstrap.resamples, settings.seed)
+    questions, failed = load_questions(settings, args.dataset, args.samples)
+    cell = Cell(args.dataset, args.controller, args.budget, read_json(args.reference, REFERENCE))
     engine = load_engine(settings, args.model, args.scores)
-    device = describe_device(settings.model.device)
-    context = controller_context(settings, args.model.parent, args.dataset, device)
-    table, summary = evaluate_cell(
+    controller = load_controller(args.controller, args.module, controller_context(settings, args.model, args.dataset))
+    table, timing = evaluate_cell(
         engine,
-        samples,
-        load_controller(args.controller, args.module, context),
-        dataset=args.dataset,
-        style=dataset.style,
-        scorer=SCORERS[dataset.scorer],
-        budget=args.budget,
-        reference=read_json(args.reference, REFERENCE),
-        full=settings.knobs.full,
+        questions,
+        controller,
+        cell,
+        full=settings.knobs.grid.full,
         max_warmup=settings.latency.max_warmup,
-        max_failed_fraction=settings.core_exp.max_failed_fraction,
-        resamples=settings.bootstrap.resamples,
-        seed=settings.seed,
+        resampling=resampling,
     )
     write_table(table, args.table, EVALUATION)
-    write_json(summary, args.summary, CELL)
+    write_json(summarise_cell(cell, table, timing, failed, resampling), args.summary, CELL)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
 """Stores what the two-stage controllers are trained on: the keys and values of every prompt in the fixed prefix."""
 
 from adamolmo.controllers.training.features import make_features
-from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import load_engine
+from adamolmo.jobs.loading import load_engine, load_questions
 from adamolmo.jobs.script import run
 
 
 def main() -> None:
     args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
     settings = args.settings
-    usable, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
+    questions, _ = load_questions(settings, args.dataset, args.samples)
     engine = load_engine(settings, args.model)
     make_features(
         engine,
-        usable,
+        questions,
         args.dataset,
-        settings.datasets[args.dataset].style,
         settings.core_exp.batch_size,
         read_json(args.model / "manifest.json", MANIFEST)["checksum"],
         args.output,

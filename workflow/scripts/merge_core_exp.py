@@ -19,13 +19,13 @@ def main() -> None:
     table, metadata = merge_profile(
         {path: read_table(path, CORE_EXP_ACCURACY) for path in args.accuracy},
         {path: read_table(path, CORE_EXP_LATENCY) for path in args.latency},
-        settings.knobs.grid(),
+        settings.knobs.grid.configs,
         fixed_prefix_layers=settings.model.fixed_prefix_layers,
         max_failed_fraction=settings.core_exp.max_failed_fraction,
         drift_limit_pct=settings.latency.drift_limit_pct,
     )
     write_table(table, args.table, CORE_EXP, metadata)
-    write_json(reference_latency(table, metadata, settings.knobs.full), args.reference, REFERENCE)
+    write_json(reference_latency(table, metadata, settings.knobs.grid.full), args.reference, REFERENCE)
 
 
 if __name__ == "__main__":

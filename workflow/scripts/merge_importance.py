@@ -5,7 +5,7 @@ from pathlib import Path
 from adamolmo.files.importance import BEAM_SEARCH, IMPORTANCE, IMPORTANCE_OF_DATASET, INTERNAL_SCORES
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json, write_json
-from adamolmo.importance.accuracy_drop import merge
+from adamolmo.importance.merge import merge
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
 

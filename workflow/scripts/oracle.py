@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from adamolmo.controllers.roles import ORACLE
-from adamolmo.evaluation.cell_summary import check_reference, summarise_cell
+from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference, summarise_cell
 from adamolmo.evaluation.oracle import oracle_table
 from adamolmo.files.core_exp import CORE_EXP, REFERENCE
 from adamolmo.files.evaluation import CELL, EVALUATION
 from adamolmo.files.schema import read_json, read_table, write_json, write_table
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
+from adamolmo.statistics.intervals import Resampling
 
 
 def main() -> None:
@@ -19,23 +20,12 @@ def main() -> None:
     profile, metadata = read_table(args.core_exp, CORE_EXP)
     reference = read_json(args.reference, REFERENCE)
     check_reference(reference, metadata["device"], metadata["clock"])
-    budget_ms = args.budget.to_ms(reference["median_latency_ms"])
-    table = oracle_table(profile, args.settings.knobs.grid(), budget_ms)
-    summary = summarise_cell(
-        table,
-        dataset=args.dataset,
-        controller=ORACLE,
-        budget=args.budget,
-        reference=reference,
-        reference_request_ms=metadata["reference_request_ms"],
-        failed=metadata["failed"],
-        device=metadata["device"],
-        clock=metadata["clock"],
-        resamples=args.settings.bootstrap.resamples,
-        seed=args.settings.seed,
-    )
+    cell = Cell(args.dataset, ORACLE, args.budget, reference)
+    table = oracle_table(profile, args.settings.knobs.grid.configs, cell.budget_ms)
+    timing = Timing(metadata["device"], metadata["clock"], metadata["reference_request_ms"])
+    resampling = Resampling(args.settings.bootstrap.resamples, args.settings.seed)
     write_table(table, args.table, EVALUATION)
-    write_json(summary, args.summary, CELL)
+    write_json(summarise_cell(cell, table, timing, metadata["failed"], resampling), args.summary, CELL)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ from adamolmo.evaluation.cell_summary import summarise_requests
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
 from adamolmo.files.schema import read_json, write_json, write_table
-from adamolmo.inference.latency import describe_device
+from adamolmo.inference.device import describe_device
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.environment import harness_version, quiet_harness
+from adamolmo.statistics.intervals import Resampling
 
 quiet_harness()  # before lmms-eval is imported
 
@@ -29,8 +30,8 @@ def main() -> None:
     engine = load_engine(settings, args.model, args.scores)
     setting = load_setting(settings, args.model, task.profile, args.controller, args.module, args.budget, task.style)
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
-    resamples, seed = settings.bootstrap.resamples, settings.seed
-    result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resamples, seed)
+    resampling = Resampling(settings.bootstrap.resamples, settings.seed)
+    result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resampling)
     device = describe_device(settings.model.device)
     reference = read_json(args.reference, REFERENCE)
     write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
@@ -42,7 +43,7 @@ def main() -> None:
             "profile": task.profile,
             "metrics": result.metrics,
             "feasible": setting.budget_ms >= reference["lowest_median_latency_ms"],
-            **summarise_requests(result.answers, setting.budget_ms, resamples, seed),
+            **summarise_requests(result.answers, setting.budget_ms, resampling),
             "device": device,
             "clock": settings.latency.clock,
             "lmms_eval_version": harness_version(),

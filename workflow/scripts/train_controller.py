@@ -1,5 +1,6 @@
 """Trains a controller on the profile of all datasets."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,11 @@ from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json, write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import describe_study, load_engine
+from adamolmo.jobs.loading import load_engine, load_questions, study_fingerprint
 from adamolmo.jobs.script import run
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
@@ -37,14 +37,14 @@ def main() -> None:
         path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references
     }
     timed_dataset = args.samples.parent.name
-    timed, _ = readable(read_samples(args.samples), settings.core_exp.max_failed_fraction)
+    questions, _ = load_questions(settings, timed_dataset, args.samples)
     engine = load_engine(settings, args.model)
-    study = describe_study(settings, args.model, shared["device"])
+    fingerprint = study_fingerprint(settings, args.model, shared["device"])
     data = TrainingSet.join(
-        study,
+        fingerprint,
         Profile.from_frame(
             core_exp,
-            study.grid,
+            fingerprint.grid,
             {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
         ),
         {path.stem: Features(path) for path in args.features},
@@ -53,9 +53,8 @@ def main() -> None:
     time_controller = partial(
         overhead_ms,
         engine,
-        samples=timed[:TIMED_SAMPLES],
-        style=settings.datasets[timed_dataset].style,
-        config=study.grid.full,
+        questions=replace(questions, samples=questions.samples[:TIMED_SAMPLES]),
+        config=fingerprint.grid.full,
         budget_ms=references_ms[timed_dataset],
     )
     log = controller_module(args.module).train(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from adamolmo.config.values import Ascending, Count, Name, Section
-from adamolmo.knobs import CropRange, KnobConfig
+from adamolmo.knobs import CropRange, KnobGrid
 
 
 class ModelSettings(Section):
@@ -61,10 +61,5 @@ class KnobSettings(Section):
         return {name: CropRange(tier.min_crops, tier.max_crops) for name, tier in self.tiers.items()}
 
     @property
-    def full(self) -> KnobConfig:
-        """The dearest configuration: all knobs at their highest value."""
-        return KnobConfig(list(self.tiers)[-1], self.top_k[-1], self.num_active_blocks[-1])
-
-    def grid(self) -> list[KnobConfig]:
-        """All configurations, the cheapest value of every knob first."""
-        return [KnobConfig(t, k, b) for t in self.tiers for k in self.top_k for b in self.num_active_blocks]
+    def grid(self) -> KnobGrid:
+        return KnobGrid(tuple(self.tiers), tuple(self.top_k), tuple(self.num_active_blocks))

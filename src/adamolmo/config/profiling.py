@@ -6,7 +6,7 @@ from pydantic import Field
 
 from adamolmo.config.values import Count, CountOrAll, Name, Section
 
-# As in `importance.RULES`, which a test compares.
+# Those that `importance/merge.py` ranks by, and a search over sets of blocks.
 SelectionRule = Literal[
     "accuracy_drop", "activation_norm", "gradient", "attention_entropy", "random", "prefix", "beam_search"
 ]

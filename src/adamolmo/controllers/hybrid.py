@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from pandas import DataFrame
 from torch import Tensor
 
-from adamolmo.controllers.base import Controller, ControllerContext, Decision, KnobGrid, Stage1Inputs
+from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStageController, SingleStagePolicy
@@ -21,10 +22,10 @@ from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
+from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from adamolmo.config.training import TrainingSettings
 
 SWITCH_CANDIDATES = 33
@@ -83,15 +84,13 @@ def train(
 
     `overhead_ms` is not asked again: each part's was measured when it was trained, and counts in finding the switch.
     """
-    import pandas as pd
-
     builds = (TwoStagePolicy, SingleStagePolicy)
     loaded = [
-        load_policy(directory.parent / part, data.study, build)
+        load_policy(directory.parent / part, data.fingerprint, build)
         for part, build in zip(HYBRID_PARTS, builds, strict=True)
     ]
     card = loaded[0][1]
-    policy = HybridPolicy(name, card.architecture, data.study.grid)
+    policy = HybridPolicy(name, card.architecture, data.fingerprint.grid)
     for part, (trained, _) in zip((policy.two_stage, policy.single_stage), loaded, strict=True):
         part.load_state_dict(trained.state_dict())
     policy.to(data.device).eval()
@@ -109,17 +108,17 @@ def train(
         return policy.log_probs(data, rows, budget_ms.to(data.device) / card.scale_ms).cpu()
 
     slower = data.profile.slower(max(added_ms))
-    held_out = grpo.score_choices(log_probs, slower, split.held_out, data.study.grid, settings)
-    learned = grpo.score_choices(log_probs, slower, split.learned, data.study.grid, settings)
+    held_out = grpo.score_choices(log_probs, slower, split.held_out, data.fingerprint.grid, settings)
+    learned = grpo.score_choices(log_probs, slower, split.learned, data.fingerprint.grid, settings)
     switch_ms = policy.switch.item() * card.scale_ms
     training = {
         "parts": list(HYBRID_PARTS),
         "switch_ms": switch_ms if policy.switch.isfinite() else None,
         "overhead_ms": added_ms,
     }
-    save_policy(directory, policy, PolicyCard(name, data.study, card.architecture, card.scale_ms, training))
+    save_policy(directory, policy, PolicyCard(name, data.fingerprint, card.architecture, card.scale_ms, training))
     of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}
-    return pd.DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])
+    return DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])
 
 
 def switch_point(candidates_ms: Tensor, two_stage: Tensor, single_stage: Tensor) -> float:
@@ -143,6 +142,6 @@ def _reward_of_choices(part: Policy, data, profile, rows: Tensor, budgets_ms: Te
     for chunk in rows.split(grpo.HELD_OUT_CHUNK):
         budget_ms = budgets_ms.expand(len(chunk), -1)
         log_probs = part.log_probs(data, chunk, budget_ms.to(data.device) / scale_ms).cpu()
-        chosen = grpo.choices(log_probs, data.study.grid)[..., None]
+        chosen = grpo.choices(log_probs, data.fingerprint.grid)[..., None]
         total += profile.reward(chunk, budget_ms, settings.reward).gather(-1, chosen)[..., 0].sum(dim=0)
     return total / len(rows)

@@ -1,8 +1,9 @@
 """The best configuration of a lookup table at the budget, the same for every sample."""
 
-from adamolmo.controllers.base import Controller, ControllerContext, Decision, Design, Stage1Inputs
+from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.table import LookupTable, load_table, table_path
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 
 # Which file's table, and which knob it may turn while the others stay full; None: all of them.
 _TABLES = {
@@ -38,7 +39,7 @@ def table_of(context: ControllerContext, aggregation: str) -> LookupTable:
     Raises AdaMolmoError for a file that is no lookup table, or covers another grid.
     """
     path = context.results / table_path(aggregation, None if context.lookup_pooled else context.dataset)
-    table, grid = load_table(path), context.study.grid
+    table, grid = load_table(path), context.fingerprint.grid
     if {entry.config for entry in table.entries} != set(grid.configs):
         raise AdaMolmoError(f"{path}: the table was made for another grid; expected {grid}.")
     return table
@@ -47,7 +48,7 @@ def table_of(context: ControllerContext, aggregation: str) -> LookupTable:
 def load(name: str, context: ControllerContext) -> LookupController:
     """Raises AdaMolmoError as `table_of`."""
     aggregation, free_knob = _TABLES[name]
-    table, grid = table_of(context, aggregation), context.study.grid
+    table, grid = table_of(context, aggregation), context.fingerprint.grid
     if free_knob is not None:
         full = {knob: getattr(grid.full, knob) for knob in ("tier", "top_k", "num_active_blocks")}
         table = table.restrict(**{knob: value for knob, value in full.items() if knob != free_knob})

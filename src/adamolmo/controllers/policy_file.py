@@ -1,14 +1,14 @@
 """A trained policy on disk: its weights, and the study that it is only valid for."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from adamolmo.controllers.base import KnobGrid, Study
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import replacing
 from adamolmo.model.checkpoint import check_tensors
@@ -20,13 +20,14 @@ WEIGHTS, CARD = "policy.safetensors", "policy.json"
 class PolicyCard:
     """Attributes:
     controller: its name.
+    fingerprint: of the study that it was trained for.
     architecture: what the networks are built from: d_model, overview_dim, mobilevit.
     scale_ms: budgets enter the networks as budget / scale_ms.
     training: settings, seed, size and outcome of the training, for the record.
     """
 
     controller: str
-    study: Study
+    fingerprint: Fingerprint
     architecture: dict
     scale_ms: float
     training: dict
@@ -39,24 +40,18 @@ def save_policy(directory: Path, policy: nn.Module, card: PolicyCard) -> None:
         text.write_text(json.dumps(asdict(card), indent=1) + "\n")
 
 
-def load_card(directory: Path, present: Study) -> PolicyCard:
+def load_card(directory: Path, present: Fingerprint) -> PolicyCard:
     """Raises AdaMolmoError when the file is unusable or the policy was trained for another study than `present`."""
     path = directory / CARD
     try:
         raw = json.loads(path.read_text())
-        study = raw["study"]
-        grid = KnobGrid(**{knob: tuple(values) for knob, values in study["grid"].items()})
-        card = PolicyCard(**raw | {"study": Study(**study | {"grid": grid})})
+        card = PolicyCard(**raw | {"fingerprint": Fingerprint.from_dict(raw["fingerprint"])})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdaMolmoError(f"{path}: cannot be read as the description of a policy ({error!r}).") from error
-    for field in fields(Study):
-        trained, wanted = getattr(card.study, field.name), getattr(present, field.name)
-        if field.name == "device" and present.clock == "modelled":
-            continue
-        if trained != wanted:
-            raise AdaMolmoError(
-                f"{path}: the policy was trained for {field.name} '{trained}'; this study has '{wanted}', train again."
-            )
+    for field, trained, wanted in card.fingerprint.differences(present):
+        raise AdaMolmoError(
+            f"{path}: the policy was trained for {field} '{trained}'; this study has '{wanted}', train again."
+        )
     return card
 
 

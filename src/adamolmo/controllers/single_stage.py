@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import ControllerContext, Decision, Design, KnobGrid, Reading, Stage1Inputs
+from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.training.budget_code import CODE_SIZE
 from adamolmo.controllers.training.learned import (
     Gelu,
@@ -27,6 +27,8 @@ from adamolmo.controllers.training.learned import (
 )
 from adamolmo.controllers.training.light_vision import DistilledFeature, MobileViTFeature
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.inference.controller import Decision, Reading, Stage1Inputs
+from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import NOTHING, ControllerContext, Decision, Design, KnobGrid, Stage1Inputs
+from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.policy_file import PolicyCard
 from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetEncoder
 from adamolmo.controllers.training.learned import (
@@ -29,6 +29,8 @@ from adamolmo.controllers.training.learned import (
     undecided,
 )
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.inference.controller import NOTHING, Decision, Stage1Inputs
+from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -6,52 +6,26 @@ Nothing is timed here, so work is shared and batched (`grid.py`). Latencies come
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
 
-from adamolmo.data.samples import Sample
+from pandas import DataFrame
+
+from adamolmo.data.samples import Questions
 from adamolmo.files.core_exp import CORE_EXP_ACCURACY
+from adamolmo.inference.clock import modelled_ms
 from adamolmo.inference.engine import Engine
-from adamolmo.inference.grid import answer_samples
-from adamolmo.inference.latency import modelled_ms
+from adamolmo.inference.grid import BatchLimits, answer_samples
 from adamolmo.knobs import KnobConfig
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-Scorer = Callable[[str, Sequence[str]], float]
 
 
 def accuracy_pass(
-    engine: Engine,
-    samples: Sequence[Sample],
-    style: str | None,
-    scorer: Scorer,
-    configs: Sequence[KnobConfig],
-    batch_size: int,
-    memory_bytes: float = float("inf"),
-) -> "DataFrame":
-    """The rows of the table `core_exp_accuracy` without its dataset, one per (sample, config).
-
-    Args:
-        batch_size, memory_bytes: bounds of a batch, see `grid.answer_samples`.
-    """
-    from pandas import DataFrame
-
+    engine: Engine, questions: Questions, configs: Sequence[KnobConfig], limits: BatchLimits
+) -> DataFrame:
+    """The rows of the table `core_exp_accuracy` without its dataset, one per (sample, config)."""
     costs = _request_costs(engine)
     rows = []
     for tier in dict.fromkeys(config.tier for config in configs):
-        settings = {config: engine.decoder_knobs(config) for config in configs if config.tier == tier}
-        answered = answer_samples(
-            engine,
-            samples,
-            style,
-            tier,
-            settings,
-            batch_size=batch_size,
-            memory_bytes=memory_bytes,
-            description="accuracy",
-        )
-        for entry in answered:
+        variants = {config: engine.decoder_knobs(config) for config in configs if config.tier == tier}
+        for entry in answer_samples(engine, questions, tier, variants, limits, "accuracy"):
             for config, tokens in entry.tokens.items():
                 answer = engine.decode_answer(tokens)
                 rows.append(
@@ -60,7 +34,7 @@ def accuracy_pass(
                         "image_id": entry.sample.image_id,
                         **vars(config),
                         "prediction": answer,
-                        "accuracy": scorer(answer, entry.sample.answers),
+                        "accuracy": questions.scorer(answer, entry.sample.answers),
                         "num_crops": entry.num_crops,
                         "input_tokens": entry.input_tokens,
                         "output_tokens": len(tokens),

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from pandas import DataFrame
 
 from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.schema import read_table
 from adamolmo.knobs import KnobConfig
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from adamolmo.statistics.intervals import clustered_bootstrap, median
+from adamolmo.statistics.pareto import frontier
 
 _KNOBS = ["tier", "top_k", "num_active_blocks"]
 _FAILURES_SHOWN = 20
@@ -35,13 +35,13 @@ def _origin(metadata: Mapping) -> Iterator[tuple[str, str]]:
     yield "data", f"sha256 {metadata['data_checksum'][:16]}, seed {metadata['seed']}"
 
 
-def _size(table: "DataFrame") -> Iterator[tuple[str, str]]:
+def _size(table: DataFrame) -> Iterator[tuple[str, str]]:
     configs, samples = len(table.groupby(_KNOBS, observed=True)), table["sample_id"].nunique()
     images = table["image_id"].nunique()
     yield "rows", f"{len(table)}: {configs} configurations x {samples} samples ({images} images)"
 
 
-def _quality(table: "DataFrame", metadata: Mapping) -> Iterator[tuple[str, str]]:
+def _quality(table: DataFrame, metadata: Mapping) -> Iterator[tuple[str, str]]:
     counts = table["latency_source"].value_counts().to_dict()
     yield "latency", ", ".join(f"{counts[source]} rows {source}" for source in sorted(counts))
     if metadata["clock"] == "modelled":
@@ -73,11 +73,8 @@ def _failures(metadata: Mapping) -> Iterator[str]:
         yield f"  and {len(failed) - _FAILURES_SHOWN} more"
 
 
-def _frontier(table: "DataFrame") -> Iterator[str]:
+def _frontier(table: DataFrame) -> Iterator[str]:
     """Configurations that no other beats in mean accuracy and median latency, with 95 % intervals by image."""
-    from adamolmo.statistics.intervals import clustered_bootstrap, median
-    from adamolmo.statistics.pareto import frontier
-
     groups = table.groupby(_KNOBS, observed=True)
     configs = groups.agg(accuracy=("accuracy", "mean"), latency_ms=("latency_ms", "median"))
     best = configs.iloc[frontier(configs["latency_ms"], configs["accuracy"])]

@@ -1,29 +1,28 @@
 """The latency pass of the profile: single requests through the engine, every configuration on some of the samples.
 
 Within a sample the configurations run in a new seeded random order in each round, so that what changes on the device
-hits all alike; after each round the reference request runs, which shows how the device drifts.
+hits all alike; after each round the speed probe runs, which shows how the device drifts.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+from pandas import DataFrame
+from PIL import Image
 
-from adamolmo.controllers.static import StaticController
-from adamolmo.core_exp.latency_model import STAGES
-from adamolmo.data.samples import Sample
+from adamolmo.data.samples import Questions, Sample
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.columns import STAGES
 from adamolmo.files.core_exp import CORE_EXP_LATENCY
+from adamolmo.inference.clock import StageTimes, warm_up
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.engine import Engine, Response
-from adamolmo.inference.latency import StageTimes, warm_up
-from adamolmo.inference.speed_probe import ReferenceRequest
+from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
 from adamolmo.progress import note, progress
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -64,41 +63,38 @@ def choose_samples(samples: Sequence[Sample], count: int | Literal["all"], seed:
 
 def latency_pass(
     engine: Engine,
-    samples: Sequence[Sample],
-    style: str | None,
+    questions: Questions,
     configs: Sequence[KnobConfig],
     full: KnobConfig,
     *,
     repeats: int,
     max_warmup: int,
     seed: int | Sequence[int],
-) -> tuple["DataFrame", dict]:
+) -> tuple[DataFrame, dict]:
     """Times every configuration on every sample, batch 1.
 
     Args:
-        full: the configuration of the reference request, which warms up and is timed again and again.
+        full: the configuration of the speed probe, which warms up and is timed again and again.
         repeats: runs of each (sample, configuration); the median one counts.
         max_warmup: warm-up runs at most.
 
     Returns:
         The rows of the table `core_exp_latency` without its dataset, and the metadata reference_ms (every timing of the
-        reference, in order) and warmup_runs.
+        probe, in order) and warmup_runs.
     """
-    from pandas import DataFrame
-
-    reference = ReferenceRequest(engine, full)
-    warmup_runs = warm_up(reference.run, max_warmup)
+    probe = SpeedProbe(engine, full)
+    warmup_runs = warm_up(probe.run, max_warmup)
     if warmup_runs == max_warmup:
         note(f"warm-up ended at its limit of {max_warmup} runs (latency.max_warmup); it may not have stood still")
     rng = np.random.default_rng(seed)
     rows, reference_ms = [], []
-    for timed in progress(samples, "latency, samples", len(samples)):
+    for timed in progress(questions.samples, "latency, samples", len(questions.samples)):
         image = timed.open_image()
         rounds, around_ms = [], []
         for _ in range(repeats):
             order = [configs[index] for index in rng.permutation(len(configs))]
-            rounds.append({config: _ask(engine, image, timed.question, style, config) for config in order})
-            around_ms.append(reference.run())
+            rounds.append({config: _ask(engine, image, timed.question, questions.style, config) for config in order})
+            around_ms.append(probe.run())
         reference_ms += around_ms
         shared = {"sample_id": timed.sample_id, "reference_ms": float(np.median(around_ms))}
         rows += [shared | vars(config) | _summarise([runs[config] for runs in rounds]) for config in configs]
@@ -106,8 +102,8 @@ def latency_pass(
     return table, {"reference_ms": reference_ms, "warmup_runs": warmup_runs}
 
 
-def _ask(engine: Engine, image, question: str, style: str | None, config: KnobConfig) -> TimedRun:
-    controller = StaticController(f"static-{config}", config)
+def _ask(engine: Engine, image: Image.Image, question: str, style: str | None, config: KnobConfig) -> TimedRun:
+    controller = FixedController(config)
     start_ns = time.perf_counter_ns()
     response = engine.answer(image, question, style, controller, budget_ms=float("inf"))
     elapsed_ms = (time.perf_counter_ns() - start_ns) / 1e6

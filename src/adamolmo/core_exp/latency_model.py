@@ -11,15 +11,13 @@ form of top_k's effect. Coefficients are not negative (more work never takes les
 non-negative least squares, Lawson and Hanson (1974).
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from pandas import DataFrame
+from scipy.optimize import nnls
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from adamolmo.files import columns
 
-KNOBS = ["tier", "top_k", "num_active_blocks"]
-STAGES = ["vision_ms", "prefill_ms", "decode_ms"]
+KNOBS, STAGES = list(columns.KNOBS), list(columns.STAGES)
 WORK = ["num_crops", "input_tokens", "decode_steps"]
 _FOLDS = 5
 
@@ -27,7 +25,7 @@ _FOLDS = 5
 class StageModel:
     """Coefficients of every tier that occurs in `timed`, a table with the columns KNOBS, WORK and STAGES."""
 
-    def __init__(self, timed: "DataFrame", fixed_prefix_layers: int):
+    def __init__(self, timed: DataFrame, fixed_prefix_layers: int):
         self._fixed_prefix_layers = fixed_prefix_layers
         self._top_k = sorted(timed["top_k"].unique())
         self._coefficients = {
@@ -36,7 +34,7 @@ class StageModel:
             for stage in STAGES
         }
 
-    def predict(self, rows: "DataFrame") -> "DataFrame":
+    def predict(self, rows: DataFrame) -> DataFrame:
         """The stages in ms for rows with KNOBS and WORK, in the same order; knob values must occur in `timed`."""
         estimates = {}
         for stage in STAGES:
@@ -47,7 +45,7 @@ class StageModel:
             estimates[stage] = values
         return rows[[]].assign(**estimates)
 
-    def _terms(self, rows: "DataFrame", stage: str) -> np.ndarray:
+    def _terms(self, rows: DataFrame, stage: str) -> np.ndarray:
         crops, tokens, steps = (rows[work].to_numpy(float) for work in WORK)
         blocks, one = rows["num_active_blocks"].to_numpy(float) - self._fixed_prefix_layers, np.ones(len(rows))
         per_k = [blocks * (rows["top_k"].to_numpy() == k) for k in self._top_k]
@@ -60,8 +58,6 @@ class StageModel:
 
 
 def _fit(terms: np.ndarray, times_ms: np.ndarray) -> np.ndarray:
-    from scipy.optimize import nnls
-
     # A stage that never ran (no token was decoded) has nothing to be relative to, and estimates of zero.
     weights = 1 / np.maximum(times_ms, 1e-3)
     weighted = terms * weights[:, None]
@@ -70,7 +66,7 @@ def _fit(terms: np.ndarray, times_ms: np.ndarray) -> np.ndarray:
     return nnls(weighted / scale, times_ms * weights)[0] / scale
 
 
-def held_out_estimates(timed: "DataFrame", fixed_prefix_layers: int) -> "DataFrame":
+def held_out_estimates(timed: DataFrame, fixed_prefix_layers: int) -> DataFrame:
     """Every timed row estimated from the other samples (5 folds): sample_id, KNOBS, measured_ms and estimated_ms.
 
     Empty for a single sample, which leaves nothing to estimate from.
@@ -86,7 +82,7 @@ def held_out_estimates(timed: "DataFrame", fixed_prefix_layers: int) -> "DataFra
     ]
 
 
-def estimate_errors(held_out: "DataFrame") -> dict[str, dict[str, float]]:
+def estimate_errors(held_out: DataFrame) -> dict[str, dict[str, float]]:
     """Per tier, and over "all": mean absolute error and bias of the estimated latency, in percent of the measured."""
     error_pct = 100 * (held_out["estimated_ms"] / held_out["measured_ms"] - 1)
     groups = {str(tier): error_pct[rows.index] for tier, rows in held_out.groupby("tier", observed=True)}

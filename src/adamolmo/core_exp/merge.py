@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas import DataFrame, concat
 
 from adamolmo.core_exp.latency_model import KNOBS, STAGES, WORK, StageModel, estimate_errors, held_out_estimates
 from adamolmo.core_exp.provenance import KEYS as SAME
@@ -15,10 +15,7 @@ from adamolmo.knobs import KnobConfig
 from adamolmo.progress import note
 from adamolmo.statistics.intervals import median_interval
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-Parts = Mapping[str | Path, tuple["DataFrame", Mapping]]
+Parts = Mapping[str | Path, tuple[DataFrame, Mapping]]
 
 KEY = ["sample_id", *KNOBS]
 # Rounding differs between a batch and a single request, so a tie may break the other way now and then; more than this
@@ -35,7 +32,7 @@ def merge_profile(
     fixed_prefix_layers: int,
     max_failed_fraction: float,
     drift_limit_pct: float,
-) -> tuple["DataFrame", dict]:
+) -> tuple[DataFrame, dict]:
     """The rows of the table `core_exp` and its metadata.
 
     Args:
@@ -93,14 +90,12 @@ def _shared_metadata(parts: Parts) -> dict:
     return {key: expected[key] for key in SAME}
 
 
-def _concat(parts: Parts) -> "DataFrame":
-    from pandas import concat
-
+def _concat(parts: Parts) -> DataFrame:
     filled = [table for table, _ in parts.values() if len(table)]
     return concat(filled, ignore_index=True) if filled else next(iter(parts.values()))[0]
 
 
-def _check_complete(table: "DataFrame", configs: Sequence[KnobConfig]) -> None:
+def _check_complete(table: DataFrame, configs: Sequence[KnobConfig]) -> None:
     found = table.groupby(KNOBS, observed=True)["sample_id"].nunique()
     num_samples = table["sample_id"].nunique()
     for config in configs:
@@ -116,7 +111,7 @@ def _check_complete(table: "DataFrame", configs: Sequence[KnobConfig]) -> None:
         )
 
 
-def _add_latencies(table: "DataFrame", latency: Parts, fixed_prefix_layers: int) -> tuple["DataFrame", dict]:
+def _add_latencies(table: DataFrame, latency: Parts, fixed_prefix_layers: int) -> tuple[DataFrame, dict]:
     """Measured stage times where there are some, estimates elsewhere; and what is known of their quality."""
     table, timed = table.set_index(KEY), _concat(latency).set_index(KEY)
     if timed.empty:
@@ -173,7 +168,7 @@ def drift(series: Sequence[Sequence[float]], parts: int = 4) -> float:
     return 100 * (max(medians) / min(medians) - 1)
 
 
-def reference_latency(table: "DataFrame", metadata: Mapping, reference: KnobConfig) -> dict:
+def reference_latency(table: DataFrame, metadata: Mapping, reference: KnobConfig) -> dict:
     """What cells are compared with: the median latency of the reference configuration, which budgets in percent refer
     to, the lowest of any, and that of the reference request."""
     medians_ms = table.groupby(KNOBS, observed=True)["latency_ms"].median()

@@ -2,25 +2,22 @@
 
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import numpy
+import torch
 
 import adamolmo
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
 from adamolmo.files.writing import file_checksum
-from adamolmo.inference.latency import describe_device
-
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Engine
+from adamolmo.inference.device import describe_device
+from adamolmo.inference.engine import Engine
 
 KEYS = ("device", "clock", "versions", "model_checksum", "data_checksum", "seed")
 
 
-def provenance(engine: "Engine", model_dir: Path, samples: Path, seed: int) -> dict:
+def provenance(engine: Engine, model_dir: Path, samples: Path, seed: int) -> dict:
     """The values of KEYS; `samples` is the file of the split."""
-    import numpy
-    import torch
-
     return {
         "device": describe_device(engine.device.type),
         "clock": engine.clock.name,

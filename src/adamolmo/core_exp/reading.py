@@ -2,25 +2,21 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.schema import read_table
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 SHARED = ("model_checksum", "clock", "device")
 
 
-def read_profiles(paths: Sequence[str | Path], columns: Sequence[str] | None = None) -> tuple["DataFrame", dict]:
+def read_profiles(paths: Sequence[str | Path], columns: Sequence[str] | None = None) -> tuple[pd.DataFrame, dict]:
     """The rows of core_exp tables one after the other, and the metadata they share: model_checksum, clock, device.
 
     Raises AdaMolmoError when a file is unusable, or two were made with another model, clock or device.
     """
-    import pandas as pd
-
     tables = [read_table(path, CORE_EXP, columns) for path in paths]
     shared = {key: tables[0][1][key] for key in SHARED}
     for path, (_, metadata) in zip(paths, tables, strict=True):

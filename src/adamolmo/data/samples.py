@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from adamolmo.data.scoring import Scorer
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_table
@@ -36,6 +37,20 @@ class Sample:
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise AdaMolmoError(f"sample '{self.sample_id}': its image cannot be read ({error}).") from error
         return image
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What a pass over a dataset asks.
+
+    Attributes:
+        style: of the prompts, for example "text_vqa"; None for none.
+        scorer: how right an answer is, from 0 to 1.
+    """
+
+    samples: Sequence[Sample]
+    style: str | None
+    scorer: Scorer
 
 
 def samples_of(rows: Iterable[Mapping]) -> list[Sample]:

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from adamolmo.errors import AdaMolmoError
 
+Scorer = Callable[[str, Sequence[str]], float]
+
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 _PERIOD_NOT_BEFORE_DIGIT = re.compile(r"\.(?!\d)")
@@ -114,7 +116,7 @@ def _expect_answers(prediction: str, answers: Sequence[str]) -> None:
         raise AdaMolmoError(f"no answers to score {prediction!r} against: expected at least one reference answer")
 
 
-SCORERS: dict[str, Callable[[str, Sequence[str]], float]] = {
+SCORERS: dict[str, Scorer] = {
     "vqa": vqa_score,
     "anls": anls_score,
     "multiple_choice": multiple_choice_score,

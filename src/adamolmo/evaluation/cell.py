@@ -1,110 +1,66 @@
 """One cell of the study: a controller answers a dataset under a budget, one real and timed request per sample."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pandas import DataFrame
 
-from adamolmo.budgets import Budget
-from adamolmo.controllers.base import Controller
-from adamolmo.data.samples import Sample, readable
-from adamolmo.evaluation.cell_summary import STAGES, check_reference, summarise_cell
+from adamolmo.data.samples import Questions, Sample
+from adamolmo.evaluation.cell_summary import STAGES, Cell, Timing, check_reference
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller
+from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine, Response
-from adamolmo.inference.latency import describe_device, warm_up
-from adamolmo.inference.speed_probe import ReferenceRequest
+from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
 from adamolmo.progress import progress
-from adamolmo.statistics.intervals import median_interval
+from adamolmo.statistics.intervals import Resampling, median_interval
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
-Scorer = Callable[[str, Sequence[str]], float]
-_REFERENCE_EVERY = 10  # requests
+_PROBE_EVERY = 10  # requests
 
 
 def evaluate_cell(
     engine: Engine,
-    samples: Sequence[Sample],
+    questions: Questions,
     controller: Controller,
+    cell: Cell,
     *,
-    dataset: str,
-    style: str | None,
-    scorer: Scorer,
-    budget: Budget,
-    reference: Mapping,
     full: KnobConfig,
     max_warmup: int,
-    max_failed_fraction: float,
-    resamples: int,
-    seed: int,
-) -> tuple["DataFrame", dict]:
-    """Runs the cell.
+    resampling: Resampling,
+) -> tuple[DataFrame, Timing]:
+    """Runs the cell: the rows of the table `evaluation`, and what their latencies belong to.
 
     Args:
-        reference: the profile's document of that name, made on this device with this clock.
-        full: the configuration of the reference request, which a measured cell times between the others.
+        full: the configuration of the speed probe, which a measured cell times between the requests.
+        resampling: for the interval of the probe's median.
 
-    Returns:
-        The rows of the table `evaluation`, and the cell's summary.
-
-    Raises AdaMolmoError when the reference was made elsewhere or too many images are unreadable.
+    Raises AdaMolmoError when the cell's reference was made on another device or with another clock.
     """
-    device = describe_device(engine.device.type)
-    check_reference(reference, device, engine.clock.name)
-    usable, failed = readable(samples, max_failed_fraction)
-    budget_ms = budget.to_ms(reference["median_latency_ms"])
-    table, reference_ms = _answer_all(engine, usable, controller, style, scorer, budget_ms, full, max_warmup)
-    summary = summarise_cell(
-        table,
-        dataset=dataset,
-        controller=controller.name,
-        budget=budget,
-        reference=reference,
-        reference_request_ms=vars(median_interval(reference_ms, resamples, seed)) if reference_ms else None,
-        failed=failed,
-        device=device,
-        clock=engine.clock.name,
-        resamples=resamples,
-        seed=seed,
-    )
-    return table, summary
-
-
-def _answer_all(
-    engine: Engine,
-    samples: Sequence[Sample],
-    controller: Controller,
-    style: str | None,
-    scorer: Scorer,
-    budget_ms: float,
-    full: KnobConfig,
-    max_warmup: int,
-) -> tuple["DataFrame", list[float]]:
-    """The table `evaluation`, and all latencies of the reference request: none with the modelled clock."""
-    from pandas import DataFrame
+    device, clock = describe_device(engine.device.type), engine.clock.name
+    check_reference(cell.reference, device, clock)
 
     def ask(sample: Sample) -> Response:
-        return engine.answer(sample.open_image(), sample.question, style, controller, budget_ms)
+        return engine.answer(sample.open_image(), sample.question, questions.style, controller, cell.budget_ms)
 
-    reference = None
-    if engine.clock.name == "measured":
-        warm_up(lambda: ask(samples[0]).stages.total_ms, max_warmup)
-        reference = ReferenceRequest(engine, full)
-    rows, reference_ms = [], []
-    label = f"{controller.name} at {budget_ms:.1f} ms, samples"
-    for number, sample in enumerate(progress(samples, label, len(samples))):
-        if reference and number % _REFERENCE_EVERY == 0:
-            reference_ms.append(reference.run())
+    probe = None
+    if clock == "measured":
+        warm_up(lambda: ask(questions.samples[0]).stages.total_ms, max_warmup)
+        probe = SpeedProbe(engine, full)
+    rows, probes_ms = [], []
+    label = f"{controller.name} at {cell.budget_ms:.1f} ms, samples"
+    for number, sample in enumerate(progress(questions.samples, label, len(questions.samples))):
+        if probe and number % _PROBE_EVERY == 0:
+            probes_ms.append(probe.run())
         response = ask(sample)
         rows.append(
             {
                 "sample_id": sample.sample_id,
                 "image_id": sample.image_id,
                 "prediction": response.answer,
-                "accuracy": scorer(response.answer, sample.answers),
+                "accuracy": questions.scorer(response.answer, sample.answers),
                 **request_columns(response),
             }
         )
-    return DataFrame(rows), reference_ms
+    probe_ms = vars(median_interval(probes_ms, resampling)) if probes_ms else None
+    return DataFrame(rows), Timing(device, clock, probe_ms)
 
 
 def request_columns(response: Response) -> dict:

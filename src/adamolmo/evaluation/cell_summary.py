@@ -2,19 +2,51 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
+from pandas import DataFrame
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
-from adamolmo.statistics.intervals import Interval, clopper_pearson, clustered_bootstrap, mean, quantile
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
+from adamolmo.statistics.intervals import Interval, Resampling, clopper_pearson, clustered_bootstrap, mean, quantile
 
 STAGES = ("vision_ms", "prefill_ms", "controller_ms", "decode_ms", "preprocess_ms")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Which controller, by name, answers which dataset under which budget.
+
+    Attributes:
+        reference: what the profile says: the latency that a budget in percent refers to, the lowest of all, and how
+            long its speed probe took.
+    """
+
+    dataset: str
+    controller: str
+    budget: Budget
+    reference: Mapping
+
+    @property
+    def budget_ms(self) -> float:
+        return self.budget.to_ms(self.reference["median_latency_ms"])
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What the latencies of a cell belong to.
+
+    Attributes:
+        device: as `describe_device` says.
+        clock: "measured" or "modelled".
+        probe_ms: {value, low, high}: how long the speed probe took this time; None with the modelled clock.
+    """
+
+    device: Mapping
+    clock: str
+    probe_ms: Mapping | None
 
 
 def check_reference(reference: Mapping, device: Mapping, clock: str) -> None:
@@ -28,50 +60,35 @@ def check_reference(reference: Mapping, device: Mapping, clock: str) -> None:
 
 
 def summarise_cell(
-    table: "DataFrame",
-    *,
-    dataset: str,
-    controller: str,
-    budget: Budget,
-    reference: Mapping,
-    reference_request_ms: Mapping | None,
-    failed: Sequence[Mapping],
-    device: Mapping,
-    clock: str,
-    resamples: int,
-    seed: int,
+    cell: Cell, table: DataFrame, timing: Timing, failed: Sequence[Mapping], resampling: Resampling
 ) -> dict:
     """The document `cell` of the rows of one table `evaluation`.
 
     Args:
-        reference: what the profile says: the latency that a budget in percent refers to, and how long its reference
-            request took.
-        reference_request_ms: {value, low, high}: how long the same request took this time; None with the modelled
-            clock.
+        failed: unreadable samples, {sample_id, reason}.
 
-    Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the two times; the violation rate
-    at the profile's speed is that of the latencies divided by it, as if everything slowed down alike. The intervals of
-    both go as far as those of what they are made from allow.
+    Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the speed probe's two times; the
+    violation rate at the profile's speed is that of the latencies divided by it, as if everything slowed down alike.
+    The intervals of both go as far as those of what they are made from allow.
     """
-    budget_ms = budget.to_ms(reference["median_latency_ms"])
-    slowdown = _slowdown(reference_request_ms, reference["reference_request_ms"])
-    accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resamples, seed)
+    slowdown = _slowdown(timing.probe_ms, cell.reference["reference_request_ms"])
+    accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resampling)
     return {
-        "dataset": dataset,
-        "controller": controller,
-        "budget": str(budget),
-        "feasible": budget_ms >= reference["lowest_median_latency_ms"],
+        "dataset": cell.dataset,
+        "controller": cell.controller,
+        "budget": str(cell.budget),
+        "feasible": cell.budget_ms >= cell.reference["lowest_median_latency_ms"],
         "failed": list(failed),
         "accuracy": vars(accuracy),
-        **summarise_requests(table, budget_ms, resamples, seed),
+        **summarise_requests(table, cell.budget_ms, resampling),
         "slowdown": vars(slowdown),
-        "violation_rate_at_profile_speed": vars(_at_profile_speed(table, slowdown, budget_ms)),
-        "device": device,
-        "clock": clock,
+        "violation_rate_at_profile_speed": vars(_at_profile_speed(table, slowdown, cell.budget_ms)),
+        "device": timing.device,
+        "clock": timing.clock,
     }
 
 
-def summarise_requests(table: "DataFrame", budget_ms: float, resamples: int, seed: int) -> dict:
+def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resampling) -> dict:
     """Latency, knobs and costs of the rows, with 95 % intervals: bootstrap clustered by image, Clopper-Pearson for the
     violation rate. A request violates the budget when its latency is above it; its overshoot is the excess in percent
     of the budget, and 0 for a request that keeps it.
@@ -80,7 +97,7 @@ def summarise_requests(table: "DataFrame", budget_ms: float, resamples: int, see
     overshoot_pct = 100 * np.maximum(latency_ms / budget_ms - 1, 0)
 
     def interval(values, statistic=mean) -> dict:
-        return vars(clustered_bootstrap(values, table["image_id"].to_numpy(), statistic, resamples, seed))
+        return vars(clustered_bootstrap(values, table["image_id"].to_numpy(), statistic, resampling))
 
     configs = map(KnobConfig, table["tier"], table["top_k"], table["num_active_blocks"])
     quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -113,7 +130,7 @@ def _slowdown(now_ms: Mapping | None, in_profile_ms: Mapping | None) -> Interval
     return Interval(now.value / then.value, now.low / then.high, now.high / then.low)
 
 
-def _at_profile_speed(table: "DataFrame", slowdown: Interval, budget_ms: float) -> Interval:
+def _at_profile_speed(table: DataFrame, slowdown: Interval, budget_ms: float) -> Interval:
     latency_ms = table["latency_ms"].to_numpy(float)
     value, low, high = (
         _violation_rate(latency_ms / ratio, budget_ms) for ratio in (slowdown.value, slowdown.high, slowdown.low)

@@ -17,7 +17,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.schema import read_table
-from adamolmo.statistics.intervals import mean_intervals, percentile_interval, sign_flip_test
+from adamolmo.statistics.intervals import Resampling, mean_intervals, percentile_interval, sign_flip_test
 from adamolmo.statistics.pareto import resampled_hypervolume
 
 ALL_BUDGETS = "all"
@@ -80,7 +80,7 @@ def read_outcomes(summary: pd.DataFrame, folder: str | Path) -> Iterator[Outcome
         )
 
 
-def compare(datasets: Sequence[Outcomes], resamples: int, seed: int) -> pd.DataFrame:
+def compare(datasets: Sequence[Outcomes], resampling: Resampling) -> pd.DataFrame:
     """The rows of the table `comparisons`: every ordered pair of controllers at every budget and over them all, of each
     dataset and of all questions together.
 
@@ -89,7 +89,7 @@ def compare(datasets: Sequence[Outcomes], resamples: int, seed: int) -> pd.DataF
     """
     tables = []
     for dataset, budget, clusters, measures in _scopes(datasets, _measures):
-        tables.append(_pairs(datasets[0].controllers, clusters, measures, resamples, seed))
+        tables.append(_pairs(datasets[0].controllers, clusters, measures, resampling))
         tables[-1].insert(0, "dataset", dataset)
         tables[-1].insert(1, "budget", budget)
     return pd.concat(tables, ignore_index=True)[list(COMPARISONS.columns)]
@@ -99,8 +99,7 @@ def regret(
     comparisons: pd.DataFrame,
     datasets: Sequence[Outcomes],
     confirmed: Mapping[str, np.ndarray],
-    resamples: int,
-    seed: int,
+    resampling: Resampling,
 ) -> pd.DataFrame:
     """The rows of the table `regret`: per controller the oracle's gain on it in `comparisons`, and the same for
     `confirmed`, the accuracy [budgets, n] of choices that other configurations confirm, by dataset.
@@ -110,7 +109,7 @@ def regret(
     of_oracle = comparisons[comparisons["controller"] == ORACLE].drop(columns="controller").rename(columns=names)
     tables = []
     for dataset, budget, clusters, missing in _scopes(datasets, lambda part: confirmed[part.dataset] - part.accuracy):
-        interval = mean_intervals(missing, clusters, resamples, seed)
+        interval = mean_intervals(missing, clusters, resampling)
         columns = {f"regret_confirmed{end}": value for end, value in zip(ends, interval, strict=True)}
         keys = {"dataset": dataset, "controller": datasets[0].controllers, "budget": budget}
         tables.append(pd.DataFrame(keys | columns))
@@ -153,7 +152,7 @@ def _over_budgets(outcomes: Outcomes, values: np.ndarray) -> dict[str, np.ndarra
 
 
 def _pairs(
-    controllers: Sequence[str], clusters: np.ndarray, measures: np.ndarray, resamples: int, seed: int
+    controllers: Sequence[str], clusters: np.ndarray, measures: np.ndarray, resampling: Resampling
 ) -> pd.DataFrame:
     """The differences of every ordered pair, from `measures` [3, controllers, n]."""
     pairs = list(permutations(range(len(controllers)), 2))
@@ -162,20 +161,20 @@ def _pairs(
     left, right = map(list, zip(*pairs, strict=True))
     columns = {}
     for name, values in zip(("accuracy_gain", "violation_change", "latency_change_ms"), measures, strict=True):
-        interval = mean_intervals(values[left] - values[right], clusters, resamples, seed)
+        interval = mean_intervals(values[left] - values[right], clusters, resampling)
         columns |= dict(zip((name, f"{name}_low", f"{name}_high"), interval, strict=True))
     accuracy = measures[0]
     return pd.DataFrame(
         {
             "controller": [controllers[i] for i in left],
             "other": [controllers[i] for i in right],
-            "accuracy_p": sign_flip_test(accuracy[left] - accuracy[right], clusters, seed=seed),
+            "accuracy_p": sign_flip_test(accuracy[left] - accuracy[right], clusters, seed=resampling.seed),
             **columns,
         }
     )
 
 
-def hypervolumes(datasets: Sequence[Outcomes], resamples: int, seed: int) -> pd.DataFrame:
+def hypervolumes(datasets: Sequence[Outcomes], resampling: Resampling) -> pd.DataFrame:
     """The rows of the table `hypervolumes`."""
     rows = []
     for outcomes in datasets:
@@ -185,7 +184,7 @@ def hypervolumes(datasets: Sequence[Outcomes], resamples: int, seed: int) -> pd.
             outcomes.controllers, outcomes.latency_ms, outcomes.accuracy, strict=True
         ):
             value, resampled = resampled_hypervolume(
-                latency_ms, accuracy, outcomes.clusters, reference_ms, resamples=resamples, seed=seed
+                latency_ms, accuracy, outcomes.clusters, reference_ms, resampling=resampling
             )
             shares[name] = value / reference_ms, resampled / reference_ms
         base, base_resampled = shares[baseline_of(shares)]

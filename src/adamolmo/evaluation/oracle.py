@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas import DataFrame
 
-from adamolmo.core_exp.latency_model import KNOBS, STAGES
+from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.knobs import KnobConfig
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 HALVES = 20
 
@@ -41,7 +38,9 @@ class GridOutcomes:
     def of(cls, profile: DataFrame, configs: Sequence[KnobConfig]) -> GridOutcomes:
         """From the core_exp rows of one dataset."""
         columns = [(c.tier, c.top_k, c.num_active_blocks) for c in configs]
-        wide = profile.astype({"tier": str}).pivot(index="sample_id", columns=KNOBS, values=["accuracy", "latency_ms"])
+        wide = profile.astype({"tier": str}).pivot(
+            index="sample_id", columns=list(KNOBS), values=["accuracy", "latency_ms"]
+        )
         accuracy, latency_ms = (wide[value][columns].to_numpy(float) for value in ("accuracy", "latency_ms"))
         return cls([str(sample_id) for sample_id in wide.index], accuracy, latency_ms)
 

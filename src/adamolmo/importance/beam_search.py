@@ -1,34 +1,32 @@
 """Which blocks to remove together: a beam search over sets of blocks, scored by accuracy on all datasets."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamolmo.data.samples import Sample
-from adamolmo.importance.accuracy_drop import Scorer, accuracy_without, removable_blocks
+from adamolmo.data.samples import Questions
+from adamolmo.importance.accuracy_drop import accuracy_without
+from adamolmo.importance.blocks import removable_blocks
+from adamolmo.inference.engine import Engine
+from adamolmo.inference.grid import BatchLimits
 from adamolmo.progress import note
-
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Engine
 
 
 def search(
-    engine: "Engine",
-    datasets: Mapping[str, tuple[Sequence[Sample], str | None, Scorer]],
+    engine: Engine,
+    datasets: Mapping[str, Questions],
     *,
     tier: str,
     width: int,
     most_removed: int,
-    batch_size: int,
-    memory_bytes: float = float("inf"),
+    limits: BatchLimits,
 ) -> dict:
     """From each of the `width` best sets of a size, every set with one block more is tried.
 
     Sets of one size are answered together, so that they share their common blocks.
 
     Args:
-        datasets: (samples, prompt style, scorer) by name; every dataset counts alike.
+        datasets: questions by name; every dataset counts alike.
 
     Returns:
         baseline_accuracy, num_samples, width, sets_tried, and per size from 1 the best set (removed_sets) and its
@@ -37,10 +35,7 @@ def search(
     blocks = removable_blocks(engine)
 
     def mean_accuracy(sets: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], float]:
-        scores = [
-            accuracy_without(engine, samples, style, scorer, tier, sets, batch_size, memory_bytes)
-            for samples, style, scorer in datasets.values()
-        ]
+        scores = [accuracy_without(engine, questions, tier, sets, limits) for questions in datasets.values()]
         return {removed: float(np.mean([part[removed].mean() for part in scores])) for removed in sets}
 
     baseline = mean_accuracy([()])[()]
@@ -56,7 +51,7 @@ def search(
         note(f"beam search, {size} removed: {best[-1]}, accuracy {accuracies[-1]:.3f} (all blocks: {baseline:.3f})")
     return {
         "baseline_accuracy": baseline,
-        "num_samples": sum(len(samples) for samples, _, _ in datasets.values()),
+        "num_samples": sum(len(questions.samples) for questions in datasets.values()),
         "width": width,
         "sets_tried": sets_tried,
         "removed_sets": best,

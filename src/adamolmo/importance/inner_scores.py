@@ -14,7 +14,6 @@ the accuracy drop.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,26 +21,33 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from adamolmo.data.samples import Sample
+from adamolmo.data.samples import Questions, Sample
 from adamolmo.errors import AdaMolmoError
+from adamolmo.importance.blocks import describe, removable_blocks
+from adamolmo.importance.rules import INTERNAL_RULES
+from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import batches_by_length, halving, run_shared
-from adamolmo.inference.ranking import INTERNAL_RULES
 from adamolmo.model.inputs import ModelInputs
 from adamolmo.model.molmoe import PrefixState
 from adamolmo.progress import progress
 
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Engine
+
+def score_blocks_internally(engine: Engine, questions: Questions, tier: str, batch_size: int) -> dict:
+    """Scores of one dataset: num_samples and rules {rule: {scores, half_scores}}."""
+    blocks = removable_blocks(engine)
+    by_rule = internal_scores(engine, questions, tier, batch_size)
+    return {
+        "num_samples": len(questions.samples),
+        "rules": {rule: describe(scores, blocks, questions.samples) for rule, scores in by_rule.items()},
+    }
 
 
-def internal_scores(
-    engine: "Engine", samples: Sequence[Sample], style: str | None, tier: str, batch_size: int
-) -> dict[str, np.ndarray]:
+def internal_scores(engine: Engine, questions: Questions, tier: str, batch_size: int) -> dict[str, np.ndarray]:
     """Per rule of INTERNAL_RULES the scores [samples, blocks] of the blocks behind the fixed prefix."""
-    num_blocks = engine.model.config.num_layers - engine.model.config.fixed_prefix_layers
-    scores = {rule: np.zeros((len(samples), num_blocks)) for rule in INTERNAL_RULES}
+    samples, style = questions.samples, questions.style
+    scores = {rule: np.zeros((len(samples), len(removable_blocks(engine)))) for rule in INTERNAL_RULES}
     # The gradient needs the activations of every block at once.
-    batches = batches_by_length(engine, samples, style, tier, max(1, batch_size // 8))
+    batches = batches_by_length(engine, questions, tier, max(1, batch_size // 8))
     for batch in progress(batches, "scores from inside the model, batches", len(batches)):
         parts = halving(lambda indices: _score(engine, [samples[i] for i in indices], style, tier), batch)
         for index, part in zip(batch, parts, strict=True):
@@ -50,7 +56,7 @@ def internal_scores(
     return scores
 
 
-def _score(engine: "Engine", samples: Sequence[Sample], style: str | None, tier: str) -> list[dict[str, np.ndarray]]:
+def _score(engine: Engine, samples: Sequence[Sample], style: str | None, tier: str) -> list[dict[str, np.ndarray]]:
     """Per sample the scores [blocks] of every rule."""
     model = engine.model
     prompts = [engine.prepare(sample.open_image(), sample.question, style, tier) for sample in samples]
@@ -78,7 +84,7 @@ def _score(engine: "Engine", samples: Sequence[Sample], style: str | None, tier:
     return [dict(zip(INTERNAL_RULES, scores, strict=True)) for scores in zip(*columns, strict=True)]
 
 
-def _reference_answer(engine: "Engine", sample: Sample) -> list[int]:
+def _reference_answer(engine: Engine, sample: Sample) -> list[int]:
     """Ids of the most frequent answer and the end token."""
     text = Counter(sample.answers).most_common(1)[0][0]
     return [*engine.tokenizer.encode(f" {text}"), engine.tokenizer.eos_id]
@@ -90,7 +96,7 @@ def _continued(prompt: ModelInputs, tokens: Sequence[int]) -> ModelInputs:
 
 
 def _answer_loss(
-    engine: "Engine",
+    engine: Engine,
     prefix: PrefixState,
     hidden: Tensor,
     prompts: Sequence[ModelInputs],

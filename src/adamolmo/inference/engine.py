@@ -1,10 +1,13 @@
 """One request: image, question and budget in; answer, chosen knobs and stage times out.
 
-Evaluation, the timed pass of the profile, lmms-eval and the command line all answer through `Engine.answer`.
+Evaluation, the timed pass of the profile, lmms-eval and the command line all answer through `Engine.answer`. A request
+passes these stages, in which the controller decides twice:
+
+    image, question, budget -> stage 1: the tier -> vision -> fixed prefix -> stage 2: top_k and blocks
+        -> the active blocks behind the prefix -> decoding -> answer
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,25 +16,31 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import read_json
+from adamolmo.inference.clock import Clock, StageTimer, StageTimes
+from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 from adamolmo.inference.gpu_memory import explain_out_of_memory
-from adamolmo.inference.latency import Clock, StageTimer, StageTimes
 from adamolmo.inference.ranking import load_ranking
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig
 from adamolmo.model.checkpoint import check_prepared, load_model
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.cost import Cost, CostModel
+from adamolmo.model.decoder import KVCache
 from adamolmo.model.decoding import greedy_decoder
 from adamolmo.model.inputs import ModelInputs, build_inputs
-from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.molmoe import MolmoE, PrefixState
 from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, preprocess_overview, select_tiling
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
 # What the modelled clock books for one decision: a table is read, or two small networks run.
 _TABLE_DECISION = Cost(launches=1)
 _NETWORK_DECISION = Cost(launches=20)
+_ON_THE_HOST = Cost()  # preprocessing has no modelled time
+
+Picture = Image.Image | np.ndarray  # a PIL image, or uint8 [height, width, 3]
 
 
 @dataclass(frozen=True)
@@ -56,21 +65,33 @@ class Response:
     flops: float
     memory_bytes: int
 
-    @property
-    def preprocess_ms(self) -> float:
-        return self.stages.preprocess_ms
+
+@dataclass
+class _Request:
+    """A request on its way: what is asked, who chooses the knobs, and where its time and its work are booked."""
+
+    image: Picture
+    question_ids: list[int]
+    controller: Controller
+    budget_ms: float
+    timer: StageTimer
+    flops: float = 0.0
+
+    def mark(self, stage: str, cost: Cost = _ON_THE_HOST) -> None:
+        """Ends a stage, or a part of one."""
+        self.timer.mark(stage, cost)
+        self.flops += cost.flops
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What a request leaves behind once its tensors are gone; costs are those of its stages."""
+    """What a request leaves behind once its tensors are gone. Decoding is not marked yet."""
 
     answer: str
     config: KnobConfig
     num_crops: int
     input_tokens: int
     output_tokens: int
-    before_decode: Cost
     decode: Cost
 
 
@@ -124,7 +145,7 @@ class Engine:
         self.device, self.dtype = weight.device, weight.dtype
         self.preprocess_config = PreprocessConfig.of_model(config)
         self.costs = CostModel(config, weight.element_size())
-        self.decoder = greedy_decoder(model, max_new_tokens, tokenizer.eos_id)
+        self.decoder = greedy_decoder(model, tokenizer.eos_id)
 
     @classmethod
     def load(
@@ -132,6 +153,7 @@ class Engine:
         model_dir: Path,
         importance_path: Path | None,
         *,
+        configs: Iterable[KnobConfig],
         tiers: Mapping[str, CropRange],
         clock: Clock,
         max_new_tokens: int,
@@ -141,19 +163,33 @@ class Engine:
     ) -> "Engine":
         """The engine of a prepared model directory (with `manifest.json` beside the checkpoint).
 
-        Without importance scores (None) only the full number of blocks can run.
+        Args:
+            importance_path: which blocks stay active; without importance scores (None) only all blocks can run.
+            configs: what requests will run with; the decoder is made ready for them.
+
         Raises AdaMolmoError when a file is missing, unusable, or the scores belong to another model.
         """
         check_prepared(Path(model_dir))
         model_config = MolmoEConfig.load(Path(model_dir) / "config.json", fixed_prefix_layers)
+        ranking = BlockRanking(model_config.num_layers, ())
+        if importance_path is not None:
+            checksum = read_json(Path(model_dir) / "manifest.json", MANIFEST)["checksum"]
+            ranking = load_ranking(importance_path, checksum, model_config.num_layers)
         costs = CostModel(model_config, dtype.itemsize)
         with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):
             model = load_model(model_dir, fixed_prefix_layers, dtype, device)
-        num_blocks = model.config.num_layers
-        ranking = BlockRanking(num_blocks, ())
-        if importance_path is not None:
-            ranking = load_ranking(importance_path, model_checksum(model_dir), num_blocks)
-        return cls(model, Tokenizer.load(model_dir), ranking, tiers, clock, max_new_tokens)
+            engine = cls(model, Tokenizer.load(model_dir), ranking, tiers, clock, max_new_tokens)
+            engine.prepare_decoder(configs)
+        return engine
+
+    def prepare_decoder(self, configs: Iterable[KnobConfig]) -> None:
+        """Makes decoding ready for those of the configurations that the ranking has an answer for.
+
+        On a GPU a configuration's first use records a CUDA graph, which no request's latency should contain.
+        """
+        for config in configs:
+            if config.num_active_blocks in self.ranking.counts:
+                self.decoder.prepare(self.decoder_knobs(config))
 
     def crop_range(self, tier: str) -> CropRange:
         if tier not in self.tiers:
@@ -170,11 +206,11 @@ class Engine:
     def question_ids(self, question: str, style: str | None) -> list[int]:
         return self.tokenizer.encode(format_prompt(question, style))
 
-    def prepare(self, image: Image.Image | np.ndarray, question: str, style: str | None, tier: str) -> ModelInputs:
+    def prepare(self, image: Picture, question: str, style: str | None, tier: str) -> ModelInputs:
         """The model's inputs for one request, batch 1, still on the host."""
         return self._build_inputs(image, self.question_ids(question, style), tier)
 
-    def _build_inputs(self, image: Image.Image | np.ndarray, question_ids: list[int], tier: str) -> ModelInputs:
+    def _build_inputs(self, image: Picture, question_ids: list[int], tier: str) -> ModelInputs:
         crop_range = self.crop_range(tier)
         crops = preprocess(image, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
         return build_inputs(question_ids, crops, self.preprocess_config, self.tokenizer.specials)
@@ -191,17 +227,11 @@ class Engine:
         return self.tokenizer.decode(tokens).strip()
 
     def answer(
-        self,
-        image: Image.Image | np.ndarray,
-        question: str,
-        style: str | None,
-        controller: Controller,
-        budget_ms: float,
+        self, image: Picture, question: str, style: str | None, controller: Controller, budget_ms: float
     ) -> Response:
         """Answers one request with the knobs that the controller chooses on the way.
 
         Args:
-            image: PIL image, or uint8 [height, width, 3].
             style: the prompt's style, for example "text_vqa"; None for none.
 
         Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist, or the
@@ -209,12 +239,11 @@ class Engine:
         """
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        run = None
         with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
-            while run is None:
-                timer = self.clock.start()
-                run = self._run(timer, image, question, style, controller, budget_ms)
-        timer.mark("decode", run.decode)  # the request's memory is free again by now: that took time, too
+            timer = self.clock.start()
+            request = _Request(image, self.question_ids(question, style), controller, budget_ms, timer)
+            run = self._run(request)
+        request.mark("decode", run.decode)  # its tensors' memory is free again by now: that took time, too
         return Response(
             answer=run.answer,
             config=run.config,
@@ -222,115 +251,104 @@ class Engine:
             num_crops=run.num_crops,
             input_tokens=run.input_tokens,
             output_tokens=run.output_tokens,
-            flops=(run.before_decode + run.decode).flops,
+            flops=request.flops,
             memory_bytes=self.memory_bytes(run.num_crops, run.input_tokens, run.config.top_k),
         )
 
     @torch.inference_mode()
-    def _run(
-        self,
-        timer: StageTimer,
-        image: Image.Image | np.ndarray,
-        question: str,
-        style: str | None,
-        controller: Controller,
-        budget_ms: float,
-    ) -> _Run | None:
-        """All stages; only the last one is not marked yet. None when the decoder was made ready for new knobs, which
-        happens once and for all: the request is to start over without it."""
-        model, costs = self.model, self.costs
-        question_ids = self.question_ids(question, style)
-        timer.mark("preprocess", Cost())
-        stage1 = self._decide_before_vision(timer, image, question_ids, controller, budget_ms)
-        inputs, features, vision = self._see(timer, image, question_ids, stage1)
+    def _run(self, request: _Request) -> _Run:
+        request.mark("preprocess")
+        stage1 = self._decide_tier(request)
+        inputs, features = self._see(request, stage1)
+        prefix, cache = self._run_prefix(request, stage1, inputs, features)
+        config, knobs = self._decide_decoder(request, stage1, prefix)
+        first = self._run_adaptive(request, prefix, knobs, cache)
+        tokens = self.decoder.continue_greedily(first, prefix, knobs, cache, self.max_new_tokens)
+
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
+        decode = self.costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
+        return _Run(self.decode_answer(tokens), config, num_crops, input_tokens, len(tokens), decode)
 
-        prompt = model.embed(inputs.input_ids, features, inputs.image_input_idx)
-        prefix_tokens = input_tokens + (stage1.budget_token is not None)
-        cache = self.decoder.new_cache(max(prefix_tokens, input_tokens + self.max_new_tokens))
-        prefix = model.run_prefix(prompt, cache=cache, budget_token=stage1.budget_token)
-        prefill = costs.prefix(prefix_tokens)
-        timer.mark("prefill", prefill)
-
-        top_k, num_active_blocks = controller.predict_stage2(budget_ms, stage1.decision, prefix.budget_state)
-        config = KnobConfig(stage1.decision.tier, top_k, num_active_blocks)
-        knobs = self.decoder_knobs(config)
-        if self.decoder.prepare(knobs):
-            return None
-        timer.mark("controller", stage1.cost)
-
-        first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-        adaptive = costs.adaptive(input_tokens, knobs)
-        timer.mark("prefill", adaptive)
-
-        tokens = self.decoder.continue_greedily(first, prefix, knobs, cache)
-        return _Run(
-            answer=self.decode_answer(tokens),
-            config=config,
-            num_crops=num_crops,
-            input_tokens=input_tokens,
-            output_tokens=len(tokens),
-            before_decode=vision + prefill + adaptive,
-            decode=costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs),
-        )
-
-    def _decide_before_vision(
-        self,
-        timer: StageTimer,
-        image: Image.Image | np.ndarray,
-        question_ids: list[int],
-        controller: Controller,
-        budget_ms: float,
-    ) -> _Stage1:
+    def _decide_tier(self, request: _Request) -> _Stage1:
+        """Stage 1, before vision, from what the controller reads."""
+        controller, budget_ms = request.controller, request.budget_ms
         reads = controller.reads(budget_ms)
-        overview = self._encode_overview(image, timer) if "overview" in reads else None
-        thumbnail = self._thumbnail(image, timer) if "thumbnail" in reads else None
+        overview = self._encode_overview(request) if "overview" in reads else None
+        thumbnail = self._thumbnail(request) if "thumbnail" in reads else None
         decision = controller.predict_stage1(
             Stage1Inputs(
                 budget_ms,
-                question=self.pool_question(question_ids) if "question" in reads else None,
+                question=self.pool_question(request.question_ids) if "question" in reads else None,
                 overview=None if overview is None else summarise_overview(overview[0]),
                 thumbnail=thumbnail,
             )
         )
         budget_token = controller.budget_token(budget_ms)
         cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
-        timer.mark("controller", cost)
+        request.mark("controller", cost)
         return _Stage1(decision, overview, budget_token, cost)
 
-    def _see(
-        self, timer: StageTimer, image: Image.Image | np.ndarray, question_ids: list[int], stage1: _Stage1
-    ) -> tuple[ModelInputs, Tensor, Cost]:
-        """The inputs on the device, the image features, and what vision has cost, the overview crop included."""
-        inputs = self._build_inputs(image, question_ids, stage1.decision.tier)
+    def _encode_overview(self, request: _Request) -> Tensor:
+        """Patch features, [1, 1, patches, feature_dim]."""
+        pixels = preprocess_overview(request.image, self.preprocess_config)[None]  # [1, 1, patches, patch_dim]
+        request.mark("preprocess")
+        patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))
+        request.mark("vision", self.costs.tower(1))
+        return patches
+
+    def _thumbnail(self, request: _Request) -> Tensor:
+        """[1, 3, THUMBNAIL_PX, THUMBNAIL_PX], from 0 to 1."""
+        thumbnail = make_thumbnail(request.image)[None].to(self.device)
+        request.mark("preprocess")
+        return thumbnail / 255
+
+    def _see(self, request: _Request, stage1: _Stage1) -> tuple[ModelInputs, Tensor]:
+        """The inputs on the device at the chosen tier, and the image features, [1, crops, tokens_per_crop, d_model]."""
+        inputs = self._build_inputs(request.image, request.question_ids, stage1.decision.tier)
         if self.device.type == "cuda":
             inputs = inputs.pin_memory()
-        timer.mark("preprocess", Cost())
+        request.mark("preprocess")
         inputs = inputs.to(self.device, self.dtype)
         features, cost = self._encode_crops(inputs, stage1.overview)
-        timer.mark("vision", cost)
-        return inputs, features, cost if stage1.overview is None else self.costs.tower(1) + cost
-
-    def _encode_overview(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
-        """Patch features, [1, 1, patches, feature_dim]."""
-        pixels = preprocess_overview(image, self.preprocess_config)[None]
-        timer.mark("preprocess", Cost())
-        patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))
-        timer.mark("vision", self.costs.tower(1))
-        return patches
+        request.mark("vision", cost)
+        return inputs, features
 
     def _encode_crops(self, inputs: ModelInputs, overview: Tensor | None) -> tuple[Tensor, Cost]:
         """Image features and what they cost, without the overview crop's tower where that has run already."""
         backbone, costs, num_crops = self.model.vision_backbone, self.costs, inputs.pixels.shape[1]
         if overview is None or not self.reuse_overview:
             return backbone(inputs.pixels, inputs.masks), costs.vision(num_crops)
-        patches = torch.cat([overview, backbone.encode(inputs.pixels[:, 1:])], dim=1)
-        return backbone.connect(patches, inputs.masks), costs.tower(num_crops - 1) + costs.connector(num_crops)
+        others = backbone.encode(inputs.pixels[:, 1:])  # [1, crops - 1, patches, feature_dim]
+        features = backbone.connect(torch.cat([overview, others], dim=1), inputs.masks)
+        return features, costs.tower(num_crops - 1) + costs.connector(num_crops)
 
-    def _thumbnail(self, image: Image.Image | np.ndarray, timer: StageTimer) -> Tensor:
-        thumbnail = make_thumbnail(image)[None].to(self.device)
-        timer.mark("preprocess", Cost())
-        return thumbnail / 255
+    def _run_prefix(
+        self, request: _Request, stage1: _Stage1, inputs: ModelInputs, features: Tensor
+    ) -> tuple[PrefixState, KVCache]:
+        """The prompt, and the budget token behind it, through the blocks that always run."""
+        prompt = self.model.embed(inputs.input_ids, features, inputs.image_input_idx)  # [1, tokens, d_model]
+        num_tokens = prompt.shape[1] + (stage1.budget_token is not None)
+        cache = self.decoder.new_cache(max(num_tokens, prompt.shape[1] + self.max_new_tokens))
+        prefix = self.model.run_prefix(prompt, cache=cache, budget_token=stage1.budget_token)
+        request.mark("prefill", self.costs.prefix(num_tokens))
+        return prefix, cache
+
+    def _decide_decoder(
+        self, request: _Request, stage1: _Stage1, prefix: PrefixState
+    ) -> tuple[KnobConfig, DecoderKnobs]:
+        """Stage 2: top_k and blocks, from the budget token's state where they are not settled yet."""
+        decision = stage1.decision
+        top_k, num_blocks = request.controller.predict_stage2(request.budget_ms, decision, prefix.budget_state)
+        config = KnobConfig(decision.tier, top_k, num_blocks)
+        knobs = self.decoder_knobs(config)
+        request.mark("controller", stage1.cost)
+        return config, knobs
+
+    def _run_adaptive(self, request: _Request, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache) -> Tensor:
+        """The prompt through the active blocks behind the prefix: the answer's first token, [1]."""
+        first = self.model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
+        request.mark("prefill", self.costs.adaptive(prefix.hidden.shape[1], knobs))
+        return first
 
     def pool_question(self, question_ids: list[int]) -> Tensor:
         """The mean embedding of the prompt's tokens, [1, d_model], float32; special tokens in it do not count."""
@@ -352,12 +370,3 @@ class Engine:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated()
         return self.costs.memory_bytes(num_crops, input_tokens, self.max_new_tokens, top_k)
-
-
-def model_checksum(model_dir: Path) -> str:
-    """Checksum of a prepared model directory. Raises AdaMolmoError when it has no usable `manifest.json`."""
-    path = Path(model_dir) / "manifest.json"
-    try:
-        return json.loads(path.read_text())["checksum"]
-    except (OSError, ValueError, KeyError) as error:
-        raise AdaMolmoError(f"{path}: no model checksum can be read ({error}); prepare the model first.") from error

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
+
 from adamolmo.errors import AdaMolmoError
 
 
@@ -14,8 +16,6 @@ def explain_out_of_memory(work: Callable[[], tuple[str, int]]) -> Iterator[None]
         work: asked only when memory runs out: what was running, for example "static-high-k8-b16", and an estimate of
             the bytes that it takes.
     """
-    import torch
-
     try:
         yield
     except torch.OutOfMemoryError as error:

@@ -42,11 +42,11 @@ class PackedPrompts:
 
     def prompt_positions(self, rotary: Rotary) -> Positions:
         tokens = self.input_ids.shape[1]
-        queries, keys = self.segments[:, :, None], self.segments[:, None, :]
+        queries, keys = self.segments[:, :, None], self.segments[:, None, :]  # to [images, tokens, tokens]
         causal = torch.ones(tokens, tokens, dtype=torch.bool, device=keys.device).tril()
         # A padded query would see nothing at all and give NaN: let it see itself; nobody reads its output.
         itself = torch.eye(tokens, dtype=torch.bool, device=keys.device)
-        mask = causal & ((keys == _SHARED) | (keys == queries)) | itself
+        mask = causal & ((keys == _SHARED) | (keys == queries)) | itself  # [images, tokens, tokens]
         return Positions(*rotary(self.position_ids), mask=mask[:, None], slots=None, num_keys=tokens)
 
     def decode_positions(self, rotary: Rotary, step: int) -> Positions:
@@ -55,10 +55,11 @@ class PackedPrompts:
         tokens, device = self.input_ids.shape[1], self.last.device
         number = torch.arange(questions, device=device)
         segments = self.segments[:, None, :]
-        prompt = (segments == _SHARED) | (segments == number[:, None])
+        prompt = (segments == _SHARED) | (segments == number[:, None])  # [images, questions, tokens]
+        # Of the slots behind the prompt a question sees its own: [images, questions, (step + 1) * questions].
         decoded = torch.eye(questions, dtype=torch.bool, device=device).repeat(1, step + 1).expand(images, -1, -1)
-        slots = (tokens + step * questions + number).expand(images, -1)
-        mask = torch.cat([prompt, decoded], dim=-1)[:, None]
+        slots = (tokens + step * questions + number).expand(images, -1)  # [images, questions]
+        mask = torch.cat([prompt, decoded], dim=-1)[:, None]  # [images, 1, questions, keys]
         return Positions(*rotary(self.lengths + step), mask=mask, slots=slots, num_keys=tokens + (step + 1) * questions)
 
 

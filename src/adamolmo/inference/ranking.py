@@ -6,12 +6,9 @@ from pathlib import Path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import BlockRanking
 
-# Rules for the order of removal that look inside the model (`inner_scores.py`).
-INTERNAL_RULES = ("activation_norm", "gradient", "attention_entropy")
-
 
 def load_ranking(path: Path, model_checksum: str, num_blocks: int) -> BlockRanking:
-    """Which blocks stay active at each count, from the file that holds the result of `accuracy_drop.merge`.
+    """Which blocks stay active at each count, from the file that holds the result of `importance.merge`.
 
     Raises AdaMolmoError when the file is unusable or its scores were made with another model.
     """

@@ -9,11 +9,11 @@ from pathlib import Path
 from PIL import Image
 
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
 from adamolmo.controllers.modules import load_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 from adamolmo.inference.engine import Response
-from adamolmo.inference.latency import describe_device, warm_up
 from adamolmo.jobs.loading import controller_context, load_engine
 
 
@@ -61,6 +61,5 @@ class Request:
         return controller.predict_stage1(Stage1Inputs(self.budget_ms))
 
     def _load_controller(self) -> Controller:
-        device = describe_device(self.settings.model.device)
-        context = controller_context(self.settings, self.results, self.dataset, device)
+        context = controller_context(self.settings, self.results / "model", self.dataset)
         return load_controller(self.controller, self.module, context)

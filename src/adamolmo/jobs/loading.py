@@ -1,16 +1,21 @@
 """From the study's settings to the objects that its jobs work with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from adamolmo.config import StudyConfig
-from adamolmo.config.model import KnobSettings
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.fingerprint import Fingerprint
+from adamolmo.data.samples import Questions, Sample, read_samples, readable
+from adamolmo.data.scoring import SCORERS
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import read_json
+from adamolmo.inference.clock import make_clock
+from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine
-from adamolmo.inference.latency import make_clock
+from adamolmo.inference.grid import BatchLimits
 
 
 def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Engine:
@@ -18,6 +23,7 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
     return Engine.load(
         model_dir,
         scores,
+        configs=settings.knobs.grid.configs,
         tiers=settings.knobs.crop_ranges,
         clock=make_clock(settings.latency.clock, settings.model.device),
         max_new_tokens=settings.max_new_tokens,
@@ -27,14 +33,29 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
     )
 
 
-def knob_grid(knobs: KnobSettings) -> KnobGrid:
-    return KnobGrid(tuple(knobs.tiers), tuple(knobs.top_k), tuple(knobs.num_active_blocks))
+def load_questions(settings: StudyConfig, dataset: str, path: Path) -> tuple[Questions, list[dict]]:
+    """The questions of a split whose image can be read, and the others as {sample_id, reason}.
+
+    Raises AdaMolmoError when more of them are unreadable than `core_exp.max_failed_fraction` allows.
+    """
+    usable, failed = readable(read_samples(path), settings.core_exp.max_failed_fraction)
+    return questions_of(settings, dataset, usable), failed
 
 
-def describe_study(settings: StudyConfig, model_dir: Path, device: dict) -> Study:
-    """What a trained policy must fit: grid, model, clock and device."""
-    return Study(
-        grid=knob_grid(settings.knobs),
+def questions_of(settings: StudyConfig, dataset: str, samples: Sequence[Sample]) -> Questions:
+    """Samples of a dataset, asked and scored as the configuration says."""
+    of_dataset = settings.datasets[dataset]
+    return Questions(samples, of_dataset.style, SCORERS[of_dataset.scorer])
+
+
+def batch_limits(settings: StudyConfig) -> BatchLimits:
+    return BatchLimits(settings.core_exp.batch_size, settings.core_exp.memory_bytes)
+
+
+def study_fingerprint(settings: StudyConfig, model_dir: Path, device: dict) -> Fingerprint:
+    """What a trained policy must fit: grid, model, clock and device, which the profile was made on."""
+    return Fingerprint(
+        grid=settings.knobs.grid,
         model_checksum=read_json(model_dir / "manifest.json", MANIFEST)["checksum"],
         fixed_prefix_layers=settings.model.fixed_prefix_layers,
         clock=settings.latency.clock,
@@ -42,17 +63,16 @@ def describe_study(settings: StudyConfig, model_dir: Path, device: dict) -> Stud
     )
 
 
-def controller_context(settings: StudyConfig, results: Path, dataset: str, device: dict) -> ControllerContext:
-    """Where the controllers of a study are loaded from, and what they must fit.
+def controller_context(settings: StudyConfig, model_dir: Path, dataset: str) -> ControllerContext:
+    """Where the controllers of a study are loaded from, and what they must fit on the device at hand.
 
     Args:
-        results: directory of the study's results.
+        model_dir: the prepared model; the study's other results are beside it.
         dataset: whose lookup tables are used.
-        device: description of the device at hand.
     """
     return ControllerContext(
-        study=describe_study(settings, results / "model", device),
-        results=results,
+        fingerprint=study_fingerprint(settings, model_dir, describe_device(settings.model.device)),
+        results=model_dir.parent,
         dataset=dataset,
         lookup_tolerance=settings.lookup.tolerance,
         lookup_pooled=settings.lookup.pooled,

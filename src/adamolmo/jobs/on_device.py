@@ -9,7 +9,7 @@ same core. So a job that has no device yet does nothing but wait, and this modul
 import runpy
 import sys
 
-from adamolmo.inference.latency import claim_device
+from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
 
 

@@ -19,7 +19,7 @@ from adamolmo.config import StudyConfig
 from adamolmo.config.lmms_eval import LmmsTaskSettings
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inference.latency import claim_device
+from adamolmo.inference.device import claim_device
 from adamolmo.jobs.loading import load_engine
 from adamolmo.lmms_eval.data import task_data
 from adamolmo.lmms_eval.model import AdaMolmo, Setting

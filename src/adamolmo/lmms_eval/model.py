@@ -10,11 +10,11 @@ from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 from PIL import Image
 
-from adamolmo.controllers.base import Controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell import request_columns
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller
 from adamolmo.inference.engine import Engine, Response
-from adamolmo.inference.latency import warm_up
 from adamolmo.progress import note, progress
 
 # Tasks whose score needs both documents of every pair, and the columns that name a pair.

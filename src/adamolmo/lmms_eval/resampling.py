@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics.intervals import cluster_weights, mean
+from adamolmo.statistics.intervals import Resampling, cluster_weights, mean
 
 Aggregation = Callable[..., float]
 
 
 def resampled_values(
-    items: Sequence[Any], clusters: Sequence[str], aggregation: Aggregation, resamples: int, seed: int, args: Any = None
+    items: Sequence[Any], clusters: Sequence[str], aggregation: Aggregation, resampling: Resampling, args: Any = None
 ) -> np.ndarray:
     """The metric on every resample of whole clusters: [resamples].
 
-    Equal clusters and an equal seed give equal resamples, so the values of two models on the same documents are paired.
+    Equal clusters and resamplings give equal resamples, so the values of two models on the same documents are paired.
 
     Args:
         items: what the task made of each document, input of its aggregation: [n].
@@ -31,7 +31,7 @@ def resampled_values(
     """
     try:
         numbers = _as_mean(items, aggregation, args)
-        blocks = cluster_weights(clusters, resamples, seed)
+        blocks = cluster_weights(clusters, resampling)
         if numbers is not None:
             return np.concatenate([mean(numbers, weights) for weights in blocks])
         copies = _Copies(items)

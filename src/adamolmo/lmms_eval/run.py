@@ -14,7 +14,7 @@ from adamolmo.lmms_eval.data import find_prepared, scored_once, task_data
 from adamolmo.lmms_eval.model import AdaMolmo
 from adamolmo.lmms_eval.resampling import resampled_values
 from adamolmo.lmms_eval.stock import load_task
-from adamolmo.statistics.intervals import percentile_interval
+from adamolmo.statistics.intervals import Resampling, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TaskResult:
     answers: pd.DataFrame
 
 
-def run_task(model: AdaMolmo, task: str, data: Path | None, limit: int | None, resamples: int, seed: int) -> TaskResult:
+def run_task(model: AdaMolmo, task: str, data: Path | None, limit: int | None, resampling: Resampling) -> TaskResult:
     """Evaluates an unmodified task.
 
     Args:
@@ -52,7 +52,7 @@ def run_task(model: AdaMolmo, task: str, data: Path | None, limit: int | None, r
             except (AssertionError, KeyError) as error:  # what the tasks' own code raises for documents it cannot use
                 reason = f"column {error} is missing" if isinstance(error, KeyError) else str(error)
                 raise AdaMolmoError(f"task '{task}': its documents do not fit its code: {reason}.") from error
-            return _collect(model, task, loaded, results, args, data is not None, resamples, seed)
+            return _collect(model, task, loaded, results, args, data is not None, resampling)
 
 
 def _arguments(submissions: str) -> argparse.Namespace:
@@ -77,7 +77,7 @@ class _NoTaskManager:
 
 
 def _collect(
-    model: AdaMolmo, task: str, loaded: Any, results: dict, args: Any, may_rerun: bool, resamples: int, seed: int
+    model: AdaMolmo, task: str, loaded: Any, results: dict, args: Any, may_rerun: bool, resampling: Resampling
 ) -> TaskResult:
     samples = {
         sample["doc_id"]: sample for sample in reversed(results["samples"][task])
@@ -103,8 +103,7 @@ def _collect(
                 [samples[answer.doc_id][metric] for answer in scored],
                 [answer.image_id for answer in scored],
                 aggregation,
-                resamples,
-                seed,
+                resampling,
                 args if may_rerun else None,
             )
         except AdaMolmoError as error:

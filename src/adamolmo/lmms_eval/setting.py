@@ -9,7 +9,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import check_reference
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json
-from adamolmo.inference.latency import describe_device
+from adamolmo.inference.device import describe_device
 from adamolmo.jobs.loading import controller_context
 from adamolmo.lmms_eval.model import Setting
 
@@ -32,7 +32,7 @@ def load_setting(
     Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
     """
     device = describe_device(settings.model.device)
-    context = controller_context(settings, model_dir.parent, profile, device)
+    context = controller_context(settings, model_dir, profile)
     reference_ms = 0.0
     if budget.unit == "pct":
         reference = read_json(reference_path(model_dir, profile), REFERENCE)

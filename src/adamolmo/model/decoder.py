@@ -29,8 +29,8 @@ class Positions:
 
     Attributes:
         cos, sin: rotary factors as `Rotary` makes them, [batch, 1, tokens, head_dim].
-        mask: True where a query may see a key, [batch, 1, tokens, keys]; None means plain causal: a prompt, or (where
-            slots are given) one token on a GPU.
+        mask: True where a query may see a key, [batch, 1, tokens, keys]; None where causality says it all: a prompt
+            without padding, or `one_token_on_gpu`.
         slots: cache slots of the tokens, [batch, tokens]; None means slots 0 .. tokens - 1 of every row.
         num_keys: cache slots that exist so far; keys beyond are not read.
     """
@@ -40,6 +40,11 @@ class Positions:
     mask: Tensor | None
     slots: Tensor | None
     num_keys: int
+
+    @property
+    def one_token_on_gpu(self) -> bool:
+        """Whether this is a decoded token that sees all slots up to its own, and `decode_kernels` attend for it."""
+        return self.mask is None and self.slots is not None
 
 
 class Attention(nn.Module):
@@ -55,11 +60,13 @@ class Attention(nn.Module):
         self.attn_out = nn.Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Tensor, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
-        qkv = self.att_proj(self.attn_norm(x))
-        if positions.mask is None and positions.slots is not None:
+        """[batch, tokens, d_model] -> the same. `cache`: keys and values, each [batch, heads, slots, head_dim]."""
+        qkv = self.att_proj(self.attn_norm(x))  # [batch, tokens, 3 * d_model]
+        if positions.one_token_on_gpu:
             return self.attn_out(self._attend_on_gpu(qkv, positions, cache))
         q, k, v = qkv.chunk(3, dim=-1)
         q, k = self.q_norm(q), self.k_norm(k)
+        # Each [batch, heads, tokens, head_dim]; with a cache k and v are [batch, heads, num_keys, head_dim].
         q, k, v = (t.unflatten(-1, (-1, self.head_dim)).transpose(1, 2) for t in (q, k, v))
         q, k = _rotate(q, positions), _rotate(k, positions)
         if cache is not None:
@@ -68,24 +75,25 @@ class Attention(nn.Module):
         return self.attn_out(out.transpose(1, 2).flatten(2))
 
     def _attend_on_gpu(self, qkv: Tensor, positions: Positions, cache: tuple[Tensor, Tensor]) -> Tensor:
-        from adamolmo.model.decode_kernels import attend
+        from adamolmo.model.decode_kernels import attend  # needs Triton
 
         norms = self.q_norm.weight, self.k_norm.weight
         return attend(qkv, *norms, self.q_norm.eps, positions.cos, positions.sin, *cache, positions.slots)
 
 
 def _rotate(x: Tensor, positions: Positions) -> Tensor:
-    """In float32, whatever x is."""
+    """[batch, heads, tokens, head_dim] -> the same; in float32, whatever x is."""
     halves_swapped = x.roll(x.shape[-1] // 2, dims=-1)
     return (x * positions.cos + halves_swapped * positions.sin).to(x.dtype)
 
 
 def _store(slots: Tensor, new: Tensor, positions: Positions) -> Tensor:
-    """Writes keys or values into their slots; returns all that the queries may read."""
+    """Writes keys or values [batch, heads, tokens, head_dim] into their slots; returns all that the queries may read,
+    [batch, heads, num_keys, head_dim]."""
     if positions.slots is None:
         slots[:, :, : new.shape[2]] = new
     else:
-        index = positions.slots[:, None, :, None].expand_as(new)
+        index = positions.slots[:, None, :, None].expand_as(new)  # [batch, heads, tokens, head_dim]
         slots.scatter_(2, index, new)
     return slots[:, :, : positions.num_keys]
 
@@ -109,7 +117,7 @@ class DecoderBlock(nn.Module):
         """[batch, tokens, d_model] -> the same, or [batch, 1, d_model] of each row's token at `last`, [batch]."""
         x = x + self.attn(x, positions, cache)
         if last is not None:
-            x = x[torch.arange(len(x), device=x.device), last][:, None]
+            x = x[torch.arange(len(x), device=x.device), last][:, None]  # [batch, 1, d_model]
         return x + self.mlp(x, top_k)
 
 
@@ -126,6 +134,7 @@ class Rotary(nn.Module):
         self.register_buffer("frequencies", config.rope_theta**-exponents, persistent=False)
 
     def forward(self, position_ids: Tensor) -> tuple[Tensor, Tensor]:
-        angles = position_ids[:, None, :, None].float() * self.frequencies
+        """[batch, tokens] -> cos and sin, each [batch, 1, tokens, head_dim]."""
+        angles = position_ids[:, None, :, None].float() * self.frequencies  # [batch, 1, tokens, head_dim / 2]
         cos, sin = angles.cos(), angles.sin()
         return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)

@@ -9,7 +9,6 @@ issued ahead of the check would be wasted after the end token, and a single one 
 answer. Answers here are a few tokens long.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,68 +18,78 @@ from torch import Tensor
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.decoder import KVCache
-from adamolmo.model.molmoe import MolmoE, PrefixState, continue_greedily
-
-_MAX_GRAPHS = 64  # a study uses 25; each holds some MB on the host and the device
+from adamolmo.model.molmoe import MolmoE, PrefixState
 
 
 class GreedyDecoder(Protocol):
     """What the engine decodes with. One request is decoded at a time."""
 
-    def prepare(self, knobs: DecoderKnobs) -> bool:
-        """Makes these knobs ready; True if that took work which no request's latency should contain."""
+    def prepare(self, knobs: DecoderKnobs) -> None:
+        """Does beforehand what the first request with these knobs would have to wait for."""
 
     def new_cache(self, num_positions: int) -> KVCache:
         """The cache of the next request, which ends the one before."""
 
-    def continue_greedily(self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache) -> list[int]:
-        """The answer's tokens without the end token, given the first one, [1], and a cache that holds the prompt."""
+    def continue_greedily(
+        self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int
+    ) -> list[int]:
+        """The answer's tokens without the end token.
+
+        Args:
+            first: the first of them, [1].
+            cache: holds the prompt, and has room for `max_new_tokens` more.
+        """
 
 
 class EagerDecoder:
     """Decodes operation by operation; the cache is as long as the request needs."""
 
-    def __init__(self, model: MolmoE, max_new_tokens: int, eos_id: int | None):
-        self._model, self._max_new_tokens, self._eos_id = model, max_new_tokens, eos_id
+    def __init__(self, model: MolmoE, eos_id: int | None):
+        self._model, self._eos_id = model, eos_id
 
-    def prepare(self, knobs: DecoderKnobs) -> bool:
-        return False
+    def prepare(self, knobs: DecoderKnobs) -> None:
+        """There is nothing to prepare."""
 
     def new_cache(self, num_positions: int) -> KVCache:
         return self._model.new_cache(1, num_positions)
 
-    def continue_greedily(self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache) -> list[int]:
-        return continue_greedily(self._model, first, prefix, knobs, cache, self._max_new_tokens, self._eos_id)[0]
+    @torch.inference_mode()
+    def continue_greedily(
+        self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int
+    ) -> list[int]:
+        token, position, num_keys = first, prefix.lengths, prefix.hidden.shape[1]
+
+        def next_token() -> int:
+            nonlocal token, position, num_keys
+            num_keys += 1
+            token = self._model.decode(token, position, knobs, cache, num_keys).argmax(dim=-1)
+            position = position + 1
+            return token.item()
+
+        return _until_end(first.item(), next_token, self._eos_id, max_new_tokens)
 
 
 class GraphDecoder:
-    """Decodes by replay. Graphs share their memory; of more than `_MAX_GRAPHS` the least recently used is dropped.
+    """Decodes by replaying graphs, one per setting of the knobs, which share their memory.
 
     One cache of the model's `max_positions` serves all requests: what an earlier one left behind its own end is never
     read. On a CPU, which has no graphs, the same passes run eagerly over the same buffers (for tests).
     """
 
-    def __init__(self, model: MolmoE, max_new_tokens: int, eos_id: int | None):
-        self._model, self._max_new_tokens, self._eos_id = model, max_new_tokens, eos_id
+    def __init__(self, model: MolmoE, eos_id: int | None):
+        self._model, self._eos_id = model, eos_id
         self._device = model.lm_head.weight.device
         self._token, self._position = torch.zeros(2, 1, dtype=torch.int64, device=self._device)
         self._cache: KVCache | None = None
-        self._passes: OrderedDict[DecoderKnobs, Callable[[], None]] = OrderedDict()
+        self._passes: dict[DecoderKnobs, Callable[[], None]] = {}
         if self._device.type == "cuda":
             self._pool, self._stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
     @torch.inference_mode()
-    def prepare(self, knobs: DecoderKnobs) -> bool:
-        if knobs in self._passes:
-            self._passes.move_to_end(knobs)
-            return False
-        if self._device.type == "cuda":
-            self._passes[knobs] = self._record(knobs)
-        else:
-            self._passes[knobs] = lambda: self._pass(knobs)
-        if len(self._passes) > _MAX_GRAPHS:
-            self._passes.popitem(last=False)
-        return True
+    def prepare(self, knobs: DecoderKnobs) -> None:
+        if knobs not in self._passes:
+            on_gpu = self._device.type == "cuda"
+            self._passes[knobs] = self._record(knobs) if on_gpu else lambda: self._pass(knobs)
 
     def new_cache(self, num_positions: int) -> KVCache:
         """Raises AdaMolmoError for more positions than the model has."""
@@ -90,16 +99,19 @@ class GraphDecoder:
         return self._static_cache()
 
     @torch.inference_mode()
-    def continue_greedily(self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache) -> list[int]:
+    def continue_greedily(
+        self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int
+    ) -> list[int]:
         self.prepare(knobs)
         run_pass = self._passes[knobs]
         self._token.copy_(first)
         self._position.copy_(prefix.lengths)
-        tokens = [self._token.item()]
-        while tokens[-1] != self._eos_id and len(tokens) < self._max_new_tokens:
+
+        def next_token() -> int:
             run_pass()
-            tokens.append(self._token.item())
-        return tokens[:-1] if tokens[-1] == self._eos_id else tokens
+            return self._token.item()
+
+        return _until_end(self._token.item(), next_token, self._eos_id, max_new_tokens)
 
     def _static_cache(self) -> KVCache:
         if self._cache is None:
@@ -134,7 +146,14 @@ class GraphDecoder:
         return graph.replay
 
 
-def greedy_decoder(model: MolmoE, max_new_tokens: int, eos_id: int | None) -> GreedyDecoder:
+def _until_end(first: int, next_token: Callable[[], int], eos_id: int | None, max_new_tokens: int) -> list[int]:
+    """Tokens up to the end token, which is left out, or to the longest answer."""
+    tokens = [first]
+    while tokens[-1] != eos_id and len(tokens) < max_new_tokens:
+        tokens.append(next_token())
+    return tokens[:-1] if tokens[-1] == eos_id else tokens
+
+
+def greedy_decoder(model: MolmoE, eos_id: int | None) -> GreedyDecoder:
     """The decoder for the model's device."""
-    kind = GraphDecoder if model.lm_head.weight.is_cuda else EagerDecoder
-    return kind(model, max_new_tokens, eos_id)
+    return GraphDecoder(model, eos_id) if model.lm_head.weight.is_cuda else EagerDecoder(model, eos_id)

@@ -35,11 +35,12 @@ class Experts(nn.Module):
     def _one_token(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Views of the chosen experts, one by one: nothing is gathered, so time grows with top_k."""
         experts = chosen.tolist()
-        hidden = _swiglu(torch.cat([x @ self.gate_up[expert] for expert in experts])) * weights.to(x.dtype)[:, None]
+        gate_up = torch.cat([x @ self.gate_up[expert] for expert in experts])  # [top_k, 2 * expert_dim]
+        hidden = _swiglu(gate_up) * weights.to(x.dtype)[:, None]  # [top_k, expert_dim]
         return sum(h[None] @ self.down[expert] for h, expert in zip(hidden, experts, strict=True))
 
     def _one_token_on_gpu(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
-        from adamolmo.model.decode_kernels import expert_mixture
+        from adamolmo.model.decode_kernels import expert_mixture  # needs Triton
 
         return expert_mixture(x, weights, chosen, self.gate_up, self.down)
 
@@ -49,12 +50,12 @@ class Experts(nn.Module):
         Nothing here waits for the device, and sums run in a fixed order, so that equal inputs give equal outputs.
         """
         num_tokens, top_k = chosen.shape
-        experts, order = chosen.flatten().sort(stable=True)
+        experts, order = chosen.flatten().sort(stable=True)  # [tokens * top_k], ascending experts
         all_experts = torch.arange(len(self.down), device=x.device)
         group_ends = torch.searchsorted(experts, all_experts, right=True, out_int32=True)
-        hidden = _swiglu(F.grouped_mm(x[order // top_k], self.gate_up, offs=group_ends))
+        hidden = _swiglu(F.grouped_mm(x[order // top_k], self.gate_up, offs=group_ends))  # [tokens * top_k, expert_dim]
         hidden = hidden * weights.flatten()[order].to(x.dtype)[:, None]
-        by_expert = F.grouped_mm(hidden, self.down, offs=group_ends)
+        by_expert = F.grouped_mm(hidden, self.down, offs=group_ends)  # [tokens * top_k, d_model]
         by_token = torch.empty_like(by_expert).index_copy_(0, order, by_expert)
         return by_token.view(num_tokens, top_k, -1).sum(dim=1)
 
@@ -65,6 +66,7 @@ def is_one_token_on_gpu(x: Tensor) -> bool:
 
 
 def _swiglu(gate_up: Tensor) -> Tensor:
+    """[..., 2 * expert_dim] -> [..., expert_dim]."""
     gate, up = gate_up.chunk(2, dim=-1)
     return F.silu(gate) * up
 
@@ -79,7 +81,7 @@ class MixtureOfExperts(nn.Module):
         self.experts = Experts(config.num_experts, config.d_model, config.expert_dim)
 
     def forward(self, x: Tensor, top_k: int) -> Tensor:
-        h = self.ff_norm(x).flatten(0, 1)
-        probabilities = self.gate(h).softmax(dim=-1, dtype=torch.float32)
-        weights, chosen = probabilities.topk(top_k, dim=-1)
+        h = self.ff_norm(x).flatten(0, 1)  # [tokens, d_model]
+        probabilities = self.gate(h).softmax(dim=-1, dtype=torch.float32)  # [tokens, num_experts]
+        weights, chosen = probabilities.topk(top_k, dim=-1)  # [tokens, top_k]
         return self.experts(h, weights, chosen).view_as(x)

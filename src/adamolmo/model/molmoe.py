@@ -111,10 +111,10 @@ class MolmoE(nn.Module):
             return x
         # Features without a place go to rows behind the sequence, each to its own, which are then cut off.
         batch, tokens, width = x.shape
-        index = image_input_idx.flatten(1)
+        index = image_input_idx.flatten(1)  # [batch, features]
         behind = torch.arange(tokens, tokens + index.shape[1], device=index.device)
-        index = torch.where(index < 0, behind, index)[..., None].expand(-1, -1, width)
-        x = torch.cat([x, x.new_zeros(batch, len(behind), width)], dim=1)
+        index = torch.where(index < 0, behind, index)[..., None].expand(-1, -1, width)  # [batch, features, d_model]
+        x = torch.cat([x, x.new_zeros(batch, len(behind), width)], dim=1)  # [batch, tokens + features, d_model]
         return x.scatter_add(1, index, features.flatten(1, 2).to(x.dtype))[:, :tokens]
 
     def run_prefix(
@@ -133,7 +133,7 @@ class MolmoE(nn.Module):
         """
         tokens = prompt.shape[1]
         if budget_token is not None:
-            prompt = torch.cat([prompt, budget_token[:, None]], dim=1)
+            prompt = torch.cat([prompt, budget_token[:, None]], dim=1)  # [batch, tokens + 1, d_model]
             if attention_mask is not None:
                 attention_mask = torch.cat([attention_mask, torch.ones_like(attention_mask[:, :1])], dim=1)
         positions, lengths = self._prompt_positions(prompt, attention_mask)
@@ -183,11 +183,11 @@ class MolmoE(nn.Module):
             position_ids: the tokens' positions, which are also their cache slots, [batch].
             num_keys: cache slots to read, at least the largest position + 1.
         """
-        x = self.transformer["wte"].embedding[tokens[:, None]]
-        slots = position_ids[:, None]
+        x = self.transformer["wte"].embedding[tokens[:, None]]  # [batch, 1, d_model]
+        slots = position_ids[:, None]  # [batch, 1]
         mask = None
         if not is_one_token_on_gpu(x):
-            mask = (torch.arange(num_keys, device=x.device) <= slots)[:, None, None, :]
+            mask = (torch.arange(num_keys, device=x.device) <= slots)[:, None, None, :]  # [batch, 1, 1, num_keys]
         positions = Positions(*self.rotary(slots), mask, slots, num_keys)
         prefix_layers = range(self.config.fixed_prefix_layers)
         x = self.forward_blocks(x, prefix_layers, self.config.top_k, positions, cache)
@@ -212,48 +212,12 @@ class MolmoE(nn.Module):
             ids = torch.arange(tokens, device=x.device).expand(batch, -1)
             lengths = torch.full((batch,), tokens, device=x.device)
             return Positions(*self.rotary(ids), mask=None, slots=None, num_keys=tokens), lengths
-        seen = attention_mask.cumsum(dim=1)
+        seen = attention_mask.cumsum(dim=1)  # [batch, tokens]
         ids = (seen - 1).clamp(min=0)
         mask = (
             attention_mask.bool()[:, None, None, :]
             & torch.ones(tokens, tokens, dtype=torch.bool, device=x.device).tril()
-        )
+        )  # [batch, 1, tokens, tokens]
         # A padding query would see no key at all and give NaN: let it see itself; nobody reads its output.
         mask = mask | torch.eye(tokens, dtype=torch.bool, device=x.device)
         return Positions(*self.rotary(ids), mask=mask, slots=None, num_keys=tokens), seen[:, -1]
-
-
-@torch.inference_mode()
-def generate(
-    model: MolmoE, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int, eos_id: int | None
-) -> list[list[int]]:
-    """Greedy generation from a prompt that has passed the prefix; token ids per row, without the end token.
-
-    The cache must have room for `tokens + max_new_tokens` positions.
-    """
-    first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-    return continue_greedily(model, first, prefix, knobs, cache, max_new_tokens, eos_id)
-
-
-@torch.inference_mode()
-def continue_greedily(
-    model: MolmoE,
-    first: Tensor,
-    prefix: PrefixState,
-    knobs: DecoderKnobs,
-    cache: KVCache,
-    max_new_tokens: int,
-    eos_id: int | None,
-) -> list[list[int]]:
-    """The rest of `generate` after the first token of each row, [batch]."""
-    token, produced, position_ids, num_keys = first, [first], prefix.lengths, prefix.hidden.shape[1]
-    running = torch.ones_like(token, dtype=torch.bool) if eos_id is None else token != eos_id
-    while len(produced) < max_new_tokens and running.any():
-        num_keys += 1
-        token = model.decode(token, position_ids, knobs, cache, num_keys).argmax(dim=-1)
-        produced.append(token)
-        position_ids = position_ids + 1
-        if eos_id is not None:
-            running = running & (token != eos_id)
-    rows = torch.stack(produced, dim=1).tolist()
-    return [row[: row.index(eos_id)] if eos_id in row else row for row in rows]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tokenizers import Tokenizer as Backend
+
 from adamolmo.data.options import with_options
 from adamolmo.errors import AdaMolmoError
 
@@ -46,7 +48,7 @@ def format_prompt(question: str, style: str | None, options: Sequence[str] = ())
 class Tokenizer:
     """A `tokenizers` vocabulary with MolmoE's special tokens."""
 
-    def __init__(self, backend, specials: SpecialTokens) -> None:
+    def __init__(self, backend: Backend, specials: SpecialTokens) -> None:
         self._backend = backend
         self.specials = specials
         self.eos_id = specials.eos
@@ -55,8 +57,6 @@ class Tokenizer:
     def load(cls, directory: str | Path) -> "Tokenizer":
         """Reads `tokenizer.json`. The special tokens' ids are looked up in it by name: the released
         `added_tokens.json` is stale and ignored. Raises AdaMolmoError for an unreadable file or a missing token."""
-        from tokenizers import Tokenizer as Backend
-
         path = Path(directory) / "tokenizer.json"
         if not path.is_file():
             raise AdaMolmoError(f"{path} does not exist: expected the tokenizer's vocabulary")

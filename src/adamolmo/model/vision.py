@@ -21,6 +21,7 @@ class MultiHeadAttention(nn.Module):
         self.wo = nn.Linear(width, width)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        # q [N, heads, Q, head_dim]; k and v [N, heads, S, head_dim]
         q, k, v = (
             layer(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
             for layer, x in ((self.wq, queries), (self.wk, keys), (self.wv, keys))
@@ -72,7 +73,7 @@ class VisionTransformer(nn.Module):
 
     def forward(self, patches: Tensor, num_blocks: int | None = None) -> list[Tensor]:
         """The output of each block, or of the first `num_blocks`: [N, 1 + patches, width], class token first."""
-        x = self.patch_embedding(patches)
+        x = self.patch_embedding(patches)  # [N, patches, width]
         x = torch.cat([self.class_embedding.expand(len(x), 1, -1), x], dim=1) + self.positional_embedding
         x = self.pre_ln(x)
         outputs = []
@@ -131,25 +132,28 @@ class VisionBackbone(nn.Module):
     def connect(self, features: Tensor, masks: Tensor) -> Tensor:
         """From `encode` to the result of `forward`: marks of padding, pooling, projector."""
         batch, crops = features.shape[:2]
-        features = self._mark_padding(features.flatten(0, 1), masks.flatten(0, 1))
-        windows = self._windows(features)
-        pooled = self.image_pooling_2d(windows.mean(dim=1, keepdim=True), windows)
+        features = self._mark_padding(features.flatten(0, 1), masks.flatten(0, 1))  # [N, patches, feature_dim]
+        windows = self._windows(features)  # [N * tokens_per_crop, patches of one window, feature_dim]
+        pooled = self.image_pooling_2d(windows.mean(dim=1, keepdim=True), windows)  # [N * tokens_per_crop, 1, width]
         return self.image_projector(pooled).view(batch, crops, -1, self.image_projector.w2.out_features)
 
     def _encode(self, pixels: Tensor) -> Tensor:
+        """[N, patches, patch_dim] -> the chosen blocks' outputs side by side, [N, patches, feature_dim]."""
         outputs = self.image_vit(pixels, num_blocks=max(self.feature_layers) + 1)
         features = torch.cat([outputs[layer] for layer in self.feature_layers], dim=-1)[:, 1:]
         # A padding crop is -1 in ALL its values; single pixels of -1 occur in real photographs.
-        is_padding = (pixels == -1).flatten(1).all(dim=1)
+        is_padding = (pixels == -1).flatten(1).all(dim=1)  # [N]
         return features.masked_fill(is_padding[:, None, None], 0)
 
     def _mark_padding(self, features: Tensor, masks: Tensor) -> Tensor:
+        """[N, patches, feature_dim] with masks [N, patches] -> the same."""
         masks = masks[..., None]
-        pad, partial = self.pad_embed.to(features.dtype)
+        pad, partial = self.pad_embed.to(features.dtype)  # each [feature_dim]
         return features + pad * (masks == 0) + partial * ((masks < 1) & (masks != 0))
 
     def _windows(self, features: Tensor) -> Tensor:
         """[N, patches, dim] -> [N * windows, patches of one window, dim], windows in row-major order."""
         (rows, columns), (height, width) = self.grid, self.window
+        # [N, window rows, height, window columns, width, dim]
         grid = features.view(len(features), rows // height, height, columns // width, width, -1)
         return grid.transpose(2, 3).reshape(-1, height * width, features.shape[-1])

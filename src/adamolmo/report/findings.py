@@ -10,7 +10,7 @@ from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
 from adamolmo.evaluation.summary import at_profile_speed, keeps_p95, misses_budget, static_configs, tiers_by_cost
 from adamolmo.report.figures.style import in_order
-from adamolmo.statistics.intervals import SIGNIFICANCE, holm, mean_intervals, samples_needed
+from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, holm, mean_intervals, samples_needed
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
 _DOUBTFUL_ESTIMATE_PCT = 10.0
@@ -176,7 +176,7 @@ def flat_knobs(results: StudyResults) -> list[str]:
             high, low = (_at(rows, tiers, knob, value) for value in (values[-1], values[0]))
             saving = 100 * (1 - low["latency_ms"].median() / high["latency_ms"].median())
             lost = (high["accuracy"] - low["accuracy"]).to_numpy(float)
-            value, bottom, top = 100 * mean_intervals(lost, high["image_id"], resamples=1000)[:, 0]
+            value, bottom, top = 100 * mean_intervals(lost, high["image_id"], resampling=Resampling(1000))[:, 0]
             if saving < _FLAT_SAVING_PCT or bottom <= 0 <= top:
                 lost_points = f"{value:+.1f} points lost, {bottom:+.1f} to {top:+.1f}"
                 found.setdefault(knob, []).append(f"{dataset} ({lost_points}; {saving:.0f} % of the time saved)")

@@ -3,7 +3,7 @@
 Several questions share one image, so their outcomes are not independent: bootstrap and test work on whole images.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from scipy.special import bdtr, betaincinv  # scipy.stats takes every job half a
 from adamolmo.errors import AdaMolmoError
 
 CONFIDENCE = 0.95
+_ENDS = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]  # quantiles
 SIGNIFICANCE = 0.05  # below this, after correction, a difference counts as shown
 PERMUTATIONS = 10_000
 _MAX_WEIGHTS = 4_000_000  # of one block of resamples: bounds the memory at about 100 MB
@@ -27,6 +28,17 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How a bootstrap draws: this many resamples, from this seed."""
+
+    number: int = 2000
+    seed: int = 0
+
+
+DEFAULT_RESAMPLING = Resampling()
 
 
 def mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -58,9 +70,7 @@ def clustered_bootstrap(
     values: ArrayLike,
     clusters: ArrayLike,
     statistic: Statistic = mean,
-    resamples: int = 2000,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Interval:
     """Percentile bootstrap of a statistic of `values` [n] that resamples whole clusters (Davison and Hinkley, 1997).
 
@@ -73,13 +83,13 @@ def clustered_bootstrap(
     a value is not finite, or `clusters` has another length.
     """
     values = _checked(values, "values", clusters)
-    resampled = np.concatenate([statistic(values, w) for w in cluster_weights(clusters, resamples, seed)])
-    return percentile_interval(_plain(statistic, values), resampled, confidence)
+    resampled = np.concatenate([statistic(values, weights) for weights in cluster_weights(clusters, resampling)])
+    return percentile_interval(_plain(statistic, values), resampled)
 
 
-def median_interval(values: ArrayLike, resamples: int = 2000, seed: int = 0) -> Interval:
+def median_interval(values: ArrayLike, resampling: Resampling = DEFAULT_RESAMPLING) -> Interval:
     """Median of values [n] that are independent of each other, with its bootstrap interval."""
-    return clustered_bootstrap(values, np.arange(len(values)), median, resamples, seed)
+    return clustered_bootstrap(values, np.arange(len(values)), median, resampling)
 
 
 def paired_bootstrap(
@@ -87,31 +97,27 @@ def paired_bootstrap(
     b: ArrayLike,
     clusters: ArrayLike,
     statistic: Statistic = mean,
-    resamples: int = 2000,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> Interval:
     """Interval of statistic(a) - statistic(b) for two outcomes [n] of the SAME samples in the same order.
 
     Both sides see the same resample, so what makes a sample hard for both cancels. Otherwise `clustered_bootstrap`.
     """
     a, b = _checked(a, "a", clusters), _checked(b, "b", clusters)
-    resampled = [statistic(a, w) - statistic(b, w) for w in cluster_weights(clusters, resamples, seed)]
-    return percentile_interval(_plain(statistic, a) - _plain(statistic, b), np.concatenate(resampled), confidence)
+    resampled = [statistic(a, w) - statistic(b, w) for w in cluster_weights(clusters, resampling)]
+    return percentile_interval(_plain(statistic, a) - _plain(statistic, b), np.concatenate(resampled))
 
 
-def mean_intervals(
-    values: ArrayLike, clusters: ArrayLike, resamples: int = 2000, seed: int = 0, confidence: float = CONFIDENCE
-) -> np.ndarray:
+def mean_intervals(values: ArrayLike, clusters: ArrayLike, resampling: Resampling = DEFAULT_RESAMPLING) -> np.ndarray:
     """`clustered_bootstrap` of the means of many rows [rows, n] over the same samples at once.
 
     Returns (value, low, high) [3, rows]; of differences between two outcomes the intervals of `paired_bootstrap`.
     Raises as `clustered_bootstrap`.
     """
     rows = np.stack([_checked(row, "values", clusters) for row in np.atleast_2d(values)])
-    drawn = cluster_weights(clusters, resamples, seed)
+    drawn = cluster_weights(clusters, resampling)
     resampled = np.concatenate([weights @ rows.T / weights.sum(axis=1, keepdims=True) for weights in drawn])
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    low, high = np.quantile(resampled, _ENDS, axis=0)
     return np.stack([rows.mean(axis=1), low, high])
 
 
@@ -147,25 +153,25 @@ def holm(p_values: ArrayLike) -> np.ndarray:
     return adjusted
 
 
-def cluster_weights(clusters: ArrayLike, resamples: int, seed: int):
+def cluster_weights(clusters: ArrayLike, resampling: Resampling) -> Iterator[np.ndarray]:
     """How often each sample [n] is drawn when whole clusters are drawn with replacement.
 
-    Yields int64 blocks [some resamples, n], `resamples` rows in all; equal arguments give equal blocks.
+    Yields int64 blocks [some resamples, n], of all resamples together; equal arguments give equal blocks.
     """
     names, member_of = np.unique(np.asarray(clusters), return_inverse=True)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(resampling.seed)
     rows = max(1, _MAX_WEIGHTS // len(member_of))
-    for start in range(0, resamples, rows):
-        count = min(rows, resamples - start)
+    for start in range(0, resampling.number, rows):
+        count = min(rows, resampling.number - start)
         drawn = rng.integers(0, len(names), size=(count, len(names)))
         drawn += np.arange(count)[:, None] * len(names)  # so that one bincount serves all resamples
         times = np.bincount(drawn.ravel(), minlength=count * len(names)).reshape(count, len(names))
         yield times[:, member_of]
 
 
-def percentile_interval(value: float, resampled: np.ndarray, confidence: float = CONFIDENCE) -> Interval:
-    """The central `confidence` share of the resampled values, around the estimate from all samples."""
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+def percentile_interval(value: float, resampled: np.ndarray) -> Interval:
+    """The central 95 % of the resampled values, around the estimate from all samples."""
+    low, high = np.quantile(resampled, _ENDS)
     return Interval(float(value), float(low), float(high))
 
 

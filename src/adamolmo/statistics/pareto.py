@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics.intervals import Statistic, cluster_weights, mean, median
+from adamolmo.statistics.intervals import DEFAULT_RESAMPLING, Resampling, Statistic, cluster_weights, mean, median
 
 
 def frontier(latency: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
@@ -44,8 +44,7 @@ def resampled_hypervolume(
     reference_latency_ms: float,
     reference_accuracy: float = 0.0,
     latency_statistic: Statistic = median,
-    resamples: int = 2000,
-    seed: int = 0,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> tuple[float, np.ndarray]:
     """The hypervolume of one controller over its budgets, and that of each resample by image [resamples], of which
     `percentile_interval` makes an interval.
@@ -55,7 +54,7 @@ def resampled_hypervolume(
             (`latency_statistic`, mean accuracy) over the samples.
         clusters: the image of each sample, [n].
 
-    With equal clusters and seed, two controllers see the same resamples: their difference is a paired bootstrap.
+    With equal clusters and resampling, two controllers see the same resamples: their difference is a paired bootstrap.
     """
     latency, accuracy = _checked(latency, accuracy)
     if latency.ndim != 2 or latency.shape[1] != len(clusters):
@@ -70,7 +69,7 @@ def resampled_hypervolume(
         ]
         return hypervolume(*points, reference_latency_ms, reference_accuracy)
 
-    resampled = np.concatenate([area(weights) for weights in cluster_weights(clusters, resamples, seed)])
+    resampled = np.concatenate([area(weights) for weights in cluster_weights(clusters, resampling)])
     return float(area(np.ones((1, len(clusters)), dtype=np.int64))[0]), resampled
 
 

@@ -36,16 +36,16 @@ def changed(raw: dict, key: str, value) -> dict:
 
 def test_the_shipped_configuration():
     study = StudyConfig.load(CONFIG)
-    assert study.knobs.full == KnobConfig("high", 8, 16)
-    assert len(set(study.knobs.grid())) == 75
-    assert study.knobs.grid()[0] == KnobConfig("low", 1, 12)
+    assert study.knobs.grid.full == KnobConfig("high", 8, 16)
+    assert len(set(study.knobs.grid.configs)) == 75
+    assert study.knobs.grid.configs[0] == KnobConfig("low", 1, 12)
     assert list(study.knobs.crop_ranges) == ["low", "medium", "high"]
     assert study.knobs.crop_ranges["low"] == CropRange(1, 1)
 
 
 def test_the_study_on_molmoe():
     study = StudyConfig.load(CONFIG, CONFIG.parent / "config" / "molmoe-1b.yaml")
-    assert len(study.knobs.grid()) == 75
+    assert len(study.knobs.grid.configs) == 75
     assert study.knobs.crop_ranges["high"] == CropRange(1, 12)
     assert {dataset.source for dataset in study.datasets.values()} == {"hub"}
     more = StudyConfig.load(
@@ -151,7 +151,7 @@ def test_a_subset_holds_only_its_keys(raw):
     assert more.subset(*keys) == text
     assert StudyConfig.from_dict(changed(raw, "samples.profile", 9), {}).subset(*keys) != text
     part = StudyConfig.from_subset(text)
-    assert part.knobs.full == study.knobs.full
+    assert part.knobs.grid.full == study.knobs.grid.full
     assert list(part.knobs.tiers) == ["low", "medium", "high"]
     assert part.datasets["okvqa"].style == "okvqa"
     assert part.samples.profile == study.samples.profile
@@ -171,4 +171,4 @@ def test_tiers_are_ordered_by_their_crops(tmp_path):
     override.write_text("knobs: {tiers: {low: {max_crops: 20}, tiny: {min_crops: 1, max_crops: 2}}}")
     study = StudyConfig.load(CONFIG, override)
     assert list(study.knobs.tiers) == ["tiny", "medium", "high", "low"]
-    assert study.knobs.full.tier == "low"
+    assert study.knobs.grid.full.tier == "low"

@@ -9,15 +9,17 @@ import pytest
 from policies import load_named
 
 from adamolmo.config.controllers import OwnControllerSettings
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.modules import controller_module
 from adamolmo.controllers.registry import CONTROLLERS, find_controller
 from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
 from adamolmo.errors import AdaMolmoError
-from adamolmo.knobs import KnobConfig
+from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 16))
-STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core"})
+FINGERPRINT = Fingerprint(GRID, "checksum", 3, "measured", {"name": "a core"})
 # Latency by tier, top_k and blocks; accuracy grows with it, so that the dearest feasible configuration is the best.
 LATENCY_MS = dict(zip(GRID.configs, [10.0, 14.0, 12.0, 16.0, 20.0, 28.0, 24.0, 32.0], strict=True))
 
@@ -35,7 +37,7 @@ def context(tmp_path) -> ControllerContext:
         (tmp_path / "lookup" / aggregation).mkdir()
         save_table(table(shift_ms=number), tmp_path / table_path(aggregation, "okvqa"))
         save_table(table(shift_ms=10), tmp_path / table_path(aggregation, None))
-    return ControllerContext(STUDY, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
+    return ControllerContext(FINGERPRINT, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
 
 
 def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
@@ -133,7 +135,7 @@ def test_a_controller_of_ones_own(tmp_path, monkeypatch, context):
     """A file finds what lies beside it; the library's names are taken, and what is no controller is refused."""
     (tmp_path / "knobs_of_mine.py").write_text("TIER = 'high'\n")
     (tmp_path / "mine.py").write_text(
-        "from adamolmo.controllers.base import Controller, Decision\n"
+        "from adamolmo.inference.controller import Controller, Decision\n"
         "from knobs_of_mine import TIER\n"
         "class Mine(Controller):\n"
         "    name = 'mine'\n"

@@ -6,9 +6,9 @@ import pytest
 import torch
 from policies import (
     BUDGETS_MS,
+    FINGERPRINT,
     GRID,
     MOBILEVIT,
-    STUDY,
     ask,
     choices_when_dearer_is_better,
     context,
@@ -21,7 +21,7 @@ from policies import (
 
 from adamolmo.config.training import MobileViTSettings
 from adamolmo.controllers import hybrid, single_stage, two_stage
-from adamolmo.controllers.base import Design, Stage1Inputs
+from adamolmo.controllers.base import Design
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.registry import CONTROLLERS
 from adamolmo.controllers.roles import HYBRID_PARTS
@@ -30,6 +30,7 @@ from adamolmo.controllers.training import light_vision
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
+from adamolmo.inference.controller import Stage1Inputs
 
 NAMES = [name for name in CONTROLLERS if name.startswith("single-stage")]
 FULL = ["single-stage-mlp", "single-stage-transformer"]
@@ -49,7 +50,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     for head in policy.heads:
         torch.nn.init.normal_(head.weight, std=3.0)
     policy.eval()
-    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
+    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, FINGERPRINT, ARCHITECTURE, 27.0, {}))
     controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     with torch.no_grad():
@@ -187,7 +188,7 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
     save_policy(
         tmp_path / "controllers" / name,
         SingleStagePolicy(name, ARCHITECTURE, GRID),
-        PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}),
+        PolicyCard(name, FINGERPRINT, ARCHITECTURE, 27.0, {}),
     )
     controller = load_named(name, context(tmp_path))
     assert controller.reads(20.0) == {"question", "overview"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from policies import (
+    FINGERPRINT,
     GRID,
-    STUDY,
     ask,
     choices_when_dearer_is_better,
     context,
@@ -21,10 +21,12 @@ from policies import (
 )
 
 from adamolmo.controllers import two_stage
-from adamolmo.controllers.base import Design, KnobGrid, Stage1Inputs
+from adamolmo.controllers.base import Design
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.knobs import KnobGrid
 
 NAME = "two-stage-budget"
 NAMES = ("two-stage-budget", "two-stage-language", "two-stage-router")
@@ -84,7 +86,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     policy.fit(prepared, torch.arange(10))
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
+    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, FINGERPRINT, ARCHITECTURE, 27.0, {}))
     controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     log_probs = policy.log_probs(prepared, torch.arange(10), torch.tensor(budgets_ms).expand(10, 3) / 27.0)
@@ -191,7 +193,7 @@ def test_own_time_makes_a_controller_choose_cheaper(tiny_engine, tiny_samples, d
     ],
 )
 def test_features_of_another_model_are_refused(change, message, data, monkeypatch):
-    monkeypatch.setattr("policies.STUDY", replace(STUDY, **change))
+    monkeypatch.setattr("policies.FINGERPRINT", replace(FINGERPRINT, **change))
     with pytest.raises(AdaMolmoError) as error:
         data(dearer_is_better)
     assert message in str(error.value)
@@ -208,11 +210,11 @@ def test_router_sends_questions_to_the_nearest_prototype():
     assert len(set(nearest[:, 0].tolist())) == PROTOTYPES  # those of different clusters do not
 
 
-def save(directory: Path, name=NAME, study=STUDY) -> Path:
+def save(directory: Path, name=NAME, fingerprint=FINGERPRINT) -> Path:
     """The policy of an untrained controller."""
     torch.manual_seed(0)
     path = directory / "controllers" / name
-    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), PolicyCard(name, study, ARCHITECTURE, 30.0, {}))
+    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), PolicyCard(name, fingerprint, ARCHITECTURE, 30.0, {}))
     return path
 
 
@@ -229,16 +231,16 @@ def save(directory: Path, name=NAME, study=STUDY) -> Path:
 def test_policy_of_another_study_is_refused(change, message, tmp_path):
     save(tmp_path)
     with pytest.raises(AdaMolmoError) as error:
-        load_named(NAME, replace(context(tmp_path), study=replace(STUDY, **change)))
+        load_named(NAME, replace(context(tmp_path), fingerprint=replace(FINGERPRINT, **change)))
     assert message in str(error.value)
     assert "policy.json" in str(error.value)
 
 
 def test_modelled_latency_belongs_to_no_device(tmp_path):
-    study = replace(STUDY, clock="modelled")
-    save(tmp_path, study=study)
-    elsewhere = replace(study, device={"name": "another core"})
-    assert load_named(NAME, replace(context(tmp_path), study=elsewhere)).name == NAME
+    modelled = replace(FINGERPRINT, clock="modelled")
+    save(tmp_path, fingerprint=modelled)
+    elsewhere = replace(modelled, device={"name": "another core"})
+    assert load_named(NAME, replace(context(tmp_path), fingerprint=elsewhere)).name == NAME
 
 
 @pytest.mark.parametrize("name", ["policy.json", "policy.safetensors"])

@@ -2,21 +2,23 @@ import pytest
 from flop_counting import count
 from pandas.testing import assert_frame_equal
 
-from adamolmo.controllers.static import StaticController
 from adamolmo.core_exp.accuracy import accuracy_pass
 from adamolmo.core_exp.latency_model import STAGES
+from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
+from adamolmo.inference.controller import FixedController
+from adamolmo.inference.grid import BatchLimits
 from adamolmo.knobs import KnobConfig
 
 KNOBS = ["tier", "top_k", "num_active_blocks"]
 
 
-def accuracy(engine, samples, grid, **bounds):
-    return accuracy_pass(engine, samples, "tiny", vqa_score, grid, **({"batch_size": 4} | bounds))
+def accuracy(engine, samples, grid, batch_size=4):
+    return accuracy_pass(engine, Questions(samples, "tiny", vqa_score), grid, BatchLimits(batch_size))
 
 
 def alone(engine, sample, config):
-    return engine.answer(sample.open_image(), sample.question, "tiny", StaticController("static", config), 100.0)
+    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), 100.0)
 
 
 def test_every_row_is_what_the_engine_says_one_by_one(tiny_engine, tiny_samples, tiny_grid):

@@ -5,6 +5,8 @@ import pytest
 
 from adamolmo.core_exp.latency import choose_samples, latency_pass
 from adamolmo.core_exp.latency_model import STAGES
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -13,7 +15,7 @@ FULL = KnobConfig("high", 4, 7)
 
 def time_them(engine, samples, configs, **overrides):
     settings = {"repeats": 3, "max_warmup": 10, "seed": 0} | overrides
-    return latency_pass(engine, samples, "tiny", configs, FULL, **settings)
+    return latency_pass(engine, Questions(samples, "tiny", vqa_score), configs, FULL, **settings)
 
 
 def test_rows_and_what_they_add_up_to(measured_engine, tiny_samples, tiny_grid):
@@ -58,7 +60,7 @@ def test_rounds_are_interleaved_and_the_reference_is_timed_throughout(
 
 
 def test_no_sample_gives_no_row(measured_engine, tiny_grid):
-    table, metadata = latency_pass(measured_engine, [], "tiny", tiny_grid, FULL, repeats=1, max_warmup=1, seed=0)
+    table, metadata = time_them(measured_engine, [], tiny_grid, repeats=1, max_warmup=1)
     assert table.empty
     assert metadata["reference_ms"] == []
 

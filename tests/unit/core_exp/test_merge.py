@@ -9,10 +9,12 @@ from profile_parts import PROVENANCE, change_part, merge, parts, scored, true_st
 from adamolmo.core_exp.accuracy import accuracy_pass
 from adamolmo.core_exp.latency_model import KNOBS, STAGES
 from adamolmo.core_exp.merge import drift, reference_latency
+from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY
 from adamolmo.files.schema import read_table, write_table
+from adamolmo.inference.grid import BatchLimits
 from adamolmo.knobs import KnobConfig
 
 FULL = KnobConfig("high", 4, 7)
@@ -63,7 +65,9 @@ def test_modelled_latencies_come_from_the_accuracy_pass(tiny_grid):
 
 def test_shards_of_a_real_pass_make_the_whole(tiny_engine, tiny_samples, tiny_grid):
     def part(samples, configs):
-        table = accuracy_pass(tiny_engine, samples, "tiny", vqa_score, configs, 4).assign(dataset="tiny")
+        table = accuracy_pass(tiny_engine, Questions(samples, "tiny", vqa_score), configs, BatchLimits(4)).assign(
+            dataset="tiny"
+        )
         return table, PROVENANCE | {"clock": "modelled", "failed": []}
 
     whole = merge({"whole": part(tiny_samples, tiny_grid[:4])}, {}, tiny_grid[:4])

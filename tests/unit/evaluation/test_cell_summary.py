@@ -3,8 +3,8 @@ from pandas import DataFrame
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation.cell_summary import check_reference, summarise_cell
-from adamolmo.statistics.intervals import clopper_pearson
+from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference, summarise_cell
+from adamolmo.statistics.intervals import Resampling, clopper_pearson
 
 
 def hand_made() -> DataFrame:
@@ -29,27 +29,19 @@ def hand_made() -> DataFrame:
     )
 
 
-def summarise(reference_request_ms: dict | None) -> dict:
+def summarise(probe_ms: dict | None) -> dict:
     in_profile_ms = {"value": 15.0, "low": 12.0, "high": 16.0}
-    return summarise_cell(
-        hand_made(),
-        dataset="tiny",
-        controller="lookup-mean",
-        budget=Budget.parse("50pct"),
-        reference={"median_latency_ms": 20.0, "lowest_median_latency_ms": 10.0, "reference_request_ms": in_profile_ms},
-        reference_request_ms=reference_request_ms,
-        failed=[],
-        device={},
-        clock="measured",
-        resamples=500,
-        seed=0,
-    )
+    reference = {"median_latency_ms": 20.0, "lowest_median_latency_ms": 10.0, "reference_request_ms": in_profile_ms}
+    cell = Cell("tiny", "lookup-mean", Budget.parse("50pct"), reference)
+    failed = [{"sample_id": "torn", "reason": "no image"}]
+    return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), failed, Resampling(500))
 
 
 def test_summary_against_hand_computed_values():
     summary = summarise(None)
     assert summary["feasible"]
     assert summary["num_samples"] == 4
+    assert summary["failed"] == [{"sample_id": "torn", "reason": "no image"}]
     assert summary["budget_ms"] == 10.0
     assert summary["accuracy"] == pytest.approx({"value": 0.75, "low": 0.5, "high": 1.0})
     assert summary["latency_ms"]["mean"]["value"] == 12.5
@@ -76,7 +68,7 @@ def test_summary_against_hand_computed_values():
 
 
 def test_violations_at_the_profile_speed():
-    """Latencies of 8, 12, 20 and 10 ms under 10 ms, while the reference request takes 18 ms instead of 15; it may also
+    """Latencies of 8, 12, 20 and 10 ms under 10 ms, while the speed probe takes 18 ms instead of 15; it may also
     have been as fast as 16 against 16, then two are late, or as slow as 24 against 12, then none is."""
     summary = summarise({"value": 18.0, "low": 16.0, "high": 24.0})
     assert summary["slowdown"] == {"value": 1.2, "low": 1.0, "high": 2.0}

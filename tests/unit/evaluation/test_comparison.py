@@ -18,9 +18,10 @@ from adamolmo.evaluation.comparison import (
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.schema import read_table, write_table
-from adamolmo.statistics.intervals import paired_bootstrap, percentile_interval, sign_flip_test
+from adamolmo.statistics.intervals import Resampling, paired_bootstrap, percentile_interval, sign_flip_test
 from adamolmo.statistics.pareto import resampled_hypervolume
 
+RESAMPLING = Resampling(100, seed=4)
 BUDGETS_MS = np.array([5.0, 10.0, 20.0])
 
 
@@ -53,11 +54,11 @@ def _row(table: pd.DataFrame, budget: str, controller: str, other: str, dataset:
 
 
 def test_every_ordered_pair_at_every_budget_and_over_the_feasible_ones(outcomes):
-    table = compare([outcomes], resamples=100, seed=4)
+    table = compare([outcomes], resampling=RESAMPLING)
     assert len(table) == 3 * 2 * 4
     row = _row(table, "20ms", "two-stage-budget", "lookup-mean")
     a, b = outcomes.accuracy[2, 2], outcomes.accuracy[0, 2]
-    expected = paired_bootstrap(a, b, outcomes.clusters, resamples=100, seed=4)
+    expected = paired_bootstrap(a, b, outcomes.clusters, resampling=RESAMPLING)
     assert (row["accuracy_gain"], row["accuracy_gain_low"], row["accuracy_gain_high"]) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
@@ -75,11 +76,11 @@ def test_every_ordered_pair_at_every_budget_and_over_the_feasible_ones(outcomes)
 
 def test_all_datasets_together_are_all_questions_and_no_two_datasets_share_an_image(outcomes):
     other = _outcomes("text_vqa", seed=1)
-    table = compare([outcomes, other], resamples=100, seed=4)
+    table = compare([outcomes, other], resampling=RESAMPLING)
     assert len(table) == 3 * 2 * 4 * 3
     row = _row(table, "10ms", "static-full", "lookup-mean", ALL_DATASETS)
     a, b = (np.concatenate([part.accuracy[i, 1] for part in (outcomes, other)]) for i in (1, 0))
-    expected = paired_bootstrap(a, b, np.repeat(np.arange(40), 3), resamples=100, seed=4)
+    expected = paired_bootstrap(a, b, np.repeat(np.arange(40), 3), resampling=RESAMPLING)
     assert (row["accuracy_gain"], row["accuracy_gain_low"], row["accuracy_gain_high"]) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
@@ -90,15 +91,15 @@ def test_all_datasets_together_are_all_questions_and_no_two_datasets_share_an_im
 def test_datasets_with_other_controllers_are_refused(outcomes):
     renamed = Outcomes(**vars(_outcomes("text_vqa", 1)) | {"controllers": ("a", "b", "c")})
     with pytest.raises(AdaMolmoError, match="dataset text_vqa has other controllers or budgets than okvqa"):
-        compare([outcomes, renamed], 10, 0)
+        compare([outcomes, renamed], Resampling(10))
 
 
 def test_regret_is_the_oracles_gain_and_what_a_confirmed_choice_gains(outcomes, tmp_path):
     names = {"controllers": ("lookup-mean", "oracle", "two-stage-budget")}
     parts = [Outcomes(**vars(_outcomes(dataset, seed)) | names) for seed, dataset in enumerate(("okvqa", "text_vqa"))]
     confirmed = {part.dataset: np.random.default_rng(5).random((3, 60)) for part in parts}
-    comparisons = compare(parts, 100, 4)
-    table = regret(comparisons, parts, confirmed, 100, 4)
+    comparisons = compare(parts, RESAMPLING)
+    table = regret(comparisons, parts, confirmed, RESAMPLING)
     write_table(table, tmp_path / "regret.parquet", REGRET)
     assert len(table) == 2 * 4 * 3  # without the oracle itself
     rows = table.set_index(["dataset", "controller", "budget"])
@@ -107,16 +108,16 @@ def test_regret_is_the_oracles_gain_and_what_a_confirmed_choice_gains(outcomes, 
             gain = _row(comparisons, "20ms", "oracle", "two-stage-budget", dataset)[f"accuracy_gain{end}"]
             assert rows.loc[(dataset, "two-stage-budget", "20ms"), f"regret{end}"] == gain
     part, row = parts[0], rows.loc[("okvqa", "two-stage-budget", "20ms")]
-    expected = paired_bootstrap(confirmed["okvqa"][2], part.accuracy[2, 2], part.clusters, resamples=100, seed=4)
+    expected = paired_bootstrap(confirmed["okvqa"][2], part.accuracy[2, 2], part.clusters, resampling=RESAMPLING)
     found = [row[f"regret_confirmed{end}"] for end in ("", "_low", "_high")]
     assert found == pytest.approx([expected.value, expected.low, expected.high])
 
 
 def test_hypervolumes_are_shares_up_to_the_highest_budget_and_gains_are_paired(outcomes):
-    table = hypervolumes([outcomes], resamples=100, seed=4).set_index("controller")
+    table = hypervolumes([outcomes], resampling=RESAMPLING).set_index("controller")
     one = table.loc["static-full"]
     resampled = resampled_hypervolume(
-        outcomes.latency_ms[1], outcomes.accuracy[1], outcomes.clusters, 20.0, resamples=100, seed=4
+        outcomes.latency_ms[1], outcomes.accuracy[1], outcomes.clusters, 20.0, resampling=RESAMPLING
     )
     expected = percentile_interval(*resampled)
     assert one["reference_latency_ms"] == 20.0
@@ -129,8 +130,8 @@ def test_hypervolumes_are_shares_up_to_the_highest_budget_and_gains_are_paired(o
 
 
 def test_tables_are_what_their_schemas_say(outcomes, tmp_path):
-    write_table(compare([outcomes], 20, 0), tmp_path / "a.parquet", COMPARISONS)
-    write_table(hypervolumes([outcomes], 20, 0), tmp_path / "b.parquet", HYPERVOLUMES)
+    write_table(compare([outcomes], Resampling(20)), tmp_path / "a.parquet", COMPARISONS)
+    write_table(hypervolumes([outcomes], Resampling(20)), tmp_path / "b.parquet", HYPERVOLUMES)
     assert len(read_table(tmp_path / "a.parquet", COMPARISONS)[0]) == 24
     assert len(read_table(tmp_path / "b.parquet", HYPERVOLUMES)[0]) == 3
 
@@ -139,7 +140,7 @@ def test_a_single_controller_has_nothing_to_be_compared_with(outcomes, tmp_path)
     alone = Outcomes(
         **vars(outcomes) | {name: getattr(outcomes, name)[:1] for name in ("controllers", "accuracy", "latency_ms")}
     )
-    write_table(compare([alone], 20, 0), tmp_path / "a.parquet", COMPARISONS)
+    write_table(compare([alone], Resampling(20)), tmp_path / "a.parquet", COMPARISONS)
     assert len(read_table(tmp_path / "a.parquet", COMPARISONS)[0]) == 0
 
 

@@ -3,9 +3,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import vqa_score
 from adamolmo.importance.inner_scores import internal_scores
-from adamolmo.inference.ranking import INTERNAL_RULES
+from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.knobs import DecoderKnobs
+
+
+def questions(samples) -> Questions:
+    return Questions(samples, "tiny", vqa_score)
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +21,7 @@ def blocks():
 
 @pytest.fixture
 def scores(tiny_engine, tiny_samples):
-    return internal_scores(tiny_engine, tiny_samples, "tiny", "high", batch_size=32)
+    return internal_scores(tiny_engine, questions(tiny_samples), "high", batch_size=32)
 
 
 def teacher_forced(engine, sample):
@@ -94,7 +100,7 @@ def test_attention_that_is_focused_on_one_token_scores_highest(tiny_engine, tiny
         before = weight.clone()
         weight.fill_(value)
         try:
-            return internal_scores(tiny_engine, tiny_samples[:4], "tiny", "high", batch_size=32)["attention_entropy"]
+            return internal_scores(tiny_engine, questions(tiny_samples[:4]), "high", batch_size=32)["attention_entropy"]
         finally:
             weight.copy_(before)
 
@@ -106,7 +112,7 @@ def test_attention_that_is_focused_on_one_token_scores_highest(tiny_engine, tiny
 
 
 def test_batches_do_not_change_scores(tiny_engine, tiny_samples, scores):
-    alone = internal_scores(tiny_engine, tiny_samples, "tiny", "high", batch_size=1)
+    alone = internal_scores(tiny_engine, questions(tiny_samples), "high", batch_size=1)
     for rule, values in scores.items():
         np.testing.assert_allclose(alone[rule], values, rtol=1e-3, atol=1e-5)
 

@@ -6,12 +6,12 @@ from time import perf_counter
 import pytest
 import torch
 
-from adamolmo.controllers.base import NOTHING, Controller, Decision
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inference.engine import Engine, model_checksum
-from adamolmo.inference.latency import MeasuredClock, ModelledClock
+from adamolmo.inference.clock import MeasuredClock, ModelledClock
+from adamolmo.inference.controller import NOTHING, Controller, Decision
+from adamolmo.inference.engine import Engine
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
-from adamolmo.knobs import CropRange, KnobConfig
+from adamolmo.knobs import CropRange, KnobConfig, KnobGrid
 
 
 @dataclass
@@ -180,7 +180,7 @@ def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engin
         response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), 100.0)
         wall_ms = (perf_counter() - start) * 1e3
         assert all(value > 0 for value in vars(response.stages).values())
-        ratios.append((response.stages.total_ms + response.preprocess_ms) / wall_ms)
+        ratios.append((response.stages.total_ms + response.stages.preprocess_ms) / wall_ms)
     assert max(ratios) <= 1.0
     assert sorted(ratios)[len(ratios) // 2] > 0.95
 
@@ -205,7 +205,7 @@ def test_end_of_the_request_is_part_of_its_decode_stage(
         def __del__(self):
             takes(7)
 
-    monkeypatch.setattr("adamolmo.inference.latency.time.perf_counter_ns", lambda: now_ns)
+    monkeypatch.setattr("adamolmo.inference.clock.time.perf_counter_ns", lambda: now_ns)
     args = (tiny_engine.ranking, tiny_engine.tiers, MeasuredClock("cpu"), tiny_engine.max_new_tokens)
     engine = Engine(tiny_model, tiny_tokenizer, *args)
     new_cache, decode = engine.decoder.new_cache, tiny_tokenizer.decode
@@ -218,7 +218,7 @@ def test_end_of_the_request_is_part_of_its_decode_stage(
 def test_modelled_latency_is_deterministic_and_follows_the_knobs(tiny_engine, tiny_samples):
     first, second = (ask(tiny_engine, tiny_samples[1], Fixed(KnobConfig("high", 4, 7))) for _ in range(2))
     assert first == second
-    assert first.preprocess_ms == 0
+    assert first.stages.preprocess_ms == 0
     cheaper = [KnobConfig("low", 4, 7), KnobConfig("high", 3, 7), KnobConfig("high", 4, 6)]
     for config in cheaper:
         stages = ask(tiny_engine, tiny_samples[1], Fixed(config)).stages
@@ -248,7 +248,12 @@ def write_scores(path, checksum):
     return path
 
 
-SETTINGS = {"tiers": {"low": CropRange(1, 1), "high": CropRange(1, 4)}, "clock": ModelledClock(), "max_new_tokens": 4}
+SETTINGS = {
+    "configs": KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7)).configs,
+    "tiers": {"low": CropRange(1, 1), "high": CropRange(1, 4)},
+    "clock": ModelledClock(),
+    "max_new_tokens": 4,
+}
 
 
 def test_loaded_engine_answers_like_the_one_in_memory(tiny_model_dir, tiny_engine, tiny_samples):
@@ -256,6 +261,13 @@ def test_loaded_engine_answers_like_the_one_in_memory(tiny_model_dir, tiny_engin
     controller = Fixed(KnobConfig("high", 3, 5))
     for sample in tiny_samples[:3]:
         assert ask(engine, sample, controller) == ask(tiny_engine, sample, controller)
+
+
+def test_model_directory_without_manifest_is_refused(tiny_model_dir):
+    scores = write_scores(tiny_model_dir / "scores.json", "abc")
+    (tiny_model_dir / "manifest.json").unlink()
+    with pytest.raises(AdaMolmoError, match="manifest.json"):
+        Engine.load(tiny_model_dir, scores, **SETTINGS)
 
 
 def test_scores_of_another_model_are_refused(tiny_model_dir):
@@ -269,8 +281,3 @@ def test_engine_without_scores_refuses_fewer_blocks(tiny_model_dir, tiny_samples
     ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 7)))
     with pytest.raises(AdaMolmoError, match="num_active_blocks is 6"):
         ask(engine, tiny_samples[0], Fixed(KnobConfig("low", 4, 6)))
-
-
-def test_model_directory_without_checksum_is_refused(tmp_path):
-    with pytest.raises(AdaMolmoError, match="manifest.json: no model checksum"):
-        model_checksum(tmp_path)

@@ -4,10 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adamolmo.controllers.static import StaticController
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference import grid as grid_module
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.grid import (
+    BatchLimits,
     answer_grid,
     answer_samples,
     batches_by_length,
@@ -20,17 +23,21 @@ from adamolmo.inference.packing import pack
 from adamolmo.knobs import DecoderKnobs
 
 
+def questions(samples) -> Questions:
+    return Questions(samples, "tiny", vqa_score)
+
+
 def prepare(engine, samples, tier):
     """One group per sample: nothing is shared between questions."""
     return [prepare_group(engine, [sample], "tiny", tier) for sample in samples]
 
 
-def settings_of(engine, grid, tier):
+def variants_of(engine, grid, tier):
     return {config: engine.decoder_knobs(config) for config in grid if config.tier == tier}
 
 
 def alone(engine, sample, config):
-    return engine.answer(sample.open_image(), sample.question, "tiny", StaticController("static", config), 1.0)
+    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), 1.0)
 
 
 @pytest.mark.parametrize("tier", ["low", "high"])
@@ -38,11 +45,11 @@ def alone(engine, sample, config):
 def test_shared_answers_equal_the_engine_for_every_config(tiny_engine, tiny_samples, tiny_grid, tier, batch_size):
     """Two questions per image, crops of several tilings, long rows beside short ones; one image has three questions."""
     samples = [*tiny_samples, replace(tiny_samples[4], sample_id="third", question="what colour ?")]
-    settings = settings_of(tiny_engine, tiny_grid, tier)
-    answered = list(answer_samples(tiny_engine, samples, "tiny", tier, settings, batch_size=batch_size))
+    variants = variants_of(tiny_engine, tiny_grid, tier)
+    answered = list(answer_samples(tiny_engine, questions(samples), tier, variants, BatchLimits(batch_size)))
     assert sorted(entry.sample.sample_id for entry in answered) == sorted(sample.sample_id for sample in samples)
     for entry in answered:
-        assert entry.tokens.keys() == settings.keys()
+        assert entry.tokens.keys() == variants.keys()
         for config, tokens in entry.tokens.items():
             one = alone(tiny_engine, entry.sample, config)
             assert (tiny_engine.decode_answer(tokens), len(tokens)) == (one.answer, one.output_tokens)
@@ -53,21 +60,21 @@ def test_shared_answers_equal_the_engine_for_every_config(tiny_engine, tiny_samp
 def test_settings_that_do_not_nest_are_answered_too(tiny_engine, tiny_samples):
     """Skipping any single block, as importance does: the plain forward pass without the block says the same."""
     model = tiny_engine.model
-    settings = {block: DecoderKnobs(4, tuple(b for b in range(7) if b != block)) for block in (3, 4, 5, 6)}
+    variants = {block: DecoderKnobs(4, tuple(b for b in range(7) if b != block)) for block in (3, 4, 5, 6)}
     groups = prepare(tiny_engine, tiny_samples, "high")
-    grid = answer_grid(tiny_engine, groups, settings)
+    grid = answer_grid(tiny_engine, groups, variants)
     for (row,), (answers,) in zip(groups, grid, strict=True):
         for block, tokens in answers.items():
             ids = row.input_ids
             for token in [*tokens, 0][:4]:  # teacher forced, the end token is 0
-                logits = model(ids, None, row.pixels, row.masks, row.image_input_idx, settings[block])
+                logits = model(ids, None, row.pixels, row.masks, row.image_input_idx, variants[block])
                 assert logits[0, -1].argmax() == token
                 ids = torch.cat([ids, torch.tensor([[token]])], dim=1)
-    assert len({str([answers[block] for (answers,) in grid]) for block in settings}) == 4
+    assert len({str([answers[block] for (answers,) in grid]) for block in variants}) == 4
 
 
 def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
-    settings = settings_of(tiny_engine, tiny_grid, "low")
+    variants = variants_of(tiny_engine, tiny_grid, "low")
     runs, blocks = Counter(), tiny_engine.model.transformer["blocks"]
     handles = [
         block.register_forward_pre_hook(
@@ -76,7 +83,7 @@ def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
         for index, block in enumerate(blocks)
     ]
     try:
-        answer_grid(tiny_engine, prepare(tiny_engine, tiny_samples[:3], "low"), settings)
+        answer_grid(tiny_engine, prepare(tiny_engine, tiny_samples[:3], "low"), variants)
     finally:
         for handle in handles:
             handle.remove()
@@ -84,7 +91,7 @@ def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
     # Removal order 5, 3: with 3 run once, without it once; 4 and 6 behind each branch.
     for top_k in (2, 3, 4):
         assert [runs[block, top_k] for block in (3, 4, 5, 6)] == [1, 2, 1, 3]
-    assert num_block_runs(list(settings.values()), 3) == 3 * (1 + 2 + 1 + 3)
+    assert num_block_runs(list(variants.values()), 3) == 3 * (1 + 2 + 1 + 3)
 
 
 def test_an_image_is_encoded_once_for_all_its_questions(tiny_engine, tiny_samples, tiny_grid, monkeypatch):
@@ -94,8 +101,8 @@ def test_an_image_is_encoded_once_for_all_its_questions(tiny_engine, tiny_sample
         "forward",
         lambda pixels, masks: encoded.append(pixels) or encode(pixels, masks),
     )
-    settings = settings_of(tiny_engine, tiny_grid, "high")
-    answered = list(answer_samples(tiny_engine, tiny_samples, "tiny", "high", settings, batch_size=64))
+    variants = variants_of(tiny_engine, tiny_grid, "high")
+    answered = list(answer_samples(tiny_engine, questions(tiny_samples), "high", variants, BatchLimits(64)))
     crops = {entry.sample.image_id: entry.num_crops for entry in answered}
     assert len(crops) == 5
     assert [pixels.shape[1] for pixels in encoded] == [sum(crops.values())]
@@ -115,13 +122,13 @@ def test_packed_questions_share_what_they_have_in_common(tiny_engine, tiny_sampl
 
 
 def test_batches_hold_every_sample_once_sorted_by_length(tiny_engine, tiny_samples):
-    batches = image_batches(tiny_engine, tiny_samples, "tiny", "high", batch_size=4)
+    batches = image_batches(tiny_engine, questions(tiny_samples), "high", BatchLimits(4))
     assert [[len(group) for group in batch] for batch in batches] == [[2, 2], [2, 2], [2]]
     order = [sample for batch in batches for group in batch for sample in group]
     assert sorted(sample.sample_id for sample in order) == sorted(sample.sample_id for sample in tiny_samples)
     lengths = [pack([group]).input_ids.shape[1] for batch in batches for group in prepared(tiny_engine, batch)]
     assert lengths == sorted(lengths)
-    single = batches_by_length(tiny_engine, tiny_samples, "tiny", "high", batch_size=4)
+    single = batches_by_length(tiny_engine, questions(tiny_samples), "high", batch_size=4)
     assert sorted(index for batch in single for index in batch) == list(range(10))
     assert [len(batch) for batch in single] == [4, 4, 2]
 
@@ -132,7 +139,8 @@ def prepared(engine, batch):
 
 def test_memory_bounds_a_batch(tiny_engine, tiny_samples):
     def sizes(memory_bytes):
-        return [len(batch) for batch in image_batches(tiny_engine, tiny_samples, "tiny", "high", 64, memory_bytes)]
+        limits = BatchLimits(64, memory_bytes)
+        return [len(batch) for batch in image_batches(tiny_engine, questions(tiny_samples), "high", limits)]
 
     assert sizes(1) == [1, 1, 1, 1, 1]
     assert sizes(float("inf")) == [5]
@@ -147,19 +155,19 @@ def test_memory_bounds_a_batch(tiny_engine, tiny_samples):
 def test_a_batch_that_does_not_fit_is_halved_and_tried_again(
     tiny_engine, tiny_samples, tiny_grid, monkeypatch, capsys, error
 ):
-    settings = settings_of(tiny_engine, tiny_grid, "low")
+    variants = variants_of(tiny_engine, tiny_grid, "low")
 
     def answers(batch_size):
-        entries = answer_samples(tiny_engine, tiny_samples, "tiny", "low", settings, batch_size=batch_size)
+        entries = answer_samples(tiny_engine, questions(tiny_samples), "low", variants, BatchLimits(batch_size))
         return {entry.sample.sample_id: entry.tokens for entry in entries}
 
     expected, tried, real = answers(64), [], grid_module.answer_grid
 
-    def too_small(engine, groups, settings):
+    def too_small(engine, groups, variants):
         tried.append(len(groups))
         if len(groups) > 2:
             raise error
-        return real(engine, groups, settings)
+        return real(engine, groups, variants)
 
     monkeypatch.setattr(grid_module, "answer_grid", too_small)
     assert answers(64) == expected

@@ -1,4 +1,4 @@
-from adamolmo.inference.speed_probe import ReferenceRequest
+from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
 
 
@@ -10,7 +10,7 @@ def test_it_is_always_the_same_request_with_all_crops_of_its_tier(tiny_engine, m
         return responses[-1]
 
     monkeypatch.setattr(tiny_engine, "answer", recording)
-    times = [ReferenceRequest(tiny_engine, KnobConfig("high", 4, 7)).run() for _ in range(2)]
+    times = [SpeedProbe(tiny_engine, KnobConfig("high", 4, 7)).run() for _ in range(2)]
     assert times[0] == times[1] == responses[0].stages.total_ms > 0
     assert responses[0] == responses[1]
     assert str(responses[0].config) == "high-k4-b7"

@@ -12,7 +12,7 @@ from adamolmo.files.schema import write_json, write_table
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.resampling import resampled_values
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
-from adamolmo.statistics.intervals import Interval, paired_bootstrap
+from adamolmo.statistics.intervals import Interval, Resampling, paired_bootstrap
 
 IMAGES = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
 INTERVAL = {"value": 20.0, "low": 19.0, "high": 21.0}
@@ -41,7 +41,7 @@ def items(scores):
 
 
 def test_an_image_drawn_twice_is_two_questions():
-    drawn = resampled_values(items(SCORES["static-full"]), IMAGES, pairs_right, 500, 0)
+    drawn = resampled_values(items(SCORES["static-full"]), IMAGES, pairs_right, Resampling(500, 0))
     assert set(np.round(drawn * 4, 9)) <= {0.0, 1.0, 2.0, 3.0, 4.0}
     assert drawn.mean() == pytest.approx(0.5, abs=0.05)
     assert drawn.std() == pytest.approx(0.25, abs=0.04), "four images, half of them right: binomial"
@@ -49,8 +49,8 @@ def test_an_image_drawn_twice_is_two_questions():
 
 def test_a_mean_is_resampled_as_the_general_way_does():
     scores = SCORES["lookup-mean"].tolist()
-    fast = resampled_values(scores, IMAGES, mean, 100, 1)
-    slow = resampled_values(scores, IMAGES, lambda chosen: mean(chosen), 100, 1)
+    fast = resampled_values(scores, IMAGES, mean, Resampling(100, 1))
+    slow = resampled_values(scores, IMAGES, lambda chosen: mean(chosen), Resampling(100, 1))
     assert fast == pytest.approx(slow)
 
 
@@ -61,20 +61,22 @@ def test_an_aggregation_that_writes_files_runs_once_per_document():
         calls.append(len(results))
         return 100 * mean(results)
 
-    drawn = resampled_values(SCORES["static-full"].tolist(), IMAGES, with_files, 300, 0, args="somewhere")
-    assert drawn == pytest.approx(100 * resampled_values(SCORES["static-full"].tolist(), IMAGES, mean, 300, 0))
+    drawn = resampled_values(SCORES["static-full"].tolist(), IMAGES, with_files, Resampling(300, 0), args="somewhere")
+    assert drawn == pytest.approx(
+        100 * resampled_values(SCORES["static-full"].tolist(), IMAGES, mean, Resampling(300, 0))
+    )
     assert len(calls) == len(IMAGES) + 1
 
 
 @pytest.mark.parametrize("aggregation", [lambda results, args: max(results), lambda results: results[0] / 0])
 def test_what_cannot_be_resampled(aggregation):
     with pytest.raises(AdaMolmoError, match="the task's aggregation cannot be resampled"):
-        resampled_values(SCORES["static-full"].tolist(), IMAGES, aggregation, 10, 0)
+        resampled_values(SCORES["static-full"].tolist(), IMAGES, aggregation, Resampling(10, 0))
 
 
 def cell(folder, controller, budget="60pct", **changes):
     scores = SCORES[controller]
-    drawn = resampled_values(scores.tolist(), IMAGES, mean, 400, 7)
+    drawn = resampled_values(scores.tolist(), IMAGES, mean, Resampling(400, 7))
     accuracy = {"value": float(scores.mean()), "low": float(np.quantile(drawn, 0.025))}
     accuracy |= {"high": float(np.quantile(drawn, 0.975)), "higher_is_better": True, "no_interval": None}
     missing = {"value": 3.0, "low": None, "high": None, "higher_is_better": False, "no_interval": "it writes files"}
@@ -118,7 +120,7 @@ def test_the_comparison_is_the_paired_bootstrap(tmp_path):
     table = compare([cell(tmp_path, controller) for controller in SCORES])
     write_table(table, tmp_path / "comparisons.parquet", BENCHMARK_COMPARISONS)
     (row,) = table.itertuples()
-    expected = paired_bootstrap(*SCORES.values(), IMAGES, resamples=400, seed=7)
+    expected = paired_bootstrap(*SCORES.values(), IMAGES, resampling=Resampling(400, 7))
     assert Interval(row.difference, row.difference_low, row.difference_high) == pytest.approx(expected)
     assert (row.task, row.budget, row.metric) == ("quiz", "60pct", "accuracy")
 

@@ -3,11 +3,10 @@ import dataclasses
 import pytest
 import torch
 
-from adamolmo.controllers.static import StaticController
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, DecoderKnobs, KnobConfig
-from adamolmo.model import decoding
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
 from adamolmo.model.inputs import collate
 from adamolmo.model.molmoe import MolmoE
@@ -37,13 +36,13 @@ def decode(decoder, model, ids, knobs) -> list[int]:
     cache = decoder.new_cache(ids.shape[1] + MAX_NEW_TOKENS)
     prefix = model.run_prefix(model.embed(ids), cache=cache)
     first = model.next_token_logits(prefix, knobs, cache).argmax(dim=-1)
-    return decoder.continue_greedily(first, prefix, knobs, cache)
+    return decoder.continue_greedily(first, prefix, knobs, cache, MAX_NEW_TOKENS)
 
 
 @torch.inference_mode()
 def test_all_25_knob_settings_decode_the_same_with_and_without_cache(deep_model):
     ranking = BlockRanking(16, (9, 4, 13, 6))
-    eager, static = (kind(deep_model, MAX_NEW_TOKENS, None) for kind in (EagerDecoder, GraphDecoder))
+    eager, static = (kind(deep_model, None) for kind in (EagerDecoder, GraphDecoder))
     ids = prompt_of(deep_model, 11, seed=3)
     answers = set()
     for top_k in range(4, 9):
@@ -61,7 +60,7 @@ def test_all_25_knob_settings_decode_the_same_with_and_without_cache(deep_model)
 
 
 def test_what_an_earlier_request_left_in_the_static_cache_is_not_read(tiny_model):
-    eager, static = (kind(tiny_model, MAX_NEW_TOKENS, None) for kind in (EagerDecoder, GraphDecoder))
+    eager, static = (kind(tiny_model, None) for kind in (EagerDecoder, GraphDecoder))
     answers = set()
     for seed, length in enumerate([40, 7, 23, 3, 40]):
         ids, knobs = prompt_of(tiny_model, length, seed), DecoderKnobs(3, (0, 1, 2, 4, 5 + seed % 2))
@@ -73,37 +72,41 @@ def test_what_an_earlier_request_left_in_the_static_cache_is_not_read(tiny_model
 
 def test_end_token_ends_the_answer_and_is_not_part_of_it(tiny_model):
     ids, knobs = prompt_of(tiny_model, 9), tiny_model.full_knobs
-    tokens = decode(GraphDecoder(tiny_model, MAX_NEW_TOKENS, None), tiny_model, ids, knobs)
+    tokens = decode(GraphDecoder(tiny_model, None), tiny_model, ids, knobs)
     assert len(tokens) == MAX_NEW_TOKENS
     for eos in set(tokens):
         for kind in (EagerDecoder, GraphDecoder):
-            assert decode(kind(tiny_model, MAX_NEW_TOKENS, eos), tiny_model, ids, knobs) == tokens[: tokens.index(eos)]
-
-
-def test_a_setting_is_prepared_once_and_the_number_of_settings_is_bounded(tiny_model, monkeypatch):
-    monkeypatch.setattr(decoding, "_MAX_GRAPHS", 2)
-    decoder = GraphDecoder(tiny_model, MAX_NEW_TOKENS, None)
-    one, two, three = (DecoderKnobs(k, tuple(range(7))) for k in (2, 3, 4))
-    assert [decoder.prepare(knobs) for knobs in (one, one, two, one, three)] == [True, False, True, False, True]
-    assert [decoder.prepare(knobs) for knobs in (one, three, two)] == [False, False, True]  # two was used least lately
+            assert decode(kind(tiny_model, eos), tiny_model, ids, knobs) == tokens[: tokens.index(eos)]
 
 
 def test_request_longer_than_the_model_is_refused(tiny_model):
     with pytest.raises(AdaMolmoError, match="needs 513 positions; this model has 512"):
-        GraphDecoder(tiny_model, MAX_NEW_TOKENS, None).new_cache(513)
+        GraphDecoder(tiny_model, None).new_cache(513)
 
 
-def test_the_request_that_prepares_a_setting_starts_over(tiny_engine, tiny_samples):
-    """So its time holds each stage once: a modelled time shows it to the digit."""
-    sample, controller = tiny_samples[1], StaticController("static-full", KnobConfig("high", 4, 7))
+def test_preparing_makes_each_setting_of_the_decoder_ready_once(tiny_engine, tiny_grid):
+    """A setting of the grid that the ranking has no answer for is left out; a request with it is refused."""
+    tiny_engine.decoder = GraphDecoder(tiny_engine.model, tiny_engine.tokenizer.eos_id)
+    tiny_engine.prepare_decoder([*tiny_grid, KnobConfig("low", 4, 4)])
+    passes = dict(tiny_engine.decoder._passes)
+    assert passes.keys() == {tiny_engine.decoder_knobs(config) for config in tiny_grid}
+    tiny_engine.prepare_decoder(tiny_grid)
+    assert all(tiny_engine.decoder._passes[knobs] is run_pass for knobs, run_pass in passes.items())
 
-    def ask():
-        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 100.0)
 
-    expected = ask()
-    tiny_engine.decoder = GraphDecoder(tiny_engine.model, tiny_engine.max_new_tokens, tiny_engine.tokenizer.eos_id)
-    assert ask() == expected
-    assert not tiny_engine.decoder.prepare(tiny_engine.decoder_knobs(controller.config))
+def test_an_engine_can_be_given_another_longest_answer(tiny_engine, tiny_samples):
+    """As lmms-eval's tasks do, which have limits of their own."""
+    sample, controller = tiny_samples[1], FixedController(KnobConfig("high", 4, 7))
+
+    def tokens(max_new_tokens):
+        tiny_engine.max_new_tokens = max_new_tokens
+        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 100.0).output_tokens
+
+    lengths = {kind: [] for kind in (EagerDecoder, GraphDecoder)}
+    for kind, found in lengths.items():
+        tiny_engine.decoder = kind(tiny_engine.model, eos_id=None)
+        found += [tokens(limit) for limit in (1, 4, 9)]
+    assert list(lengths.values()) == [[1, 4, 9]] * 2
 
 
 @torch.inference_mode()
@@ -126,7 +129,7 @@ def test_running_out_of_gpu_memory_is_one_sentence(tiny_engine, tiny_samples, mo
         )
 
     monkeypatch.setattr(tiny_engine.model, "embed", fail)
-    controller = StaticController("static-high-k4-b7", KnobConfig("high", 4, 7))
+    controller = FixedController(KnobConfig("high", 4, 7))
     expected = r"static-high-k4-b7: out of GPU memory; needs about 0.0 GiB. Tried .* 2.00 GiB. GPU 0 .* free. Free the"
     with pytest.raises(AdaMolmoError, match=expected):
         tiny_engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", controller, 100.0)

@@ -30,7 +30,7 @@ from adamolmo.report.figures.importance import importance
 from adamolmo.report.figures.pareto import pareto
 from adamolmo.report.figures.profile import repeatability, stage_times
 from adamolmo.report.figures.style import LOOKS, PAGE_IN, in_order, look, styled
-from adamolmo.statistics.intervals import mean_intervals
+from adamolmo.statistics.intervals import Resampling, mean_intervals
 from adamolmo.statistics.pareto import frontier
 
 DPI = 200
@@ -384,7 +384,7 @@ def test_importance_shows_accuracy_against_the_blocks_kept_with_intervals(figure
         expected = 100 * full.groupby("num_active_blocks")["accuracy"].mean()
         np.testing.assert_allclose(bars.lines[0].get_ydata(), expected)
         at_16 = full.query("num_active_blocks == 16")
-        _, low, high = mean_intervals(at_16["accuracy"], at_16["image_id"], resamples=1000)[:, 0]
+        _, low, high = mean_intervals(at_16["accuracy"], at_16["image_id"], resampling=Resampling(1000))[:, 0]
         np.testing.assert_allclose(bars.lines[2][0].get_segments()[-1][:, 1], [100 * low, 100 * high])
 
 

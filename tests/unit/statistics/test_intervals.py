@@ -6,6 +6,7 @@ from scipy import stats
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.statistics.intervals import (
+    Resampling,
     clopper_pearson,
     cluster_weights,
     clustered_bootstrap,
@@ -28,7 +29,7 @@ def _skewed(n: int = 400, seed: int = 1) -> np.ndarray:
 
 def test_bootstrap_of_the_mean_agrees_with_scipy():
     values = _skewed()
-    ours = clustered_bootstrap(values, SINGLE, mean, resamples=20_000, seed=3)
+    ours = clustered_bootstrap(values, SINGLE, mean, resampling=Resampling(20_000, 3))
     theirs = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=4).confidence_interval
     assert ours.value == pytest.approx(values.mean())
     width = theirs.high - theirs.low
@@ -38,7 +39,7 @@ def test_bootstrap_of_the_mean_agrees_with_scipy():
 
 def test_bootstrap_of_a_quantile_agrees_with_scipy():
     values = _skewed(2000)  # dense enough that the ends of the interval do not sit on a gap between two values
-    ours = clustered_bootstrap(values, range(2000), quantile(0.95), resamples=4000, seed=3)
+    ours = clustered_bootstrap(values, range(2000), quantile(0.95), resampling=Resampling(4000, 3))
     theirs = stats.bootstrap(
         (values,), lambda x, axis: np.quantile(x, 0.95, axis=axis), n_resamples=4000, method="percentile", rng=4
     ).confidence_interval
@@ -61,7 +62,7 @@ def test_weighted_statistics_equal_numpy_on_the_written_out_resample(q):
 
 def test_clusters_are_drawn_whole_and_as_many_as_there_are():
     clusters = np.array(["b", "a", "b", "c", "a", "b"])
-    weights = np.concatenate(list(cluster_weights(clusters, 200, seed=0)))
+    weights = np.concatenate(list(cluster_weights(clusters, Resampling(200))))
     assert weights.shape == (200, 6)
     for name in "abc":
         members = weights[:, clusters == name]
@@ -73,8 +74,8 @@ def test_clusters_are_drawn_whole_and_as_many_as_there_are():
 def test_questions_that_share_an_image_widen_the_interval_as_fewer_samples_do():
     per_image = np.random.default_rng(2).random(100)
     values, images = np.repeat(per_image, 5), np.repeat(np.arange(100), 5)
-    naive = clustered_bootstrap(values, range(500), resamples=4000)
-    clustered = clustered_bootstrap(values, images, resamples=4000)
+    naive = clustered_bootstrap(values, range(500), resampling=Resampling(4000))
+    clustered = clustered_bootstrap(values, images, resampling=Resampling(4000))
     assert (clustered.high - clustered.low) / (naive.high - naive.low) == pytest.approx(np.sqrt(5), rel=0.1)
 
 
@@ -84,7 +85,7 @@ def test_bootstrap_covers_the_truth_at_its_confidence():
     for trial in range(400):
         image = np.repeat(rng.normal(0.0, 1.0, size=80), 3)
         interval = clustered_bootstrap(
-            image + rng.normal(0.0, 1.0, size=240), np.repeat(np.arange(80), 3), resamples=500, seed=trial
+            image + rng.normal(0.0, 1.0, size=240), np.repeat(np.arange(80), 3), resampling=Resampling(500, trial)
         )
         covered += interval.low <= 0.0 <= interval.high
     assert stats.binomtest(covered, 400, 0.95).pvalue > 0.01
@@ -92,11 +93,11 @@ def test_bootstrap_covers_the_truth_at_its_confidence():
 
 def test_bootstrap_is_repeatable_and_depends_on_the_seed(monkeypatch):
     values = _skewed()
-    first = clustered_bootstrap(values, SINGLE, resamples=500, seed=1)
-    assert clustered_bootstrap(values, SINGLE, resamples=500, seed=1) == first
-    assert clustered_bootstrap(values, SINGLE, resamples=500, seed=2) != first
+    first = clustered_bootstrap(values, SINGLE, resampling=Resampling(500, 1))
+    assert clustered_bootstrap(values, SINGLE, resampling=Resampling(500, 1)) == first
+    assert clustered_bootstrap(values, SINGLE, resampling=Resampling(500, 2)) != first
     monkeypatch.setattr("adamolmo.statistics.intervals._MAX_WEIGHTS", 400 * 7)  # seven resamples at a time
-    blocks = list(cluster_weights(SINGLE, 500, seed=1))
+    blocks = list(cluster_weights(SINGLE, Resampling(500, 1)))
     assert len(blocks) == 72
     assert sum(len(block) for block in blocks) == 500
 
@@ -105,7 +106,7 @@ def test_paired_bootstrap_finds_a_difference_that_two_separate_intervals_do_not(
     rng = np.random.default_rng(7)
     hard = rng.normal(0.0, 1.0, size=400)
     a, b = hard + 0.05 + rng.normal(0.0, 0.1, size=400), hard + rng.normal(0.0, 0.1, size=400)
-    paired = paired_bootstrap(a, b, SINGLE, resamples=10_000)
+    paired = paired_bootstrap(a, b, SINGLE, resampling=Resampling(10_000))
     reference = stats.ttest_rel(a, b).confidence_interval(0.95)
     assert paired.value == pytest.approx((a - b).mean())
     assert (paired.low, paired.high) == pytest.approx((reference.low, reference.high), abs=0.0015)
@@ -172,11 +173,11 @@ def test_impossible_rates_are_refused(misses, n):
 def test_intervals_of_many_means_at_once_are_those_of_each():
     rng = np.random.default_rng(3)
     rows, images = rng.normal(size=(4, 90)), np.repeat(np.arange(30), 3)
-    together = mean_intervals(rows, images, resamples=300, seed=5)
-    each = [clustered_bootstrap(row, images, mean, resamples=300, seed=5) for row in rows]
+    together = mean_intervals(rows, images, resampling=Resampling(300, 5))
+    each = [clustered_bootstrap(row, images, mean, resampling=Resampling(300, 5)) for row in rows]
     np.testing.assert_allclose(together.T, [(one.value, one.low, one.high) for one in each])
-    paired = paired_bootstrap(rows[0], rows[1], images, resamples=300, seed=5)
-    assert mean_intervals(rows[0] - rows[1], images, 300, 5)[:, 0] == pytest.approx(
+    paired = paired_bootstrap(rows[0], rows[1], images, resampling=Resampling(300, 5))
+    assert mean_intervals(rows[0] - rows[1], images, Resampling(300, 5))[:, 0] == pytest.approx(
         (paired.value, paired.low, paired.high)
     )
 
@@ -232,7 +233,7 @@ def test_a_planted_difference_of_3_points_is_found_and_none_where_none_is_plante
         p = holm(sign_flip_test(differences, clusters, permutations=2000, seed=study))
         found += p[0] < 0.05
         false += (p[1:] < 0.05).any()
-        intervals_above_zero += paired_bootstrap(*pairs[0], clusters, resamples=200, seed=study).low > 0
+        intervals_above_zero += paired_bootstrap(*pairs[0], clusters, resampling=Resampling(200, study)).low > 0
     assert found / studies > 0.9
     assert intervals_above_zero / studies > 0.9
     assert stats.binomtest(int(false), studies, 0.05, alternative="greater").pvalue > 0.01

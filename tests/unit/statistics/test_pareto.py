@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics.intervals import clustered_bootstrap, mean, percentile_interval
+from adamolmo.statistics.intervals import Resampling, clustered_bootstrap, mean, percentile_interval
 from adamolmo.statistics.pareto import frontier, hypervolume, resampled_hypervolume
 
 # Three steps below a reference of (10 ms, accuracy 0): 2 x 0.2 + 3 x 0.5 + 3 x 0.6; (5, 0.4) is beaten.
@@ -58,9 +58,11 @@ def test_hypervolume_of_many_sets_at_once():
 def test_hypervolume_interval_of_one_budget_of_fixed_latency_is_the_accuracy_interval_times_the_time_left():
     rng = np.random.default_rng(0)
     accuracy, images = rng.integers(0, 2, size=300).astype(float), np.repeat(np.arange(100), 3)
-    resampled = resampled_hypervolume(np.full((1, 300), 4.0), accuracy[None], images, 10.0, resamples=500, seed=3)
+    resampled = resampled_hypervolume(
+        np.full((1, 300), 4.0), accuracy[None], images, 10.0, resampling=Resampling(500, 3)
+    )
     area = percentile_interval(*resampled)
-    plain = clustered_bootstrap(accuracy, images, mean, resamples=500, seed=3)
+    plain = clustered_bootstrap(accuracy, images, mean, resampling=Resampling(500, 3))
     assert (area.value, area.low, area.high) == pytest.approx((6 * plain.value, 6 * plain.low, 6 * plain.high))
 
 

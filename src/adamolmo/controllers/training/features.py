@@ -10,16 +10,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from adamolmo.data.samples import Sample
+from adamolmo.data.samples import Questions
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import replacing
+from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import batches_by_length, run_shared
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
 from adamolmo.model.checkpoint import Checkpoint
@@ -28,9 +28,6 @@ from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.molmoe import PrefixState
 from adamolmo.model.preprocess import preprocess_overview
 from adamolmo.progress import progress
-
-if TYPE_CHECKING:
-    from adamolmo.inference.engine import Engine
 
 
 class FixedPrefix(nn.Module):
@@ -75,12 +72,13 @@ class FixedPrefix(nn.Module):
         """
         rows, count = tokens.shape[:2]
         slots = entries.shape[3]
-        own = (slots + torch.arange(count, device=tokens.device)).expand(rows, -1)
-        in_prompt = torch.arange(slots, device=tokens.device) < lengths[:, None]
+        own = (slots + torch.arange(count, device=tokens.device)).expand(rows, -1)  # [rows, tokens]
+        in_prompt = torch.arange(slots, device=tokens.device) < lengths[:, None]  # [rows, slots]
+        # [rows, tokens, slots + tokens]
         mask = torch.cat([in_prompt[:, None].expand(-1, count, -1), own[:, :, None] == own[:, None, :]], dim=-1)
-        cos_sin = self.rotary(lengths[:, None].expand(-1, count))
+        cos_sin = self.rotary(lengths[:, None].expand(-1, count))  # each [rows, 1, tokens, head_dim]
         positions = Positions(*cos_sin, mask[:, None], own, slots + count)
-        for block, layer in zip(self.blocks, entries, strict=True):
+        for block, layer in zip(self.blocks, entries, strict=True):  # [2, rows, slots, d_model]
             # Copies with room for the tokens' own keys and values, which the block writes into them.
             cache = tuple(self._heads(nn.functional.pad(part, (0, 0, 0, count))) for part in layer)
             tokens = block(tokens, self.config.top_k, positions, cache)
@@ -99,7 +97,7 @@ def prompt_entries(prefix: PrefixState, cache: KVCache, num_layers: int) -> list
     """
     pairs = zip(cache.keys[:num_layers], cache.values[:num_layers], strict=True)
     layers = torch.stack([torch.stack(pair) for pair in pairs])  # [layers, 2, rows, heads, slots, head_dim]
-    rows = layers.permute(2, 0, 1, 4, 3, 5).flatten(4)
+    rows = layers.permute(2, 0, 1, 4, 3, 5).flatten(4)  # [rows, layers, 2, slots, d_model]
     return [row[:, :, :length] for row, length in zip(rows, prefix.lengths.tolist(), strict=True)]
 
 
@@ -122,7 +120,7 @@ class FeaturesInfo:
 
 @dataclass(frozen=True)
 class Readings:
-    """What stage 1 can read of each sample (`base.Stage1Inputs`).
+    """What stage 1 can read of each sample (`inference.controller.Stage1Inputs`).
 
     Attributes:
         question: [samples, d_model], float32.
@@ -161,13 +159,7 @@ def save_features(path: Path, info: FeaturesInfo, readings: Readings, entries: S
 
 @torch.inference_mode()
 def make_features(
-    engine: "Engine",
-    samples: Sequence[Sample],
-    dataset: str,
-    style: str | None,
-    batch_size: int,
-    checksum: str,
-    path: Path,
+    engine: Engine, questions: Questions, dataset: str, batch_size: int, checksum: str, path: Path
 ) -> None:
     """Reads every sample's question and image, runs vision and the fixed prefix on it at every tier, and writes the
     features file.
@@ -177,9 +169,10 @@ def make_features(
     Args:
         checksum: of the model.
     """
+    samples, style = questions.samples, questions.style
     tiers, num_layers = tuple(engine.tiers), engine.model.config.fixed_prefix_layers
     dtype = torch.float16 if engine.dtype == torch.float32 else engine.dtype
-    batches = [(t, rows) for t in tiers for rows in batches_by_length(engine, samples, style, t, batch_size)]
+    batches = [(t, rows) for t in tiers for rows in batches_by_length(engine, questions, t, batch_size)]
     entries = {}
     for tier, rows in progress(batches, f"features {dataset}", len(batches)):
         inputs = [engine.prepare(samples[row].open_image(), samples[row].question, style, tier) for row in rows]
@@ -188,16 +181,18 @@ def make_features(
     sample_ids = tuple(sample.sample_id for sample in samples)
     info = FeaturesInfo(dataset, checksum, num_layers, engine.model.config.d_model, sample_ids, tiers)
     prompts = [entries[row, tier] for row in range(len(samples)) for tier in tiers]
-    save_features(path, info, read_samples(engine, samples, style, batch_size), prompts)
+    save_features(path, info, readings_of(engine, questions, batch_size), prompts)
 
 
 @torch.inference_mode()
-def read_samples(engine: "Engine", samples: Sequence[Sample], style: str | None, batch_size: int) -> Readings:
+def readings_of(engine: Engine, questions: Questions, batch_size: int) -> Readings:
     """Each sample as the engine shows it to a controller in a request."""
+    samples, style = questions.samples, questions.style
     overview, thumbnails = [], []
     for start in range(0, len(samples), batch_size):
         images = [sample.open_image() for sample in samples[start : start + batch_size]]
         pixels = torch.stack([preprocess_overview(image, engine.preprocess_config) for image in images])
+        # [samples, 1, patches, patch_dim] -> [samples, 1, patches, feature_dim]
         patches = engine.model.vision_backbone.encode(pixels.to(engine.device, engine.dtype))
         overview.append(summarise_overview(patches[:, 0]).cpu())
         thumbnails += [make_thumbnail(image) for image in images]

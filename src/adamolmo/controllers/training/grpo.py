@@ -32,17 +32,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobGrid
 from adamolmo.progress import progress
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from adamolmo.config.training import TrainingSettings
 
 LogProbs = Callable[[Tensor, Tensor], Tensor]
@@ -117,7 +116,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
     description: str,
-) -> DataFrame:
+) -> pd.DataFrame:
     """Trains in place and leaves the weights that were best on the held-out rows; returns the training log.
 
     A row of the log holds means over the STEPS_PER_ROW steps before it, in expectation under the policy, and the
@@ -128,8 +127,6 @@ def train(
             [samples, budgets, configurations], on the CPU.
         description: what the progress report calls this training.
     """
-    import pandas as pd
-
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(policy.parameters(), lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _learning_rate_factor(step / settings.steps))
@@ -140,10 +137,10 @@ def train(
         if fresh:
             batch = draw_batch(profile, split.learned, settings, generator)
         policy.train()
-        current = log_probs(batch.rows, batch.budget_ms)
+        current = log_probs(batch.rows, batch.budget_ms)  # [samples, budgets, configurations]
         kl = torch.zeros(())
         if settings.objective == "exact":
-            gain = (current.exp() * batch.rewards).sum(dim=-1)
+            gain = (current.exp() * batch.rewards).sum(dim=-1)  # [samples, budgets]
         elif settings.objective == "supervised":
             gain = current.gather(-1, batch.rewards.argmax(dim=-1, keepdim=True))
         else:
@@ -179,23 +176,24 @@ def draw_batch(profile: Profile, rows: Tensor, settings: TrainingSettings, gener
     """`batch_size` pairs (rounded up): samples from `rows` with replacement, budgets uniformly from their range."""
     chosen = torch.randint(len(rows), (-(-settings.batch_size // BUDGETS_PER_SAMPLE),), generator=generator)
     rows = rows[chosen]
-    lowest, highest = profile.budget_ms[rows].unsqueeze(1).unbind(dim=-1)
+    lowest, highest = profile.budget_ms[rows].unsqueeze(1).unbind(dim=-1)  # each [samples, 1]
     budget_ms = lowest + torch.rand(len(rows), BUDGETS_PER_SAMPLE, generator=generator) * (highest - lowest)
     return Batch(rows, budget_ms, profile.reward(rows, budget_ms, settings.reward))
 
 
 def draw_groups(log_probs: Tensor, rewards: Tensor, group_size: int, generator: torch.Generator) -> Groups:
-    probabilities = log_probs.exp().flatten(0, 1)
+    probabilities = log_probs.exp().flatten(0, 1)  # [samples * budgets, configurations]
     drawn = torch.multinomial(probabilities, group_size, replacement=True, generator=generator)
-    drawn = drawn.unflatten(0, log_probs.shape[:2])
-    earned = rewards.gather(-1, drawn)
+    drawn = drawn.unflatten(0, log_probs.shape[:2])  # [samples, budgets, group_size]
+    earned = rewards.gather(-1, drawn)  # [samples, budgets, group_size]
     centred = earned - earned.mean(dim=-1, keepdim=True)
     return Groups(drawn, centred / (earned.std(dim=-1, keepdim=True) + ADVANTAGE_FLOOR), log_probs)
 
 
 def clipped_gain(current: Tensor, groups: Groups, clip: float) -> Tensor:
     """The clipped surrogate of PPO (arXiv 1707.06347), mean over the group: [samples, budgets]."""
-    ratio = (current.gather(-1, groups.drawn) - groups.drawn_by.gather(-1, groups.drawn)).exp()
+    now, then = (log_probs.gather(-1, groups.drawn) for log_probs in (current, groups.drawn_by))
+    ratio = (now - then).exp()  # [samples, budgets, group_size]
     clipped = ratio.clamp(1 - clip, 1 + clip)
     return torch.minimum(ratio * groups.advantages, clipped * groups.advantages).mean(dim=-1)
 
@@ -215,9 +213,9 @@ def choices(log_probs: Tensor, grid: KnobGrid) -> Tensor:
 
     The most probable tier, and at that tier the most probable top_k and blocks, as at the two stages of a request.
     """
-    by_tier = log_probs.unflatten(-1, (len(grid.tiers), -1))
-    tier = by_tier.logsumexp(dim=-1).argmax(dim=-1)
-    rest = by_tier.argmax(dim=-1).gather(-1, tier[..., None])[..., 0]
+    by_tier = log_probs.unflatten(-1, (len(grid.tiers), -1))  # [..., tiers, configurations of a tier]
+    tier = by_tier.logsumexp(dim=-1).argmax(dim=-1)  # [...]
+    rest = by_tier.argmax(dim=-1).gather(-1, tier[..., None])[..., 0]  # [...]
     return tier * by_tier.shape[-1] + rest
 
 
@@ -230,8 +228,8 @@ def score_choices(
     sums = torch.zeros(3)
     for part in rows.split(HELD_OUT_CHUNK):
         lowest, highest = profile.budget_ms[part].unsqueeze(1).unbind(dim=-1)
-        budget_ms = lowest + steps * (highest - lowest)
-        chosen = choices(log_probs(part, budget_ms), grid)[..., None]
+        budget_ms = lowest + steps * (highest - lowest)  # [samples, HELD_OUT_BUDGETS]
+        chosen = choices(log_probs(part, budget_ms), grid)[..., None]  # [samples, HELD_OUT_BUDGETS, 1]
         values = _per_config(profile, part, budget_ms, profile.reward(part, budget_ms, settings.reward))
         sums += torch.stack([value.expand(*budget_ms.shape, -1).gather(-1, chosen).sum() for value in values.values()])
     means = sums / (len(rows) * HELD_OUT_BUDGETS)
@@ -244,7 +242,7 @@ def _learning_rate_factor(done: float) -> float:
 
 
 def _per_config(profile: Profile, rows: Tensor, budget_ms: Tensor, rewards: Tensor) -> dict[str, Tensor]:
-    missed = (profile.latency_ms[rows, None] > budget_ms[..., None]).float()
+    missed = (profile.latency_ms[rows, None] > budget_ms[..., None]).float()  # [samples, budgets, configurations]
     return {"reward": rewards, "accuracy": profile.accuracy[rows, None], "violation_rate": missed}
 
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from adamolmo.controllers.base import Controller, ControllerContext, KnobGrid, Study
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.policy_file import PolicyCard, load_card, load_weights, save_policy
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import BudgetCode
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.inference.controller import Controller
+from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,7 +51,7 @@ class LearnedController(Controller):
 
     def __init__(self, name: str, policy: Policy, card: PolicyCard, device: str, dtype: torch.dtype):
         self.name = name
-        self.grid = card.study.grid
+        self.grid = card.fingerprint.grid
         self.scale_ms = card.scale_ms
         self.policy = policy.to(device).eval()
         self.device, self.dtype = device, dtype
@@ -65,14 +68,14 @@ OverheadMs = Callable[[Controller], float]
 
 def load_learned(name: str, context: ControllerContext, build: Build, make: MakeController) -> LearnedController:
     """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
-    policy, card = load_policy(context.results / "controllers" / name, context.study, build)
+    policy, card = load_policy(context.results / "controllers" / name, context.fingerprint, build)
     return make(name, policy, card, context.torch_device, getattr(torch, context.dtype))
 
 
-def load_policy(directory: Path, study: Study, build: Build) -> tuple[Policy, PolicyCard]:
+def load_policy(directory: Path, fingerprint: Fingerprint, build: Build) -> tuple[Policy, PolicyCard]:
     """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
-    card = load_card(directory, study)
-    policy = build(card.controller, card.architecture, card.study.grid)
+    card = load_card(directory, fingerprint)
+    policy = build(card.controller, card.architecture, card.fingerprint.grid)
     load_weights(directory, policy)
     return policy, card
 
@@ -97,15 +100,17 @@ def train_learned(
     split = grpo.Split.by_image(data.profile.images, settings.held_out, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = build(name, architecture, data.study.grid).to(data.device)
+        policy = build(name, architecture, data.fingerprint.grid).to(data.device)
         policy.fit(data, split.learned)
-    card = PolicyCard(name, data.study, architecture, scale_ms, {})
+    card = PolicyCard(name, data.fingerprint, architecture, scale_ms, {})
     added_ms = overhead_ms(make(name, policy, card, str(data.device), data.prefix.dtype))
 
     def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
         return policy.log_probs(data, rows, budget_ms.to(data.device) / scale_ms).cpu()
 
-    log = grpo.train(policy, log_probs, data.profile.slower(added_ms), split, data.study.grid, settings, seed, name)
+    log = grpo.train(
+        policy, log_probs, data.profile.slower(added_ms), split, data.fingerprint.grid, settings, seed, name
+    )
     training = {
         "settings": settings.model_dump(),
         "seed": seed,
@@ -115,7 +120,7 @@ def train_learned(
         "held_out_reward": float(log["held_out_reward"].max()),
         "overhead_ms": added_ms,
     }
-    save_policy(directory, policy, PolicyCard(name, data.study, architecture, scale_ms, training))
+    save_policy(directory, policy, PolicyCard(name, data.fingerprint, architecture, scale_ms, training))
     return log
 
 

@@ -1,20 +1,16 @@
 """What a controller adds to a request's latency: its networks, the budget token, the loss of batching in vision."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING
 
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
-from adamolmo.controllers.static import StaticController
-from adamolmo.inference.latency import warm_up
+from torch import Tensor
+
+from adamolmo.data.samples import Questions, Sample
+from adamolmo.inference.clock import warm_up
+from adamolmo.inference.controller import Controller, Decision, FixedController, Reading, Stage1Inputs
+from adamolmo.inference.engine import Engine
 from adamolmo.knobs import KnobConfig
-
-if TYPE_CHECKING:
-    from adamolmo.data.samples import Sample
-    from adamolmo.inference.engine import Engine
 
 
 class Pinned(Controller):
@@ -25,16 +21,16 @@ class Pinned(Controller):
         self.controller = controller
         self.config = config
 
-    def reads(self, budget_ms: float):
+    def reads(self, budget_ms: float) -> Set[Reading]:
         return self.controller.reads(budget_ms)
 
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         return replace(self.controller.predict_stage1(inputs), tier=self.config.tier)
 
-    def budget_token(self, budget_ms: float):
+    def budget_token(self, budget_ms: float) -> Tensor | None:
         return self.controller.budget_token(budget_ms)
 
-    def predict_stage2(self, budget_ms: float, decision: Decision, budget_state) -> tuple[int, int]:
+    def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor | None) -> tuple[int, int]:
         self.controller.predict_stage2(budget_ms, decision, budget_state)
         return self.config.top_k, self.config.num_active_blocks
 
@@ -42,8 +38,7 @@ class Pinned(Controller):
 def overhead_ms(
     engine: Engine,
     controller: Controller,
-    samples: Sequence[Sample],
-    style: str | None,
+    questions: Questions,
     config: KnobConfig,
     budget_ms: float,
     repeats: int = 3,
@@ -52,14 +47,16 @@ def overhead_ms(
 
     A request without and one with the controller follow each other, so that a change of the device hits both.
     """
-    plain, with_controller = StaticController(f"static-{config}", config), Pinned(controller, config)
+    plain, with_controller = FixedController(config), Pinned(controller, config)
 
     def latency_ms(sample: Sample, by: Controller) -> float:
-        return engine.answer(sample.open_image(), sample.question, style, by, budget_ms).stages.total_ms
+        return engine.answer(sample.open_image(), sample.question, questions.style, by, budget_ms).stages.total_ms
 
     if engine.clock.name == "measured":
-        warm_up(lambda: latency_ms(samples[0], with_controller), max_runs=20)
+        warm_up(lambda: latency_ms(questions.samples[0], with_controller), max_runs=20)
     added_ms = [
-        latency_ms(sample, with_controller) - latency_ms(sample, plain) for _ in range(repeats) for sample in samples
+        latency_ms(sample, with_controller) - latency_ms(sample, plain)
+        for _ in range(repeats)
+        for sample in questions.samples
     ]
     return max(0.0, median(added_ms))

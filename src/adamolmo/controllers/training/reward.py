@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from adamolmo.controllers.base import KnobGrid
 from adamolmo.errors import AdaMolmoError
+from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
     from pandas import DataFrame

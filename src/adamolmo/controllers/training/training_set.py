@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adamolmo.controllers.base import Study
+from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.training.features import Features, FixedPrefix, Readings, stack_prompts
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.errors import AdaMolmoError
@@ -17,7 +17,7 @@ from adamolmo.errors import AdaMolmoError
 @dataclass(frozen=True)
 class TrainingSet:
     """Attributes:
-    study: what the profile and the features were made for.
+    fingerprint: of the study, what the profile and the features were made for.
     profile: rewards, one row per sample.
     readings: what stage 1 reads, one row per sample, on the device of `prefix`.
     prefix: the fixed prefix of the model, for stage 2.
@@ -25,7 +25,7 @@ class TrainingSet:
     places: (dataset, position in its features) of each row.
     """
 
-    study: Study
+    fingerprint: Fingerprint
     profile: Profile
     readings: Readings
     prefix: FixedPrefix
@@ -33,7 +33,9 @@ class TrainingSet:
     places: Sequence[tuple[str, int]]
 
     @classmethod
-    def join(cls, study: Study, profile: Profile, features: Mapping[str, Features], prefix: FixedPrefix) -> TrainingSet:
+    def join(
+        cls, fingerprint: Fingerprint, profile: Profile, features: Mapping[str, Features], prefix: FixedPrefix
+    ) -> TrainingSet:
         """The samples that have both a profile and features.
 
         Args:
@@ -41,7 +43,7 @@ class TrainingSet:
 
         Raises AdaMolmoError: the features belong to another model, or no sample has both.
         """
-        positions = _positions(features, study)
+        positions = _positions(features, fingerprint)
         profile = profile.take([row for row, sample in enumerate(profile.samples) if sample in positions])
         if not profile.samples:
             raise AdaMolmoError(f"no profiled sample of {', '.join(features)} has features; make the features again.")
@@ -52,7 +54,7 @@ class TrainingSet:
             return torch.stack(rows).to(prefix.device)
 
         readings = Readings(*map(rows_of, ("question", "overview", "thumbnail")))
-        return cls(study, profile, readings, prefix, features, places)
+        return cls(fingerprint, profile, readings, prefix, features, places)
 
     @property
     def device(self) -> torch.device:
@@ -73,13 +75,13 @@ class TrainingSet:
         return self.prefix(tokens.to(dtype), *stack_prompts(prompts, dtype, self.device)).float()
 
 
-def _positions(features: Mapping[str, Features], study: Study) -> dict[tuple[str, str], int]:
+def _positions(features: Mapping[str, Features], fingerprint: Fingerprint) -> dict[tuple[str, str], int]:
     """Where each (dataset, sample_id) stands in its dataset's features."""
     for dataset, stored in features.items():
         for field, wanted in (
-            ("model_checksum", study.model_checksum),
-            ("fixed_prefix_layers", study.fixed_prefix_layers),
-            ("tiers", study.grid.tiers),
+            ("model_checksum", fingerprint.model_checksum),
+            ("fixed_prefix_layers", fingerprint.fixed_prefix_layers),
+            ("tiers", fingerprint.grid.tiers),
         ):
             if (found := getattr(stored.info, field)) != wanted:
                 raise AdaMolmoError(

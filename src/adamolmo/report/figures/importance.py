@@ -13,7 +13,7 @@ from adamolmo.evaluation.summary import static_configs, tiers_by_cost
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import legend_below
 from adamolmo.report.figures.style import PAGE_IN, styled
-from adamolmo.statistics.intervals import mean_intervals
+from adamolmo.statistics.intervals import Resampling, mean_intervals
 
 _GAIN_LOSS = LinearSegmentedColormap.from_list("gain_loss", [style.BLUE, "#FFFFFF", style.VERMILLION])
 _DATASET_COLORS = (style.BLUE, style.ORANGE, style.GREEN, style.PURPLE, style.SKY, style.VERMILLION, style.BLACK)
@@ -68,7 +68,7 @@ def _blocks_kept(axes: Axes, profile: pd.DataFrame) -> list:
     for place, (dataset, rows) in enumerate(full.groupby("dataset", observed=True)):
         table = rows.pivot(index="sample_id", columns="num_active_blocks", values="accuracy")
         clusters = rows.drop_duplicates("sample_id").set_index("sample_id").loc[table.index, "image_id"].to_numpy()
-        value, low, high = 100 * mean_intervals(table.to_numpy(float).T, clusters, resamples=1000)
+        value, low, high = 100 * mean_intervals(table.to_numpy(float).T, clusters, resampling=Resampling(1000))
         color, marker = _DATASET_COLORS[place % len(_DATASET_COLORS)], _MARKERS[place % len(_MARKERS)]
         bars = np.stack([value - low, high - value]).clip(0)
         axes.errorbar(

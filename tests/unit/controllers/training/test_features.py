@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adamolmo.controllers.base import Controller, Decision
 from adamolmo.controllers.training.features import (
     Features,
     FeaturesInfo,
@@ -16,10 +15,13 @@ from adamolmo.controllers.training.features import (
     save_features,
     stack_prompts,
 )
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import Controller, Decision
 from adamolmo.inference.grid import run_shared
 from adamolmo.knobs import DecoderKnobs
-from adamolmo.model.molmoe import generate
+from adamolmo.model.decoding import EagerDecoder
 
 TIERS = ("low", "high")
 READINGS = Readings(torch.zeros(2, 4), torch.zeros(2, 6), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
@@ -64,7 +66,7 @@ def test_states_are_those_of_the_model(tiny_engine, tiny_samples, prefix, budget
 
 def test_file_keeps_the_states_within_float16(tiny_engine, tiny_samples, prefix, budget_tokens, tmp_path):
     path = tmp_path / "features" / "okvqa.safetensors"
-    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 4, "checksum", path)
+    make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", 4, "checksum", path)
     features = Features(path)
     ids = tuple(sample.sample_id for sample in tiny_samples)
     assert features.info == FeaturesInfo("okvqa", "checksum", 3, tiny_engine.model.config.d_model, ids, TIERS)
@@ -81,7 +83,7 @@ def test_file_keeps_the_states_within_float16(tiny_engine, tiny_samples, prefix,
 
 def test_stage_1_is_trained_on_what_a_request_shows_it(tiny_engine, tiny_samples, tmp_path):
     path = tmp_path / "okvqa.safetensors"
-    make_features(tiny_engine, tiny_samples, "okvqa", "tiny", 4, "checksum", path)
+    make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", 4, "checksum", path)
     readings = Features(path).readings
     assert readings.question.shape == (10, 16)
     assert readings.overview.shape == (10, 64)
@@ -108,7 +110,7 @@ def test_equal_input_gives_equal_bytes_and_only_the_file(tiny_engine, tiny_sampl
     path = tmp_path / "okvqa.safetensors"
     written = []
     for batch_size in (4, 4):
-        make_features(tiny_engine, tiny_samples, "okvqa", "tiny", batch_size, "checksum", path)
+        make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", batch_size, "checksum", path)
         written.append(path.read_bytes())
     assert written[0] == written[1]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
@@ -144,10 +146,11 @@ def test_answer_is_the_same_with_and_without_the_token(tiny_engine, tiny_samples
             cache = model.new_cache(1, prompt.shape[1] + 6)
             state = model.run_prefix(prompt, cache=cache, budget_token=token)
             logits.append(model.run_adaptive(state, knobs))
-            tokens.append(generate(model, state, knobs, cache, 6, None))
+            first = model.next_token_logits(state, knobs, cache).argmax(dim=-1)
+            tokens.append(EagerDecoder(model, None).continue_greedily(first, state, knobs, cache, 6))
         torch.testing.assert_close(*logits, atol=1e-5, rtol=1e-5)
         assert tokens[0] == tokens[1]
-        answers.add(tuple(tokens[0][0]))
+        answers.add(tuple(tokens[0]))
     assert len(answers) > 2
 
 

@@ -10,13 +10,13 @@ from policies import PROFILE_COLUMNS, settings
 from torch import nn
 
 from adamolmo.config.training import RewardSettings
-from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetCode
 from adamolmo.controllers.training.reward import Profile, reward
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.training import TRAINING
+from adamolmo.knobs import KnobGrid
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 14, 16))
 LATENCY_MS = torch.tensor([10.0, 12, 14, 12, 15, 18, 16, 20, 24, 22, 28, 34])

@@ -1,149 +1,23 @@
-"""Honest latency: a device of one's own, clocks that split a request into stages, warm-up, what device it was.
+"""What a millisecond is: clocks that split a request into stages, and the warm-up before the first one counts."""
 
-Importing this module does not import torch, so that a device can be claimed and threads be limited before that.
-"""
-
-import fcntl
 import gc
-import os
-import platform
-import subprocess
-import sys
-import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+import torch
+
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.cost import Cost
-from adamolmo.progress import note
 
-_SECONDS_BETWEEN_TRIES = 0.2
 _WARM_UP_WINDOW = 5
 # Rates of a nominal device, near one core of a server: what a modelled millisecond means.
 _FLOPS_PER_MS = 40e6
 _BYTES_PER_MS = 10e6
 _MS_PER_LAUNCH = 0.002
-
-
-@contextmanager
-def claim_device(device: str) -> Iterator[str]:
-    """Holds one CPU core or GPU alone among all who ask for it; waits while none is free. Yields its name.
-
-    The claim is an advisory lock on a file in the temporary directory: it ends with the process, however that ends.
-    On the CPU the process is pinned to the core and torch limited to one thread; among GPUs only the claimed one stays
-    visible. Call it before torch is imported.
-
-    Args:
-        device: "cpu" or "cuda".
-    """
-    if device == "cuda":
-        candidates = [f"gpu-{gpu}" for gpu in _visible_gpus()]
-    else:
-        candidates = [f"core-{core}" for core in sorted(_allowed_cores())]
-    name, lock = _first_free(candidates)
-    allowed_before = _allowed_cores()
-    try:
-        kind, _, index = name.partition("-")
-        if kind == "gpu":
-            os.environ["CUDA_VISIBLE_DEVICES"] = index
-        else:
-            _pin({int(index)})
-            _use_one_thread()
-        yield name
-    finally:
-        _pin(allowed_before)
-        os.close(lock)
-
-
-def _first_free(candidates: list[str]) -> tuple[str, int]:
-    """Name and open lock file of the first candidate that nobody holds."""
-    directory = Path(tempfile.gettempdir())
-    waits = False
-    while True:
-        for name in candidates:
-            file = _open_lock(directory / f"adamolmo-{name}.lock")
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return name, file
-            except BlockingIOError:
-                os.close(file)
-        if not waits:
-            note(f"waiting until one of {', '.join(candidates)} is free")
-            waits = True
-        time.sleep(_SECONDS_BETWEEN_TRIES)
-
-
-def _open_lock(path: Path) -> int:
-    """A file that all users of the machine can lock. It is never deleted: a lock on a deleted file excludes nobody."""
-    try:
-        # Linux may refuse O_CREAT for another user's file in a directory such as /tmp (fs.protected_regular).
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        file = os.open(path, os.O_RDONLY | os.O_CREAT)
-        os.fchmod(file, 0o644)  # whatever the umask
-        return file
-
-
-def _allowed_cores() -> set[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return os.sched_getaffinity(0)
-    return set(range(os.cpu_count() or 1))
-
-
-def _pin(cores: set[int]) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
-
-
-def _use_one_thread() -> None:
-    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
-
-
-def _visible_gpus() -> list[str]:
-    """UUIDs of the GPUs this process may use: an index means different GPUs in different processes."""
-    command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
-    try:
-        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise AdaMolmoError("device is 'cuda', but nvidia-smi finds no GPU here; expected one, or 'cpu'.") from error
-    uuids = dict(line.split(", ") for line in listing.strip().splitlines())
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = list(uuids.values()) if visible is None else [uuids.get(v, v) for v in visible.split(",") if v]
-    if not gpus:
-        raise AdaMolmoError("device is 'cuda', but CUDA_VISIBLE_DEVICES hides every GPU; expected one, or 'cpu'.")
-    return gpus
-
-
-def describe_device(device: str) -> dict:
-    """What a latency belongs to; tables of different descriptions must not be mixed. The machine's name is left out."""
-    import torch
-
-    if device == "cuda":
-        return {"kind": "cuda", "name": torch.cuda.get_device_name(), "torch": torch.__version__}
-    return {
-        "kind": "cpu",
-        "name": _cpu_name(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-
-
-def _cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)
@@ -220,9 +94,7 @@ class _EventTimer:
         return _sum_stages(zip(self._stages, (start.elapsed_time(end) for start, end in pairs), strict=True))
 
 
-def _recorded_event():
-    import torch
-
+def _recorded_event() -> torch.cuda.Event:
     event = torch.cuda.Event(enable_timing=True)
     event.record()
     return event
@@ -262,7 +134,7 @@ def make_clock(name: str, device: str) -> Clock:
     raise AdaMolmoError(f"latency.clock is '{name}'; expected 'measured' or 'modelled'.")
 
 
-def _sum_stages(intervals) -> StageTimes:
+def _sum_stages(intervals: Iterable[tuple[str, float]]) -> StageTimes:
     totals: dict[str, float] = {}
     for stage, ms in intervals:
         totals[f"{stage}_ms"] = totals.get(f"{stage}_ms", 0.0) + ms

@@ -1,0 +1,101 @@
+"""What the engine asks of a controller: per request it decides before vision, and may leave top_k and blocks open until
+the fixed prefix has run.
+
+A table and a network are interchangeable: the engine calls the same methods in the same order and books their time into
+the request's latency.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from adamolmo.knobs import KnobConfig
+
+if TYPE_CHECKING:  # tables are read without it
+    from torch import Tensor
+
+# "question": the pooled question embedding. "overview": the vision tower's summary of the overview crop, whose encoding
+# is reused. "thumbnail": the downscaled image, for controllers with a vision encoder of their own.
+Reading = Literal["question", "overview", "thumbnail"]
+NOTHING: Set[Reading] = frozenset()
+
+
+@dataclass(frozen=True)
+class Stage1Inputs:
+    """What a controller may read before the tier is known; of the tensors those that it asked for by `reads`.
+
+    Attributes:
+        budget_ms: latency that the whole request may take.
+        question: mean embedding of the prompt's text, [1, d_model], float32.
+        overview: `readings.summarise_overview` of the overview crop, [1, overview_dim], float32.
+        thumbnail: the downscaled image, [1, 3, THUMBNAIL_PX, THUMBNAIL_PX], float32, 0 to 1.
+    """
+
+    budget_ms: float
+    question: Tensor | None = None
+    overview: Tensor | None = None
+    thumbnail: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is settled before vision.
+
+    Attributes:
+        decoder: (top_k, num_active_blocks), or None if they are chosen after the fixed prefix.
+    """
+
+    tier: str
+    decoder: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, config: KnobConfig) -> Decision:
+        return cls(config.tier, (config.top_k, config.num_active_blocks))
+
+
+class Controller(ABC):
+    """One way to choose the knobs of a request. What it chooses depends on that request alone.
+
+    Attributes:
+        name: as in the configuration and in the results' file names, e.g. `lookup-mean`.
+    """
+
+    name: str
+
+    def reads(self, budget_ms: float) -> Set[Reading]:
+        """What `predict_stage1` reads besides the budget; the engine prepares it and books its time."""
+        return NOTHING
+
+    @abstractmethod
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        """Before vision: the tier, and the other two knobs unless they are chosen later."""
+
+    def budget_token(self, budget_ms: float) -> Tensor | None:
+        """Embedding of the extra prompt position whose state stage 2 reads, [1, d_model] on the model's device and in
+        its dtype; None if stage 2 reads nothing, and then the prompt stays as it is."""
+        return None
+
+    def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor | None) -> tuple[int, int]:
+        """(top_k, num_active_blocks), after the fixed prefix; what is decided already stays.
+
+        Args:
+            decision: what `predict_stage1` returned.
+            budget_state: the budget token after the fixed prefix, [1, d_model]; None without a budget token.
+        """
+        if decision.decoder is None:
+            raise NotImplementedError(f"{type(self).__name__} leaves top_k and blocks open, so it needs predict_stage2")
+        return decision.decoder
+
+
+class FixedController(Controller):
+    """The same configuration for every request and budget, `static-<config>` unless it has another name."""
+
+    def __init__(self, config: KnobConfig, name: str | None = None):
+        self.name = name or f"static-{config}"
+        self.config = config
+
+    def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
+        return Decision.of(self.config)
