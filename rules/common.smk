@@ -4,7 +4,7 @@ import gc
 import os
 import re
 import sys
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
@@ -138,15 +138,24 @@ wildcard_constraints:
     shard=r"\d+",
 
 
+def known(call, *arguments):
+    """`call(*arguments)`, where a fault is one sentence instead of a missing rule or a traceback."""
+    try:
+        return call(*arguments)
+    except AdaMolmoError as error:
+        sys.exit(f"error: {error}")
+
+
 @cache
 def code(script, *modules, on_device=False):
     """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
     name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
-    source = Path(HERE, "src")
-    started = [module_file(module) for module in (*modules, *(["adamolmo.jobs.on_device"] if on_device else []))]
-    return code_version(
-        [file for start in (Path(SCRIPTS, script), *started) for file in code_files(start, source)], HERE
-    )
+    return known(_code, script, *modules, *(["adamolmo.jobs.on_device"] if on_device else []))
+
+
+def _code(script, *modules):
+    source, started = Path(HERE, "src"), [Path(SCRIPTS, script), *map(module_file, modules)]
+    return code_version([file for start in started for file in code_files(start, source)], HERE)
 
 
 def module_file(module):
@@ -155,7 +164,10 @@ def module_file(module):
         return Path(module)
     if module.split(".")[0] == "adamolmo":
         return Path(HERE, "src", *module.split(".")).with_suffix(".py")
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):  # there is not even the package
+        spec = None
     if spec is None or spec.origin is None:
         raise AdaMolmoError(
             f"own_controllers: module '{module}' does not exist; expected a dotted name or a Python file."
@@ -220,14 +232,6 @@ def number_of_samples(wildcards):
     return getattr(STUDY.samples, wildcards.split)
 
 
-def known(call, *arguments):
-    """`call(*arguments)`, where a fault is one sentence instead of a missing rule or a traceback."""
-    try:
-        return call(*arguments)
-    except AdaMolmoError as error:
-        sys.exit(f"error: {error}")
-
-
 def cell_controller(wildcards):
     """Any budget and controller can be asked for, listed in the configuration or not."""
     if wildcards.dataset not in STUDY.datasets:
@@ -241,7 +245,7 @@ def controller_module(wildcards):
 
 
 def controller_code(wildcards):
-    return known(partial(code, on_device=True), "evaluate.py", cell_controller(wildcards).module)
+    return code("evaluate.py", cell_controller(wildcards).module, on_device=True)
 
 
 def controller_files(controller, name, dataset):
@@ -257,7 +261,7 @@ def controller_inputs(wildcards):
 
 
 def training_code(wildcards):
-    return known(partial(code, on_device=True), "train_controller.py", controller_module(wildcards))
+    return code("train_controller.py", controller_module(wildcards), on_device=True)
 
 
 def controller_parts(wildcards):

@@ -36,7 +36,7 @@ def task_reference(wildcards):
 def benchmark_code(wildcards):
     modules = [controller_module(wildcards)]
     modules += ["adamolmo.lmms_eval.tasks.documents"] if wildcards.task.startswith(OWN_PREFIX) else []
-    return known(partial(code, on_device=True), "run_lmms_eval.py", *modules)
+    return code("run_lmms_eval.py", *modules, on_device=True)
 
 
 def benchmark_controller(wildcards):

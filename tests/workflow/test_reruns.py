@@ -108,10 +108,7 @@ def test_a_controller_of_ones_own_plans_its_cells_alone(study, config):
     assert study.plan("--", cell, configs=(config(text),)) == {"evaluate": 1}
     own.unlink()
     result = study.snakemake("--dry-run", configs=(config(text),))
-    assert (
-        only_error(result)
-        == "mine.py: cannot be read as a Python file ([Errno 2] No such file or directory: 'mine.py')."
-    )
+    assert only_error(result).startswith("mine.py: cannot be read as a Python file")
 
 
 def test_a_new_dataset_plans_its_own_jobs(finished, config):
