@@ -8,8 +8,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from adamolmo.controllers.base import Controller, ControllerContext, Design
+from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.errors import AdaMolmoError
+from adamolmo.inference.controller import Controller
 
 
 def controller_module(module: str) -> ModuleType:
