@@ -59,4 +59,4 @@ class LatencySettings(Section):
     )
     repeats: Count = Field(description="timed runs per sample and configuration in core_exp; the median is kept")
     max_warmup: Count = Field(description="most warm-up runs before timing starts")
-    drift_limit_pct: float = Field(gt=0, description="drift of the reference request above which rows are marked")
+    drift_limit_pct: float = Field(gt=0, description="drift of the speed probe above which rows are marked")

@@ -170,7 +170,7 @@ def drift(series: Sequence[Sequence[float]], parts: int = 4) -> float:
 
 def reference_latency(table: DataFrame, metadata: Mapping, reference: KnobConfig) -> dict:
     """What cells are compared with: the median latency of the reference configuration, which budgets in percent refer
-    to, the lowest of any, and that of the reference request."""
+    to, the lowest of any, and that of the speed probe."""
     medians_ms = table.groupby(KNOBS, observed=True)["latency_ms"].median()
     key = tuple(vars(reference).values())
     if key not in medians_ms.index:

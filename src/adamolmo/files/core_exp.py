@@ -37,13 +37,11 @@ CORE_EXP_LATENCY = Table(
         "elapsed_ms": Column("float32", "the median run's own time, to which the stages add up", "positive"),
         "num_runs": Column("int32", "timed runs", "positive"),
         "memory_bytes": Column("int64", "largest peak memory of the runs", "positive"),
-        "reference_ms": Column(
-            "float32", "median of the reference request's runs between this sample's rounds", "positive"
-        ),
+        "reference_ms": Column("float32", "median of the speed probe's runs between this sample's rounds", "positive"),
     },
     {
         **PROVENANCE,
-        "reference_ms": "every timing of the reference request, in order",
+        "reference_ms": "every timing of the speed probe, in order",
         "warmup_runs": "warm-up runs made",
     },
 )
@@ -64,7 +62,7 @@ CORE_EXP = Table(
         "latency_source": Column("text", "'measured', 'estimated' from token counts, or 'modelled'"),
         "drift_pct": Column(
             "float32",
-            "how far the reference request was from its median when the row was measured; else 0",
+            "how far the speed probe was from its median when the row was measured; else 0",
             "not negative",
         ),
         **COSTS,
@@ -74,13 +72,13 @@ CORE_EXP = Table(
         "num_samples": "questions profiled",
         "num_timed": "questions whose latency was measured",
         "failed": "unreadable samples: {sample_id, reason}",
-        "drift_pct": "largest change of the reference request's latency during the measurement",
+        "drift_pct": "largest change of the speed probe's latency during the measurement",
         "drift_limit_pct": "limit above which the drift was reported",
         "unaccounted_pct": "difference between stages and the request's own time: {median, largest} of timed rows",
         "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
         "estimate_errors": "the same per tier and over all, with the bias: {mean_absolute_pct, bias_pct}",
         "answer_agreement": "share of timed runs that gave the scored answer",
-        "reference_request_ms": "{value, low, high}: median time of the reference request, the same in all profiles",
+        "reference_request_ms": "{value, low, high}: median time of the speed probe, the same in all profiles",
     },
 )
 
@@ -94,7 +92,7 @@ REFERENCE = Document(
         "lowest_median_latency_ms": (float, "the lowest median latency of any configuration"),
         "reference_request_ms": (
             dict | None,
-            "{value, low, high}, 95 %: median latency of the reference request, the same in all profiles and cells; "
+            "{value, low, high}, 95 %: median latency of the speed probe, the same in all profiles and cells; "
             "null with the modelled clock",
         ),
         "device": (dict, "the device on which it was measured"),

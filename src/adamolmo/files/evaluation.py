@@ -48,7 +48,7 @@ CELL = Document(
         "controller_share_pct": (float, "controller time in percent of latency"),
         "slowdown": (
             dict,
-            _INTERVAL + ": how many times as long as during the profile the reference request took; 1 with the "
+            _INTERVAL + ": how many times as long as during the profile the speed probe took; 1 with the "
             "modelled clock",
         ),
         "violation_rate_at_profile_speed": (dict, _INTERVAL + ", of the latencies divided by the slowdown"),

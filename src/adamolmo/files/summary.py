@@ -22,7 +22,7 @@ SUMMARY = Table(
         **interval("latency_p95_ms", "95th percentile of latency", "positive"),
         **interval("latency_p99_ms", "99th percentile of latency", "positive"),
         **interval("violation_rate", "share of requests above the budget (Clopper-Pearson interval)", "share"),
-        **interval("slowdown", "time of the reference request against that during the profile", "positive"),
+        **interval("slowdown", "time of the speed probe against that during the profile", "positive"),
         **interval("violation_rate_at_profile_speed", "violation_rate of latencies divided by the slowdown", "share"),
         **interval("mean_overshoot_pct", "mean excess over the budget, in percent of it", "not negative"),
         "vision_ms": Column("float64", "mean", "not negative"),

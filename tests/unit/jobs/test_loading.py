@@ -1,0 +1,48 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pandas import DataFrame
+
+from adamolmo.config import StudyConfig
+from adamolmo.data.scoring import SCORERS
+from adamolmo.errors import AdaMolmoError
+from adamolmo.files.samples import SAMPLES
+from adamolmo.files.schema import write_table
+from adamolmo.jobs.loading import batch_limits, load_questions
+
+CONFIG = Path(__file__).parents[3] / "config.yaml"
+
+
+@pytest.fixture
+def split(tiny_samples, tmp_path):
+    """Ten samples, of which one has an image that cannot be read."""
+    torn = replace(tiny_samples[0], image=tiny_samples[0].image[:50])
+    table = DataFrame([vars(sample) | {"answers": list(sample.answers)} for sample in [torn, *tiny_samples[1:]]])
+    write_table(table, tmp_path / "evaluation.parquet", SAMPLES)
+    return tmp_path / "evaluation.parquet"
+
+
+def settings(max_failed_fraction: float) -> StudyConfig:
+    study = StudyConfig.load(CONFIG)
+    core_exp = study.core_exp.model_copy(update={"max_failed_fraction": max_failed_fraction})
+    return study.model_copy(update={"core_exp": core_exp})
+
+
+def test_questions_are_asked_and_scored_as_configured_without_unreadable_images(split, tiny_samples):
+    study = settings(0.1)
+    questions, failed = load_questions(study, "okvqa", split)
+    assert questions.samples == tiny_samples[1:]
+    assert (questions.style, questions.scorer) == ("okvqa", SCORERS[study.datasets["okvqa"].scorer])
+    assert [entry["sample_id"] for entry in failed] == [tiny_samples[0].sample_id]
+    assert "cannot be read" in failed[0]["reason"]
+
+
+def test_too_many_unreadable_images_stop_the_job(split):
+    with pytest.raises(AdaMolmoError, match="1 of 10 samples are unreadable, expected at most 9 %"):
+        load_questions(settings(0.09), "okvqa", split)
+
+
+def test_batches_are_bounded_as_configured():
+    limits = batch_limits(settings(0.1))
+    assert (limits.size, limits.memory_bytes) == (64, 1e9)
