@@ -14,6 +14,7 @@ from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
 from adamolmo.evaluation.summary import at_profile_speed
+from adamolmo.report.figures.style import in_order
 from adamolmo.report.results import budget_name, over_baseline
 from adamolmo.report.templates import render
 from adamolmo.statistics.intervals import clopper_pearson
@@ -46,7 +47,7 @@ def page(
     datasets = sorted(summary["dataset"].unique())
     scope = ALL_DATASETS if len(datasets) > 1 else datasets[0]
     baseline = baseline_of(summary["controller"])
-    controllers = list(dict.fromkeys(without_oracle(summary)["controller"]))
+    controllers = in_order(without_oracle(summary)["controller"])
     gains = over_baseline(comparisons[comparisons["dataset"] == scope], baseline).set_index(CELL)
     rates, rates_at_profile_speed = (violation_rates(cells) for cells in (summary, at_profile_speed(summary)))
     by_budget_ms = summary.groupby("budget")["budget_ms"].mean().sort_values()  # from tight to loose

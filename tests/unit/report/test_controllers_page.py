@@ -54,6 +54,12 @@ def test_every_controller_is_in_every_section_and_no_number_is_missing(summary):
     assert row.split(" | ")[1].startswith(f"{100 * rate:.1f} (")
 
 
+def test_controllers_are_listed_in_the_order_of_every_legend(summary):
+    text = page(summary, study_data.comparisons(summary), study_data.hypervolumes(summary), None)
+    rows = [line.split("`")[1] for line in section(text, "okvqa").splitlines() if line.startswith("| `")]
+    assert rows == ["static-full", "lookup-mean", "two-stage-language", "oracle"]
+
+
 def test_violations_at_the_profile_speed_are_listed_where_it_was_another(summary):
     def text(cells):
         return page(cells, study_data.comparisons(cells), study_data.hypervolumes(cells), None)
