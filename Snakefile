@@ -36,6 +36,6 @@ rule all:
         "results/summary.parquet",
         "results/controllers.md",
         [f"results/{table_path(aggregation, None)}" for aggregation in AGGREGATIONS],
-        expand("results/plots/{plot}.{suffix}", plot=PLOTS, suffix=["pdf", "png"]),
+        expand("results/plots/{figure}.{suffix}", figure=FIGURES, suffix=["pdf", "png"]),
         expand("results/tables/{table}.{suffix}", table=TABLES, suffix=["csv", "tex"]),
         "results/report.html",

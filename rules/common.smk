@@ -96,13 +96,6 @@ EVALUATION_PROFILES = []
 if ORACLE in STUDY.controllers:
     COMPARISONS["regret"] = "results/regret.parquet"
     EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
-PLOTS = ["pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times"]
-PLOTS += ["repeatability", "importance"]
-PLOTS += ["training_curves"] if LEARNING else []
-TABLES = ["accuracy", "violations", "gains"]
-# Design 1 against design 2, where the study has both.
-if all(any(name.startswith(design) for name in TRAINED) for design in ("two-stage-", "single-stage-")):
-    TABLES += ["designs"]
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # Settings of every job that answers in batches.

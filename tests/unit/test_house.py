@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/adamolmo"
 PACKAGES = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
 # `common.smk` is every phase's; a phase whose rules need functions has them in `{phase}_inputs.smk`.
-PHASES = {path.stem for path in (ROOT / "rules").glob("*.smk")} - {"common", "lmms_eval_inputs"}
+RULES = {path.stem for path in (ROOT / "rules").glob("*.smk")}
+PHASES = {name for name in RULES if name != "common" and not name.endswith("_inputs")}
 DATA = {"src/adamolmo/data/procedural.py"}
 
 

@@ -5,10 +5,10 @@ import os
 import pytest
 from mini_study import only_error
 
-PLOTS_OF_CELLS = {"pareto": 1, "gains": 1, "hypervolume": 1, "knob_distribution": 1, "violations": 1, "overhead": 1}
-PLOTS_OF_PROFILE = {"stage_times": 1, "repeatability": 1, "block_importance": 1}
 TEXTS = {"table": 4, "controllers_page": 1, "report": 1}
-AFTER_CELLS = {"summarise": 1, "compare": 1, **PLOTS_OF_CELLS, **TEXTS, "all": 1}
+# 6 figures show evaluated cells, 3 the profile, and one the training of the controllers.
+AFTER_CELLS = {"summarise": 1, "compare": 1, "figure": 6, **TEXTS, "all": 1}
+AFTER_TRAINING = {"evaluate": 8, **AFTER_CELLS, "figure": 7}
 
 
 def test_nothing_to_do_when_finished(finished):
@@ -31,21 +31,16 @@ def test_touching_a_source_file_plans_nothing(study):
         ("src/adamolmo/core_exp/accuracy.py", None),
         (
             "src/adamolmo/controllers/static.py",
-            {"train_controller": 2, "training_curves": 1, "evaluate": 16, **AFTER_CELLS},
+            {"train_controller": 2, **AFTER_TRAINING, "evaluate": 16},
         ),
         (
             "src/adamolmo/controllers/training/grpo.py",
-            {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
+            {"train_controller": 2, **AFTER_TRAINING},
         ),
         ("src/adamolmo/controllers/registry.py", {"controllers_page": 1, "all": 1}),
-        (
-            "src/adamolmo/report/figures/panels.py",
-            {**PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, "report": 1, "all": 1},
-        ),
-        (
-            "src/adamolmo/files/comparisons.py",
-            {"compare": 1, **PLOTS_OF_CELLS, **PLOTS_OF_PROFILE, "training_curves": 1, **TEXTS, "all": 1},
-        ),
+        ("src/adamolmo/report/figures/panels.py", {"figure": 10, "report": 1, "all": 1}),
+        ("src/adamolmo/report/figures/style.py", {"figure": 10, **TEXTS, "all": 1}),
+        ("src/adamolmo/files/comparisons.py", {"compare": 1, "figure": 10, **TEXTS, "all": 1}),
         ("src/adamolmo/report/findings.py", {"report": 1, "all": 1}),
         ("src/adamolmo/report/tables.py", {"table": 4, "report": 1, "all": 1}),
         ("workflow/scripts/summarise.py", AFTER_CELLS),
@@ -85,7 +80,7 @@ def test_editing_a_source_file(study, file, expected):
         ),
         (
             "training: {steps: 21}",
-            {"train_controller": 2, "training_curves": 1, "evaluate": 8, **AFTER_CELLS},
+            {"train_controller": 2, **AFTER_TRAINING},
         ),
         ("latency: {samples: 2, repeats: 2}", {}),
         ("bootstrap: {resamples: 51}", {"evaluate": 16, "oracle": 4, **AFTER_CELLS}),
@@ -125,12 +120,29 @@ def test_a_new_dataset_plans_its_own_jobs(finished, config):
         "merge_core_exp_evaluation": 1,
         "oracle": 2,
         **AFTER_CELLS,
-        **PLOTS_OF_PROFILE,
+        "figure": 9,
         "rule_graph": 1,
     }
     assert finished.plan(configs=(config(text),)) == planned
     everything = finished.plan(configs=(config(text.replace("[]", "[importance, training]")),))
     assert everything["importance"] == 1 and everything["train_controller"] == 2 and everything["evaluate"] == 24
+
+
+@pytest.mark.parametrize("figure", ["overhead", "training_curves"])
+def test_editing_a_figure_draws_it_alone(study, figure):
+    """And the report again, which shows it."""
+    path = study.path(f"src/adamolmo/report/figures/{figure}.py")
+    path.write_text(path.read_text() + "\n# edited\n")
+    result = study.snakemake("--dry-run")
+    assert [line.split("Figure: ")[1] for line in result.output.splitlines() if ": Figure: " in line] == [figure]
+    assert result.planned == {"figure": 1, "report": 1, "all": 1}
+
+
+@pytest.mark.parametrize("file", ["overhead.rst", "report.html.j2"])
+def test_editing_a_caption_or_the_page_draws_no_figure(study, file):
+    path = study.path(f"workflow/report/{file}")
+    path.write_text(path.read_text() + "\n")
+    assert study.plan() == {"report": 1, "all": 1}
 
 
 def test_a_new_budget_plans_its_own_cells(finished, config):

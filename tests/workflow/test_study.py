@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+from figure_checks import FIGURES
 from mini_study import MINI, ROOT
 
 from adamolmo.config import StudyConfig
@@ -17,8 +18,6 @@ from adamolmo.files.schema import read_table
 from adamolmo.files.summary import SUMMARY
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
-PLOTS = ("pareto", "gains", "hypervolume", "violations", "knob_distribution", "overhead", "stage_times")
-PLOTS += ("repeatability", "importance", "training_curves")
 TABLES = (".parquet", ".json", ".safetensors")
 
 
@@ -44,20 +43,30 @@ def test_every_cell_is_in_the_summary(finished):
 
 
 def test_every_figure_is_drawn(finished):
-    for plot in PLOTS:
-        assert finished.path(f"results/plots/{plot}.pdf").read_bytes().startswith(b"%PDF")
-        assert finished.path(f"results/plots/{plot}.png").read_bytes().startswith(b"\x89PNG")
+    assert {path.stem for path in finished.path("results/plots").iterdir()} == set(FIGURES)
+    for figure in FIGURES:
+        assert finished.path(f"results/plots/{figure}.pdf").read_bytes().startswith(b"%PDF")
+        assert finished.path(f"results/plots/{figure}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_report_has_every_figure_the_rules_and_the_settings(finished):
     page = finished.path("results/report.html").read_text()
-    for plot in PLOTS:
-        assert f'<figure id="{plot}">' in page
+    for figure in FIGURES:
+        assert f'<figure id="{figure}">' in page
     for rule in ("prepare_data", "core_exp", "train_controller", "evaluate", "compare"):
         assert f">{rule}</text>" in page
     first = re.search(r'<p class="findings">(.*?)</p>', page, re.DOTALL)[1]
     assert "Warning: latencies are modelled" in first
     assert "seed: 0" in page
+
+
+def test_snakemakes_own_report_has_the_caption_of_every_figure(finished, tmp_path):
+    result = finished.snakemake("--report", tmp_path / "report.html")
+    assert result.returncode == 0, result.output
+    page = (tmp_path / "report.html").read_text()
+    for figure in FIGURES:
+        words = finished.path(f"workflow/report/{figure}.rst").read_text().split()
+        assert " ".join(words[:6]) in page
 
 
 def test_the_rule_graph_is_of_what_the_command_line_sets(clone):

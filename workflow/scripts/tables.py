@@ -3,27 +3,25 @@
 import argparse
 from pathlib import Path
 
-from adamolmo.files.comparisons import COMPARISONS
-from adamolmo.files.schema import read_table
-from adamolmo.files.summary import SUMMARY
 from adamolmo.files.writing import replacing
 from adamolmo.jobs.script import run
-from adamolmo.report.tables import TABLES
+from adamolmo.report.inputs import add_inputs, read_inputs
+from adamolmo.report.tables import TABLES, latex
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("table", choices=TABLES)
-    parser.add_argument("--summary", type=Path, required=True)
-    parser.add_argument("--comparisons", type=Path, required=True)
+    add_inputs(parser, "summary", "comparisons")
+    parser.add_argument("--template", type=Path, required=True)
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--latex", type=Path, required=True)
     args = parser.parse_args()
-    table = TABLES[args.table](read_table(args.summary, SUMMARY)[0], read_table(args.comparisons, COMPARISONS)[0])
+    table = TABLES[args.table](**read_inputs(args))
     with replacing(args.csv) as path:
         table.rows.to_csv(path, index=False, float_format="%.6g")
     with replacing(args.latex) as path:
-        path.write_text(table.latex)
+        path.write_text(latex(args.template, args.table, table))
 
 
 if __name__ == "__main__":

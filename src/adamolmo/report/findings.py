@@ -1,6 +1,6 @@
 """The findings in words, from the numbers alone: who wins where, how surely, budgets missed, what to doubt."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +8,9 @@ import pandas as pd
 
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
-from adamolmo.evaluation.summary import at_profile_speed, keeps_p95, misses_budget, static_configs, tiers_by_cost
+from adamolmo.evaluation.summary import at_profile_speed, keeps_p95, misses_budget
 from adamolmo.report.figures.style import in_order
+from adamolmo.report.results import knob_values, over_baseline
 from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, holm, mean_intervals, samples_needed
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
@@ -82,8 +83,8 @@ def gains_over_baseline(results: StudyResults) -> pd.DataFrame:
     """The comparisons with the baseline over all budgets, with p_holm over them all, and keeps_budgets: whether the
     controller heeds them and misses no more feasible ones in the median than the baseline does, both at the profile's
     speed: their cells ran at different times, so measured misses would also compare the machine with itself."""
-    rows = without_oracle(results.comparisons)
-    rows = rows[(rows["budget"] == ALL_BUDGETS) & (rows["other"] == results.baseline)].reset_index(drop=True)
+    rows = over_baseline(results.comparisons, results.baseline)
+    rows = rows[rows["budget"] == ALL_BUDGETS].reset_index(drop=True)
     misses = _median_misses(at_profile_speed(results.summary))["missed"]
     keeps = [
         heeds_budget(r.controller) and misses[r.dataset, r.controller] <= misses[r.dataset, r.other]
@@ -167,13 +168,13 @@ def flat_knobs(results: StudyResults) -> list[str]:
     """Knobs that trade nothing: the accuracy does not change, or no time is saved, from the highest to the lowest value
     with the other knobs at their highest. Accuracy by 95 % interval clustered by image, time by the median."""
     found: dict[str, list[str]] = {}
-    tiers = tiers_by_cost(static_configs(results.profile))
+    values = knob_values(results.profile)
+    full = {knob: ascending[-1] for knob, ascending in values.items()}
     for dataset, rows in results.profile.groupby("dataset", observed=True):
-        for knob in _KNOBS:
-            values = tiers if knob == "tier" else sorted(rows[knob].unique())
-            if len(values) < 2:
+        for knob, ascending in values.items():
+            if len(ascending) < 2:
                 continue
-            high, low = (_at(rows, tiers, knob, value) for value in (values[-1], values[0]))
+            high, low = (_at(rows, full | {knob: value}) for value in (ascending[-1], ascending[0]))
             saving = 100 * (1 - low["latency_ms"].median() / high["latency_ms"].median())
             lost = (high["accuracy"] - low["accuracy"]).to_numpy(float)
             value, bottom, top = 100 * mean_intervals(lost, high["image_id"], resampling=Resampling(1000))[:, 0]
@@ -220,10 +221,9 @@ def _late_controllers(summary: pd.DataFrame) -> pd.DataFrame:
     return late.loc[in_order(late.index)]
 
 
-def _at(rows: pd.DataFrame, tiers: Sequence[str], knob: str, value: object) -> pd.DataFrame:
-    """The rows of the full config with one knob at `value`, in the order of the samples."""
-    full = {"tier": tiers[-1], "top_k": rows["top_k"].max(), "num_active_blocks": rows["num_active_blocks"].max()}
-    chosen = np.logical_and.reduce([rows[name] == wanted for name, wanted in (full | {knob: value}).items()])
+def _at(rows: pd.DataFrame, knobs: Mapping[str, object]) -> pd.DataFrame:
+    """The rows of one config, in the order of the samples."""
+    chosen = np.logical_and.reduce([rows[knob] == value for knob, value in knobs.items()])
     return rows[chosen].sort_values("sample_id").reset_index(drop=True)
 
 

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pandas as pd
 import yaml
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 import adamolmo
 from adamolmo.report import tables
-from adamolmo.report.figures.style import in_order
 from adamolmo.report.findings import StudyResults, first_paragraph
+from adamolmo.report.templates import render
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
+from adamolmo.statistics.intervals import SIGNIFICANCE
 
 _PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scipy", "tokenizers", "safetensors", "matplotlib", "snakemake")
 
 
-def render(
-    template: str,
+def page(
+    template: Path,
     results: StudyResults,
     figures: Sequence[Path],
     captions: Mapping[str, str],
@@ -34,17 +34,18 @@ def render(
     """The page.
 
     Args:
-        template: the Jinja source; figures: PNG files, in the order of the page; captions: figure name -> text.
+        figures: PNG files, in the order of the page; captions: figure name -> text.
         manifest: the model's; configuration: the study's, as in its file.
         rule_graph: what `snakemake --rulegraph` prints.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(template).render(
+    return render(
+        template,
         findings=first_paragraph(results),
         baseline=results.baseline,
         figures=[_figure(path, captions[path.stem]) for path in figures],
-        gains=_records(tables.gains(results.comparisons).rows),
-        accuracy=_by_dataset(tables.accuracy(results.summary, results.comparisons).rows),
+        gains=tables.gains(results.comparisons).rows.to_dict("records"),
+        accuracy=tables.by_dataset(tables.accuracy(results.summary, results.comparisons).rows),
+        significance=SIGNIFICANCE,
         environment=_environment(results.summary, manifest),
         configuration=yaml.safe_dump(dict(configuration), sort_keys=False, width=100),
         workflow=Markup(draw_rule_graph(read_rule_graph(rule_graph))),  # noqa: S704 (drawn by us, names escaped)
@@ -54,23 +55,6 @@ def render(
 def _figure(path: Path, caption: str) -> dict[str, str]:
     data = base64.b64encode(path.read_bytes()).decode()
     return {"name": path.stem, "title": path.stem.replace("_", " ").capitalize(), "caption": caption, "data": data}
-
-
-def _records(rows: pd.DataFrame) -> list[dict]:
-    return rows.to_dict("records")
-
-
-def _by_dataset(rows: pd.DataFrame) -> list[dict]:
-    """Per dataset its budgets and, per controller, one cell per budget."""
-    blocks = []
-    for dataset, block in rows.groupby("dataset", observed=True):
-        budgets = block.drop_duplicates("budget").sort_values("budget_ms")
-        controllers = {
-            name: _records(block[block["controller"] == name].sort_values("budget_ms"))
-            for name in in_order(block["controller"])
-        }
-        blocks.append({"dataset": dataset, "budgets": _records(budgets), "controllers": controllers})
-    return blocks
 
 
 def _environment(summary: pd.DataFrame, manifest: Mapping) -> dict[str, str]:

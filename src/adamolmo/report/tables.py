@@ -1,7 +1,8 @@
-"""The study's tables, as tidy data for a CSV file and as LaTeX (booktabs) for a paper."""
+"""The study's tables: tidy data for a CSV file, and what the template of their LaTeX needs besides."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -9,17 +10,24 @@ from adamolmo.controllers.roles import ORACLE, baseline_of, without_oracle
 from adamolmo.evaluation.comparison import ALL_BUDGETS
 from adamolmo.evaluation.summary import misses_budget
 from adamolmo.report.figures.style import in_order
+from adamolmo.report.results import over_baseline
+from adamolmo.report.templates import render
 from adamolmo.statistics.intervals import SIGNIFICANCE, holm
-
-_ESCAPES = str.maketrans({"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"})
 
 
 @dataclass(frozen=True)
 class StudyTable:
-    """One table: tidy rows with units in the column names, and the source of a LaTeX table environment."""
+    """One table.
+
+    Attributes:
+        rows: tidy, with units in the column names.
+        caption: plain text.
+        measure: the column that a paper shows by budget; empty if it shows differences between controllers.
+    """
 
     rows: pd.DataFrame
-    latex: str
+    caption: str
+    measure: str = ""
 
 
 def accuracy(summary: pd.DataFrame, comparisons: pd.DataFrame) -> StudyTable:
@@ -35,27 +43,26 @@ def accuracy(summary: pd.DataFrame, comparisons: pd.DataFrame) -> StudyTable:
         pairs = comparisons[(comparisons["dataset"] == dataset) & (comparisons["budget"] == budget)]
         rows.loc[cell.index, "best"] = _shown_best(cell, pairs)
     caption = (
-        "Accuracy (\\%). Bold: shown to be better than every other controller that keeps the budget (sign-flip test, "
+        "Accuracy (%). Bold: shown to be better than every other controller that keeps the budget (sign-flip test, "
         "Holm-corrected). Grey: the median request is over the budget."
     )
     if ORACLE in set(rows["controller"]):
         caption += " Oracle: the best choice in hindsight, the upper bound."
-    return StudyTable(rows, _wide(rows, "accuracy", caption))
+    return StudyTable(rows, caption, "accuracy_pct")
 
 
 def violations(summary: pd.DataFrame) -> StudyTable:
     """Share of requests over the budget in percent, with exact binomial 95 % intervals."""
     rows = _cells(without_oracle(summary), "violation_rate").assign(best=False)
-    caption = "Requests over the budget (\\%). Grey: the median request is over the budget."
-    return StudyTable(rows, _wide(rows, "violations", caption))
+    caption = "Requests over the budget (%). Grey: the median request is over the budget."
+    return StudyTable(rows, caption, "violation_rate_pct")
 
 
 def gains(comparisons: pd.DataFrame) -> StudyTable:
     """Every controller against the baseline, over the feasible budgets, on the same questions; dataset 'all': all."""
-    comparisons = without_oracle(comparisons)
     baseline = baseline_of(comparisons["other"]) if len(comparisons) else "the baseline"
-    pairs = comparisons[(comparisons["budget"] == ALL_BUDGETS) & (comparisons["other"] == baseline)]
-    return _differences(pairs, "gains", f"Differences to {baseline}".translate(_ESCAPES))
+    pairs = over_baseline(comparisons[comparisons["budget"] == ALL_BUDGETS], baseline)
+    return StudyTable(_differences(pairs), f"Differences to {baseline}")
 
 
 def designs(comparisons: pd.DataFrame) -> StudyTable:
@@ -65,7 +72,7 @@ def designs(comparisons: pd.DataFrame) -> StudyTable:
         & comparisons["controller"].str.startswith("two-stage-")
         & comparisons["other"].str.startswith("single-stage-")
     ]
-    return _differences(pairs, "designs", "Design 1 (two-stage) less design 2 (single-stage)")
+    return StudyTable(_differences(pairs), "Design 1 (two-stage) less design 2 (single-stage)")
 
 
 TABLES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame], StudyTable]] = {
@@ -76,8 +83,30 @@ TABLES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame], StudyTable]] = {
 }
 
 
+def latex(template: Path, name: str, table: StudyTable) -> str:
+    """The source of a LaTeX table environment."""
+    return render(
+        template,
+        name=name,
+        caption=table.caption,
+        measure=table.measure,
+        blocks=by_dataset(table.rows) if table.measure else [],
+        rows=table.rows.to_dict("records"),
+        significance=SIGNIFICANCE,
+    )
+
+
+def by_dataset(rows: pd.DataFrame) -> list[dict]:
+    """Of a table with a measure, per dataset its budgets from tight to loose and each controller's cells at them."""
+    blocks = []
+    for dataset, block in rows.sort_values("budget_ms").groupby("dataset", observed=True):
+        budgets = block.drop_duplicates("budget")
+        cells = {name: block[block["controller"] == name].to_dict("records") for name in in_order(block["controller"])}
+        blocks.append({"dataset": dataset, "budgets": budgets.to_dict("records"), "controllers": cells})
+    return blocks
+
+
 def _cells(summary: pd.DataFrame, measure: str) -> pd.DataFrame:
-    order = {name: place for place, name in enumerate(in_order(summary["controller"]))}
     rows = pd.DataFrame(
         {
             "dataset": summary["dataset"],
@@ -88,10 +117,9 @@ def _cells(summary: pd.DataFrame, measure: str) -> pd.DataFrame:
             f"{measure}_low_pct": 100 * summary[f"{measure}_low"],
             f"{measure}_high_pct": 100 * summary[f"{measure}_high"],
             "keeps_budget": ~misses_budget(summary),
-            "order": summary["controller"].map(order),
         }
     )
-    return rows.sort_values(["dataset", "order", "budget_ms"], ignore_index=True).drop(columns="order")
+    return _sorted(rows, "budget_ms")
 
 
 def _shown_best(cell: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
@@ -109,7 +137,7 @@ def _shown_best(cell: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     return (value == value.max()) & beaten & (len(rest) > 0)
 
 
-def _differences(pairs: pd.DataFrame, name: str, caption: str) -> StudyTable:
+def _differences(pairs: pd.DataFrame) -> pd.DataFrame:
     columns = {"dataset": pairs["dataset"], "controller": pairs["controller"], "other": pairs["other"]}
     measures = {
         "accuracy_gain": ("accuracy_gain_points", 100),
@@ -121,65 +149,11 @@ def _differences(pairs: pd.DataFrame, name: str, caption: str) -> StudyTable:
         columns |= {column: scale * pairs[measure]}
         columns |= {f"{stem}_{end}_{unit}": scale * pairs[f"{measure}_{end}"] for end in ("low", "high")}
     rows = pd.DataFrame(columns).assign(p=pairs["accuracy_p"], p_holm=holm(pairs["accuracy_p"]))
-    order = {name: place for place, name in enumerate(in_order(rows["controller"]))}
-    rows = rows.assign(order=rows["controller"].map(order)).sort_values(["dataset", "order", "other"])
-    rows = rows.drop(columns="order").reset_index(drop=True)
-    return StudyTable(rows, _difference_latex(rows, name, caption))
+    return _sorted(rows, "other")
 
 
-def _wide(rows: pd.DataFrame, name: str, caption: str) -> str:
-    """Controllers down, budgets across, one block of rows per dataset."""
-    (value,) = [column for column in rows.columns if f"{column.removesuffix('_pct')}_low_pct" in rows.columns]
-    lines, most = [], rows.groupby("dataset", observed=True)["budget"].nunique().max()
-    for dataset, block in rows.groupby("dataset", observed=True):
-        budgets = block.drop_duplicates("budget").sort_values("budget_ms")["budget"].tolist()
-        heads = [budget.replace("pct", r"\,\%").replace("ms", r"\,ms") for budget in budgets]
-        lines += [r"\midrule", " & ".join([rf"\textit{{{dataset.translate(_ESCAPES)}}}", *heads]) + r" \\"]
-        for controller in in_order(block["controller"]):
-            cells = block[block["controller"] == controller].set_index("budget")
-            shown = [_number(cells.loc[budget], value) if budget in cells.index else "" for budget in budgets]
-            lines.append(" & ".join([controller.translate(_ESCAPES), *shown]) + r" \\")
-    return _environment(lines[1:], "l" + "r" * most, name, caption)
-
-
-def _number(cell: pd.Series, value: str) -> str:
-    text = f"{cell[value]:.1f}"
-    text = rf"\textbf{{{text}}}" if cell["best"] else text
-    return text if cell["keeps_budget"] else rf"\textcolor{{gray}}{{{text}}}"
-
-
-def _difference_latex(rows: pd.DataFrame, name: str, caption: str) -> str:
-    head = [
-        r"dataset & controller & other & accuracy (points) & $p$ & over budget (points) & latency (ms) \\",
-        r"\midrule",
-    ]
-    lines = []
-    for row in rows.itertuples():
-        gain = f"{row.accuracy_gain_points:+.1f}"
-        lines.append(
-            f"{row.dataset} & {row.controller} & {row.other} & ".translate(_ESCAPES).replace(r"\&", "&")
-            + (rf"\textbf{{{gain}}}" if row.p_holm < SIGNIFICANCE else gain)
-            + f" [{row.accuracy_gain_low_points:+.1f}, {row.accuracy_gain_high_points:+.1f}] & {row.p_holm:.3f} & "
-            + f"{row.violation_change_points:+.1f} & {row.latency_change_ms:+.1f} "
-            + r"\\"
-        )
-    caption += ", mean over the feasible budgets, paired 95\\,\\% intervals; $p$: sign-flip test, Holm-corrected."
-    return _environment([*head, *lines], "lllrrrr", name, caption)
-
-
-def _environment(lines: list[str], columns: str, name: str, caption: str) -> str:
-    """Needs the packages booktabs and xcolor."""
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{name}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+def _sorted(rows: pd.DataFrame, last: str) -> pd.DataFrame:
+    """By dataset, controller (in the order of every legend) and the column `last`."""
+    place = {name: i for i, name in enumerate(in_order(rows["controller"]))}
+    keys = rows.assign(controller=rows["controller"].map(place)).sort_values(["dataset", "controller", last])
+    return rows.loc[keys.index].reset_index(drop=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from adamolmo.config import StudyConfig
 from adamolmo.report.docs_pages import pages
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -18,8 +19,6 @@ def test_page_is_up_to_date(name):
 
 
 def test_every_key_of_the_configuration_is_explained():
-    from adamolmo.config import StudyConfig
-
     table = pages()["configuration.md"]
     study = StudyConfig.load(DOCS.parent / "config.yaml").model_dump()
     for section, content in study.items():

@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import study_data
+from PIL import Image
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.summary import collect
 from adamolmo.knobs import KnobConfig
+from adamolmo.report import page
 from adamolmo.report.findings import StudyResults, first_paragraph, flat_knobs, missed_budgets
-from adamolmo.report.page import render
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
 
 TEMPLATE = Path(__file__).parents[3] / "workflow/report/report.html.j2"
@@ -200,12 +201,10 @@ def test_the_rule_graph_is_read_and_drawn_downwards():
 
 
 @pytest.fixture
-def page(results, tmp_path) -> Path:
-    from PIL import Image
-
+def written(results, tmp_path) -> Path:
     Image.new("RGB", (40, 20), "red").save(tmp_path / "pareto.png")
-    html = render(
-        TEMPLATE.read_text(),
+    html = page.page(
+        TEMPLATE,
         _plant(results, "okvqa", "two-stage-budget", 0.031, 0.001),
         [tmp_path / "pareto.png"],
         {"pareto": "How to read it: 1 < 2 & so on."},
@@ -218,8 +217,8 @@ def page(results, tmp_path) -> Path:
     return path
 
 
-def test_the_page_has_all_parts_and_refers_to_nothing_outside(page):
-    html = page.read_text()
+def test_the_page_has_all_parts_and_refers_to_nothing_outside(written):
+    html = written.read_text()
     assert "two-stage-budget beats lookup-mean" in html
     assert "How to read it: 1 &lt; 2 &amp; so on." in html
     assert "a made-up processor" in html and "2.4 million parameters" in html
@@ -233,13 +232,13 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome is installed")
-def test_a_real_browser_shows_the_page_and_asks_for_nothing(page, tmp_path):
+def test_a_real_browser_shows_the_page_and_asks_for_nothing(written, tmp_path):
     """The browser's own network log has no request but the file itself; the DOM has the loaded figure."""
     log = tmp_path / "net.json"
     run = subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
         + ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-sync"]
-        + [f"--log-net-log={log}", "--dump-dom", page.as_uri()],
+        + [f"--log-net-log={log}", "--dump-dom", written.as_uri()],
         capture_output=True,
         text=True,
         timeout=180,

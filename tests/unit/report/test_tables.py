@@ -1,11 +1,15 @@
 """Tables: what is bold is supported by the paired test; LaTeX that a paper can take."""
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 import study_data
 
 from adamolmo.evaluation.summary import collect
 from adamolmo.report import tables
+
+TEMPLATE = Path(__file__).parents[3] / "workflow/report/table.tex.j2"
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +55,9 @@ def test_bold_needs_the_paired_test_against_every_other_controller_that_keeps_th
     pairs = _pairs({("a", "b"): p_ab, ("a", "c"): p_ac, ("b", "c"): 0.5})
     table = tables.accuracy(summary, pairs)
     assert table.rows.loc[table.rows["best"], "controller"].tolist() == best
-    assert (r"\textbf{60.0}" in table.latex) == (best == ["a"])
-    assert (r"\textcolor{gray}{60.0}" in table.latex) == (late == "a")
+    latex = tables.latex(TEMPLATE, "accuracy", table)
+    assert (r"\textbf{60.0}" in latex) == (best == ["a"])
+    assert (r"\textcolor{gray}{60.0}" in latex) == (late == "a")
 
 
 def test_equal_accuracies_share_the_mark_and_a_table_of_equals_has_none():
@@ -69,7 +74,7 @@ def test_the_oracle_is_listed_as_the_upper_bound_and_takes_no_part_in_the_test()
     table = tables.accuracy(_two_cells(three), pairs)
     assert table.rows["controller"].tolist() == ["a", "b", "oracle"]
     assert table.rows["best"].tolist() == [True, False, False]  # 0.04 is enough for one pair
-    assert "Oracle: the best choice in hindsight" in table.latex
+    assert "Oracle: the best choice in hindsight" in table.caption
     assert tables.violations(_two_cells(three)).rows["controller"].tolist() == ["a", "b"]
 
 
@@ -96,7 +101,7 @@ def test_designs_compares_two_stage_with_single_stage_over_all_budgets(compariso
 
 def test_latex_has_balanced_rows_and_no_bare_special_character(summary, comparisons):
     for name, make in tables.TABLES.items():
-        latex = make(summary, comparisons).latex
+        latex = tables.latex(TEMPLATE, name, make(summary, comparisons))
         body = [line for line in latex.splitlines() if line.endswith(r"\\")]
         assert len({line.count("&") for line in body}) == 1, name
         assert latex.count(r"\begin") == latex.count(r"\end") == 2

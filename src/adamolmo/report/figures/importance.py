@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm, to_rgb
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from adamolmo.evaluation.summary import static_configs, tiers_by_cost
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import legend_below
 from adamolmo.report.figures.style import PAGE_IN, styled
+from adamolmo.report.results import knob_values
 from adamolmo.statistics.intervals import Resampling, mean_intervals
 
 _GAIN_LOSS = LinearSegmentedColormap.from_list("gain_loss", [style.BLUE, "#FFFFFF", style.VERMILLION])
@@ -21,7 +21,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
 @styled
-def importance(scores: Mapping[str, object], profile: pd.DataFrame, path: str | Path) -> Figure:
+def draw(scores: Mapping[str, object], profile: pd.DataFrame, path: str | Path) -> Figure:
     """Left, points of accuracy lost when one block is skipped, per dataset and over all, with the order of removal.
     Right, accuracy of the full tier and top-k against the blocks kept, with 95 % intervals clustered by image.
 
@@ -32,8 +32,7 @@ def importance(scores: Mapping[str, object], profile: pd.DataFrame, path: str | 
     figure = Figure(figsize=(PAGE_IN, max(1.9, 0.9 + 0.2 * len(datasets))))
     left, right = figure.subplots(1, 2, width_ratios=(2.1, 1))
     _heat_map(left, scores, datasets)
-    handles = _blocks_kept(right, profile)
-    legend_below(figure, handles)
+    legend_below(figure, _blocks_kept(right, profile))
     return style.save(figure, path)
 
 
@@ -45,8 +44,7 @@ def _heat_map(axes: Axes, scores: Mapping[str, object], datasets: list[str]) -> 
     norm = TwoSlopeNorm(0.0, -reach, reach)
     axes.pcolormesh(lost, cmap=_GAIN_LOSS, norm=norm, edgecolors="white", linewidth=0.6)
     for (row, column), value in np.ndenumerate(lost):
-        dark = np.dot(to_rgb(_GAIN_LOSS(norm(value))), (0.3, 0.59, 0.11)) < 0.45
-        color = "white" if dark else "black"
+        color = style.ink_on(_GAIN_LOSS(norm(value)))
         axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", fontsize=5, color=color)
     for place, block in enumerate(scores["removal_order"], start=1):
         above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "fontsize": 5.5, "color": style.GREY}
@@ -61,10 +59,8 @@ def _heat_map(axes: Axes, scores: Mapping[str, object], datasets: list[str]) -> 
 
 
 def _blocks_kept(axes: Axes, profile: pd.DataFrame) -> list:
-    full = profile[
-        (profile["tier"] == tiers_by_cost(static_configs(profile))[-1]) & (profile["top_k"] == profile["top_k"].max())
-    ]
-    handles = []
+    values = knob_values(profile)
+    full = profile[(profile["tier"] == values["tier"][-1]) & (profile["top_k"] == values["top_k"][-1])]
     for place, (dataset, rows) in enumerate(full.groupby("dataset", observed=True)):
         table = rows.pivot(index="sample_id", columns="num_active_blocks", values="accuracy")
         clusters = rows.drop_duplicates("sample_id").set_index("sample_id").loc[table.index, "image_id"].to_numpy()
@@ -74,9 +70,8 @@ def _blocks_kept(axes: Axes, profile: pd.DataFrame) -> list:
         axes.errorbar(
             table.columns, value, yerr=bars, color=color, marker=marker, elinewidth=0.7, markersize=3.5, label=dataset
         )
-        handles = axes.get_legend_handles_labels()[0]
-    axes.set_xticks(sorted(full["num_active_blocks"].unique()))
+    axes.set_xticks(values["num_active_blocks"])
     axes.set_xlabel("Active blocks")
     axes.set_ylabel("Accuracy (%)")
     axes.grid(axis="y")
-    return handles
+    return axes.get_legend_handles_labels()[0]

@@ -1,4 +1,4 @@
-"""What several figures share: one panel per dataset or task, the legend below, error bars, names of budgets."""
+"""What several figures share: one panel per dataset or task, its rows and budgets, the legend below, error bars."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.report.figures import style
+from adamolmo.report.results import budget_name
 
 COLUMNS = 3  # panels side by side
 
@@ -31,6 +32,24 @@ def label_outer(panels: Mapping[str, Axes], x: str, y: str) -> None:
         axes.set_xlabel(x)
         if place % COLUMNS == 0:
             axes.set_ylabel(y)
+
+
+def name_rows(panels: Iterable[Axes], names: Sequence[str], first: float = 0.0) -> None:
+    """A row per name in every panel, the first at `first`, the next one below; their names stand on the left."""
+    for place, axes in enumerate(panels):
+        axes.set_yticks(first + np.arange(len(names)), names if place % COLUMNS == 0 else [""] * len(names))
+        axes.tick_params(axis="y", length=0)
+
+
+def budget_axis(axes: Axes, budgets: pd.DataFrame, fontsize: float) -> None:
+    """Budgets (of `results.budgets_of`) side by side in milliseconds, below the percentage where one was given."""
+    ticks = [f"{ms:.3g}" for ms in budgets["budget_ms"]]
+    percent = [budget_name(budget) if budget.endswith("pct") else "" for budget in budgets.index]
+    if any(percent):
+        ticks = [f"{above}\n{ms}" for above, ms in zip(percent, ticks, strict=True)]
+    axes.set_xticks(range(len(budgets)), ticks, fontsize=fontsize)
+    axes.set_xlim(-0.5, len(budgets) - 0.5)
+    axes.set_xlabel("Budget (% of the full config; ms)" if any(percent) else "Budget (ms)")
 
 
 def legend_below(figure: Figure, handles: Sequence, **spacing: float) -> None:
@@ -67,19 +86,3 @@ def error_bars(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 def spread(count: int, reach: float) -> np.ndarray:
     return np.linspace(-reach, reach, count) if count > 1 else np.zeros(1)
-
-
-def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
-    """budget_ms and feasible by budget, ascending."""
-    return cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first().sort_values("budget_ms")
-
-
-def budget_name(budget: str) -> str:
-    return budget.replace("pct", " %").replace("ms", " ms")
-
-
-def budget_ticks(budgets: pd.DataFrame) -> list[str]:
-    """Milliseconds, below the percentage where one was given."""
-    milliseconds = [f"{ms:.3g}" for ms in budgets["budget_ms"]]
-    percent = [budget_name(b) if b.endswith("pct") else "" for b in budgets.index]
-    return [f"{p}\n{ms}" for p, ms in zip(percent, milliseconds, strict=True)] if any(percent) else milliseconds

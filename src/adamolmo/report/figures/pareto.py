@@ -11,13 +11,14 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from adamolmo.controllers.roles import ORACLE, baseline_of, without_oracle
+from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.comparison import ALL_BUDGETS
 from adamolmo.evaluation.summary import full_latency_ms, misses_budget, static_configs
 from adamolmo.report.figures import style
-from adamolmo.report.figures.panels import COLUMNS, budgets_of, circle, error_bars, legend_below, upper_bound_handle
+from adamolmo.report.figures.panels import COLUMNS, circle, error_bars, legend_below, name_rows, upper_bound_handle
 from adamolmo.report.figures.style import in_order, look, styled
+from adamolmo.report.results import budgets_of, over_baseline, over_budget
 from adamolmo.statistics.pareto import frontier
 
 _CLOUD = "#C4C4C4"
@@ -29,7 +30,7 @@ _ROW_IN = 0.17  # of one controller in the lower panels
 
 
 @styled
-def pareto(summary: pd.DataFrame, profile: pd.DataFrame, comparisons: pd.DataFrame, path: str | Path) -> Figure:
+def draw(summary: pd.DataFrame, profile: pd.DataFrame, comparisons: pd.DataFrame, path: str | Path) -> Figure:
     """Above, accuracy against median latency: static configs, their frontier, each controller over its budgets.
 
     The band is the 95 % interval of the baseline, the dashed line the oracle. Below, on the same questions, each
@@ -42,8 +43,8 @@ def pareto(summary: pd.DataFrame, profile: pd.DataFrame, comparisons: pd.DataFra
     Raises AdaMolmoError when a dataset has no profile.
     """
     configs, controllers = static_configs(profile), in_order(without_oracle(summary)["controller"])
-    comparisons = without_oracle(comparisons)
     baseline = baseline_of(controllers)
+    paired = over_baseline(comparisons, baseline)
     datasets = sorted(summary["dataset"].unique())
     figure, panels = _pairs_of_panels(datasets, len(controllers))
     for dataset, (above, below) in panels.items():
@@ -60,15 +61,12 @@ def pareto(summary: pd.DataFrame, profile: pd.DataFrame, comparisons: pd.DataFra
         above.set_title(dataset, pad=3)
         above.set_xlabel("Median latency (ms)")
         _percent_axis(above, full_latency_ms(grid))
-        gains = comparisons[(comparisons["dataset"] == dataset) & (comparisons["other"] == baseline)]
-        _gains(below, gains, cells, controllers, baseline)
+        _gains(below, paired[paired["dataset"] == dataset], cells, controllers, baseline)
         below.set_xlabel(f"Gain over {baseline} (points)")
-    for place, (above, below) in enumerate(panels.values()):
-        if place % COLUMNS == 0:
-            above.set_ylabel("Accuracy (%)")
-            below.set_yticks(range(len(controllers)), [_label(name, baseline) for name in controllers])
-        else:
-            below.set_yticks(range(len(controllers)), [""] * len(controllers))
+    for above, _ in list(panels.values())[::COLUMNS]:
+        above.set_ylabel("Accuracy (%)")
+    rows = [f"{name} (= 0)" if name == baseline else name for name in controllers]
+    name_rows((below for _, below in panels.values()), rows)
     legend_below(figure, _handles(baseline) + upper_bound_handle(summary), columnspacing=1.2)
     return style.save(figure, path)
 
@@ -109,7 +107,7 @@ def _upper_bound(axes: Axes, cells: pd.DataFrame) -> None:
 def _curve(axes: Axes, cells: pd.DataFrame, controller: str) -> None:
     """The cells of one controller by rising budget; one that ignores the budget is one point, at its median."""
     shape, cells = look(controller), cells.sort_values("budget_ms")
-    if controller.startswith("static-"):
+    if not heeds_budget(controller):
         axes.plot(cells["latency_p50_ms"].median(), 100 * cells["accuracy"].mean(), **shape.filled, zorder=3)
         return
     x, y, over = cells["latency_p50_ms"], 100 * cells["accuracy"], misses_budget(cells)
@@ -146,7 +144,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
 
     The intervals set the scale; a single budget beyond it is an arrow at the edge, its number is in `gains`.
     """
-    over = cells.assign(over=misses_budget(cells)).set_index(["controller", "budget"])["over"]
+    over = over_budget(cells)
     usual = over[baseline].sum()
     means, each = gains[gains["budget"] == ALL_BUDGETS], gains[gains["budget"] != ALL_BUDGETS]
     reach = max([1.0, *(110 * means[f"accuracy_gain{end}"].abs().max() for end in ("_low", "_high") if len(means))])
@@ -183,12 +181,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
             )
     axes.set_ylim(len(controllers) - 0.5, -0.5)
     axes.set_xlim(-reach, reach)
-    axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
-
-
-def _label(controller: str, baseline: str) -> str:
-    return f"{controller} (= 0)" if controller == baseline else controller
 
 
 def _handles(baseline: str) -> list:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.style
+import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
@@ -112,6 +113,11 @@ def in_order(controllers: Iterable[str]) -> list[str]:
         return name == ORACLE, known.index(name) if name in known else len(known), name
 
     return sorted(set(controllers), key=place)
+
+
+def ink_on(color: object) -> str:
+    """Black or white, whichever is legible on `color`."""
+    return "white" if np.dot(matplotlib.colors.to_rgb(color), (0.3, 0.59, 0.11)) < 0.45 else "black"
 
 
 def shades(color: str, count: int) -> list[str]:

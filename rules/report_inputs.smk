@@ -1,0 +1,62 @@
+"""Which figures and tables a study has, and what each of them reads."""
+
+import shlex
+
+# What figures, tables and pages are made from, by the names of adamolmo.report.inputs.
+INPUTS = {
+    **COMPARISONS,
+    "summary": "results/summary.parquet",
+    "scores": "results/importance/scores.json",
+    "manifest": MODEL["manifest"],
+    "profile": PROFILES,
+    "timing": PROFILES,
+    "training": expand("results/controllers/{controller}/training.parquet", controller=LEARNING),
+    "trained": expand("results/controllers/{controller}/policy.json", controller=TRAINED),
+}
+
+# By figure, in the order of the page: its category in Snakemake's own report, and what it reads. The figure's name is
+# also that of its module in adamolmo.report.figures and of its caption in workflow/report.
+FIGURES = {
+    "pareto": ("Results", ["summary", "profile", "comparisons"]),
+    "gains": ("Results", ["summary", "comparisons"]),
+    "hypervolume": ("Results", ["hypervolumes"]),
+    "violations": ("Results", ["summary"]),
+    "knob_distribution": ("Controllers", ["summary", "profile"]),
+    "overhead": ("Controllers", ["summary"]),
+    "stage_times": ("Knobs", ["profile"]),
+    "repeatability": ("Knobs", ["profile", "timing"]),
+    "importance": ("Knobs", ["scores", "profile"]),
+    "training_curves": ("Controllers", ["training"]),
+}
+# A study has the figures for which it has something to read.
+FIGURES = {name: (category, names) for name, (category, names) in FIGURES.items() if all(map(INPUTS.get, names))}
+
+TABLES = ["accuracy", "violations", "gains"]
+# Design 1 against design 2, where the study has both.
+if all(any(name.startswith(design) for name in TRAINED) for design in ("two-stage-", "single-stage-")):
+    TABLES += ["designs"]
+
+TEMPLATES = Path(HERE, "workflow/report")
+
+
+def inputs(*names):
+    """Those of these inputs that the study has."""
+    return {name: INPUTS[name] for name in names if INPUTS.get(name)}
+
+
+def options(wildcards, input):
+    """Every input of a rule as an option of its script, under its own name."""
+    paths = {name: [files] if isinstance(files, str) else files for name, files in input.items()}
+    return " ".join(shlex.join([f"--{name.replace('_', '-')}", *files]) for name, files in paths.items())
+
+
+def figure_inputs(wildcards):
+    return inputs(*FIGURES[wildcards.figure][1])
+
+
+def figure_category(wildcards):
+    return FIGURES[wildcards.figure][0]
+
+
+def figure_code(wildcards):
+    return code("plot.py", f"adamolmo.report.figures.{wildcards.figure}")

@@ -1,0 +1,56 @@
+"""What figures, tables and pages are made from: the name of each input, and how its files are read."""
+
+import json
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adamolmo.core_exp.reading import read_profiles
+from adamolmo.files.columns import IDS, KNOBS, STAGES
+from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.importance import IMPORTANCE
+from adamolmo.files.model import MANIFEST
+from adamolmo.files.schema import Document, Table, read_json, read_table
+from adamolmo.files.summary import SUMMARY
+from adamolmo.files.training import TRAINING
+
+Reader = Callable[[Sequence[Path]], Any]
+
+_PROFILE = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", *STAGES, "latency_iqr_ms", "latency_source"]
+
+
+def _table(schema: Table) -> Reader:
+    return lambda paths: read_table(*paths, schema)[0]
+
+
+def _document(schema: Document) -> Reader:
+    return lambda paths: read_json(*paths, schema)
+
+
+READERS: Mapping[str, Reader] = {
+    "summary": _table(SUMMARY),
+    "comparisons": _table(COMPARISONS),
+    "hypervolumes": _table(HYPERVOLUMES),
+    "regret": _table(REGRET),
+    "scores": _document(IMPORTANCE),
+    "manifest": _document(MANIFEST),
+    "profile": lambda paths: read_profiles(paths, _PROFILE)[0],
+    # Per dataset the metadata of its profile.
+    "timing": lambda paths: {path.stem: read_table(path, CORE_EXP, ["dataset"])[1] for path in paths},
+    # Per learned controller its log, and what its policy says of its training.
+    "training": lambda paths: {path.parent.name: read_table(path, TRAINING)[0] for path in paths},
+    "trained": lambda paths: {path.parent.name: json.loads(path.read_text())["training"] for path in paths},
+}
+
+
+def add_inputs(parser: ArgumentParser, *names: str, required: bool = True) -> None:
+    """An option for the files of each of these inputs."""
+    for name in names:
+        parser.add_argument(f"--{name}", type=Path, nargs="+", required=required)
+
+
+def read_inputs(args: Namespace) -> dict[str, Any]:
+    """The content of every input whose files the command line names. Raises AdaMolmoError for an unusable file."""
+    return {name: read(paths) for name, read in READERS.items() if (paths := getattr(args, name, None))}

@@ -1,0 +1,37 @@
+"""What figures, tables and pages ask of a study's results: its budgets, its knobs, who is over budget, who gains."""
+
+import pandas as pd
+
+from adamolmo.controllers.roles import without_oracle
+from adamolmo.evaluation.summary import misses_budget, static_configs, tiers_by_cost
+from adamolmo.files.columns import KNOBS
+
+
+def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
+    """budget_ms and feasible by budget, from tight to loose."""
+    return cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first().sort_values("budget_ms")
+
+
+def budget_name(budget: str) -> str:
+    """As readers see it: '60 %' or '170 ms'."""
+    return budget.replace("pct", " %").replace("ms", " ms")
+
+
+def over_budget(cells: pd.DataFrame) -> pd.Series:
+    """Of one dataset's cells by controller and budget: whether the median request is over the budget."""
+    return misses_budget(cells.set_index(["controller", "budget"]))
+
+
+def over_baseline(comparisons: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """The rows that compare a controller with the baseline; the oracle is none."""
+    return without_oracle(comparisons[comparisons["other"] == baseline])
+
+
+def knob_values(profile: pd.DataFrame) -> dict[str, list]:
+    """The values of each knob, from cheap to dear, so that the last ones are the full config.
+
+    Args:
+        profile: rows of core_exp.
+    """
+    tiers = tiers_by_cost(static_configs(profile))
+    return {knob: tiers if knob == "tier" else sorted(profile[knob].unique().tolist()) for knob in KNOBS}

@@ -1,0 +1,37 @@
+"""The figures of one made-up study, each drawn when a test first asks for it."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import study_data
+from figure_checks import draw, figure_inputs
+from matplotlib.figure import Figure
+
+from adamolmo.evaluation.summary import collect
+
+
+class Drawn(dict):
+    """Figure by name; its files lie in `folder`."""
+
+    def __init__(self, inputs: dict[str, object], folder: Path) -> None:
+        self.inputs, self.folder = inputs, folder
+
+    def __missing__(self, name: str) -> Figure:
+        self[name] = draw(name, self.inputs, self.folder / name)
+        return self[name]
+
+
+@pytest.fixture(scope="session")
+def profile() -> pd.DataFrame:
+    return study_data.profile(samples=60)
+
+
+@pytest.fixture(scope="session")
+def summary(tmp_path_factory) -> pd.DataFrame:
+    return collect(study_data.write_cells(tmp_path_factory.mktemp("cells")))
+
+
+@pytest.fixture(scope="session")
+def figures(summary, profile, tmp_path_factory) -> Drawn:
+    return Drawn(figure_inputs(summary, profile), tmp_path_factory.mktemp("plots"))

@@ -1,0 +1,149 @@
+"""What holds for every figure: paper width, nothing overlaps in any study, one look per controller, equal files."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import study_data
+from figure_checks import FIGURES, check_layout, draw, figure_inputs, main_panels
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from PIL import Image
+
+from adamolmo.evaluation.summary import collect
+from adamolmo.report.figures import style
+from adamolmo.report.figures.style import LOOKS, PAGE_IN, in_order, look
+
+DPI = 200
+OF_CELLS = ("pareto", "gains", "hypervolume", "knob_distribution", "violations", "overhead")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_both_files_have_paper_width_and_no_date(figures, name):
+    figures[name]
+    assert Image.open(figures.folder / f"{name}.png").width == round(DPI * PAGE_IN)
+    pdf = (figures.folder / f"{name}.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF-")
+    assert b"Date" not in pdf
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_overlaps_or_leaves_the_page(figures, name):
+    check_layout(figures[name])
+
+
+def test_nothing_overlaps_with_all_controllers_and_eight_budgets_in_milliseconds(profile, tmp_path):
+    budgets = [f"{ms}ms" for ms in (9, 12, 15, 18, 21, 24, 29, 38)]
+    cells = collect(study_data.write_cells(tmp_path, [*LOOKS, "static-low-k4-b12", "oracle"], budgets))
+    for name in OF_CELLS:
+        check_layout(draw(name, figure_inputs(cells, profile), tmp_path / name))
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_one_dataset_or_nine(summary, profile, tmp_path, count):
+    def times(table: pd.DataFrame) -> pd.DataFrame:
+        one = table[table["dataset"] == "okvqa"]
+        return pd.concat([one.assign(dataset=f"dataset_{i}") for i in range(count)], ignore_index=True)
+
+    inputs = figure_inputs(summary, times(profile))
+    inputs |= {name: times(inputs[name]) for name in ("summary", "comparisons", "hypervolumes")}
+    for name in (*OF_CELLS, "stage_times", "repeatability"):
+        check_layout(draw(name, inputs, tmp_path / name))
+
+
+def test_the_smallest_study_is_drawn_well_too(profile, tmp_path):
+    cells = collect(study_data.write_cells(tmp_path, ["static-full", "lookup-mean"], ["60pct", "105pct"]))
+    cells = cells[cells["dataset"] != "okvqa"].assign(controller_ms=0.0, controller_share_pct=0.0)
+    rows = profile.query("dataset != 'okvqa'").assign(accuracy=0.0, latency_iqr_ms=0.0, latency_source="modelled")
+    flat = {"3": 0.0, "4": 0.0}
+    inputs = figure_inputs(cells, rows) | {
+        "scores": {"scores": flat, "removal_order": [4, 3], "datasets": {"okvqa": {"scores": flat}}},
+        "timing": dict.fromkeys(study_data.DATASETS, dict.fromkeys(study_data.TIMING)),
+        "training": {"two-stage-budget": study_data.training_log(1)},
+    }
+    for name in FIGURES:
+        check_layout(draw(name, inputs, tmp_path / name))
+
+
+def test_a_study_of_one_controller_is_drawn_without_comparisons(profile, summary, tmp_path):
+    cells = collect(study_data.write_cells(tmp_path, ["static-full"], ["60pct"]))
+    inputs = figure_inputs(summary, profile)
+    inputs |= {"summary": cells, "comparisons": inputs["comparisons"].iloc[:0]}
+    assert not any(axes.patches for axes in draw("knob_distribution", inputs, tmp_path / "knobs").axes)
+    check_layout(draw("pareto", inputs, tmp_path / "pareto"))
+    draw("gains", inputs, tmp_path / "gains")
+
+
+def test_the_oracle_is_a_dashed_upper_bound_and_no_controller(profile, tmp_path):
+    cells = collect(study_data.write_cells(tmp_path, [*study_data.CONTROLLERS, "oracle"]))
+    inputs = figure_inputs(cells, profile)
+    drawn = {name: draw(name, inputs, tmp_path / name) for name in OF_CELLS}
+    for figure in drawn.values():
+        names = {label.get_text() for axes in figure.axes for label in axes.get_yticklabels()}
+        assert "two-stage-budget" in names and "oracle" not in names
+    for name in ("pareto", "hypervolume"):
+        assert sum(handle.get_label().startswith("oracle") for handle in drawn[name].legends[0].legend_handles) == 1
+    for axes in main_panels(drawn["pareto"]):
+        expected = cells[(cells["dataset"] == axes.get_title()) & (cells["controller"] == "oracle")]
+        (bound,) = _dashed(axes)
+        np.testing.assert_allclose(
+            bound.get_xydata(), expected.sort_values("budget_ms")[["latency_p50_ms", "accuracy"]] * [1, 100]
+        )
+    areas = inputs["hypervolumes"]
+    for axes in main_panels(drawn["hypervolume"]):
+        (bound,) = _dashed(axes)
+        (area,) = areas.loc[(areas["dataset"] == axes.get_title()) & (areas["controller"] == "oracle"), "hypervolume"]
+        assert bound.get_xdata()[0] == pytest.approx(100 * area)
+
+
+def _dashed(axes: Axes) -> list[Line2D]:
+    return [line for line in axes.lines if line.get_color() == style.BLACK and line.get_linestyle() == "--"]
+
+
+def test_a_controller_has_one_look_in_every_figure(figures):
+    names = in_order(study_data.CONTROLLERS)
+    for figure in (figures["pareto"], figures["hypervolume"]):
+        rows = next(
+            axes for axes in figure.axes if [t.get_text().split(" ")[0] for t in axes.get_yticklabels()] == names
+        )
+        for line in (x for x in rows.lines if x.get_marker() not in ("None", "") and x.get_markersize() > 3):
+            expected = look(names[round(np.mean(line.get_ydata()))])
+            assert line.get_marker() == expected.marker
+            assert expected.color in (line.get_markerfacecolor(), line.get_markeredgecolor())
+    for figure in (figures["training_curves"], figures["hypervolume"]):
+        for handle in (h for legend in figure.legends for h in legend.legend_handles if h.get_label() in LOOKS):
+            assert handle.get_color() == look(handle.get_label()).color
+    bars = figures["overhead"].axes[0]
+    colors = [matplotlib.colors.to_hex(bar.get_facecolor()).upper() for c in bars.containers for bar in c]
+    assert colors == [look(name).color for name in reversed(study_data.CONTROLLERS)]
+
+
+@pytest.mark.parametrize("name", ["pareto", "violations"])
+def test_equal_data_give_equal_files_whatever_the_users_matplotlib_settings(summary, profile, tmp_path, name):
+    usual = draw_bytes(name, figure_inputs(summary, profile), tmp_path / "usual")
+    shuffled = [table.sample(frac=1, random_state=1) for table in (summary, profile)]
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50, "axes.facecolor": "red", "pdf.compression": 0}):
+        assert draw_bytes(name, figure_inputs(*shuffled), tmp_path / "other") == usual
+
+
+def draw_bytes(name, inputs, path) -> list[bytes]:
+    draw(name, inputs, path)
+    return [path.with_suffix(suffix).read_bytes() for suffix in (".pdf", ".png")]
+
+
+def test_another_process_draws_the_same_bytes(tmp_path):
+    program = (
+        "import sys, study_data; from adamolmo.report.figures import training_curves;"
+        "training_curves.draw({'hybrid': study_data.training_log()}, sys.argv[1])"
+    )
+    digests = set()
+    for seed in ("1", "2"):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / "figure")], env=environment, check=True)
+        digests.add(hashlib.sha256(b"".join((tmp_path / f"figure.{s}").read_bytes() for s in ("pdf", "png"))).digest())
+    assert len(digests) == 1
