@@ -7,9 +7,10 @@ from safetensors.torch import load_file
 
 from adamolmo.data.procedural import Question, crowded_scene, scene
 from adamolmo.embedded.batches import EMPTY, PART_LABELS, cell_labels, crop_labels, pack_images
+from adamolmo.embedded.losses import answer_logits
 from adamolmo.embedded.muon import Muon, orthogonalise
 from adamolmo.embedded.recipe import ARCHITECTURE, Recipe, embedded_config, initialise
-from adamolmo.embedded.training import answer_logits, train_joint, train_text, train_vision
+from adamolmo.embedded.training import train_joint, train_text, train_vision
 from adamolmo.embedded.vocabulary import build_tokenizer, save_tokenizer
 from adamolmo.model.inputs import build_inputs
 from adamolmo.model.molmoe import MolmoE
