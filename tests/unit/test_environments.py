@@ -64,8 +64,8 @@ def _needed(environment: str) -> tuple[set[str], set[str]]:
 def test_all_that_an_environment_consists_of_is_pinned(environment):
     needed, missing = _needed(environment)
     assert needed <= set(PINS)
-    if absent := missing & {Requirement(pin).name for pin in _direct(environment)}:
-        pytest.skip(f"{', '.join(sorted(absent))} is not installed here")
+    if "lmms-eval" in missing:
+        pytest.skip("lmms-eval is not installed here; `make test-lmms-eval` installs it")
     assert missing <= {"torchvision"}  # which the Makefile removes
     assert len(needed) > 80
 
@@ -96,8 +96,8 @@ def test_the_conda_environment_has_the_same_pins(environment):
 def test_conda_installs_no_more_than_the_environment(environment):
     """What is not installed here is for torch on GPUs, or torchvision, which the Makefile removes."""
     needed, missing = _needed(environment)
-    if missing - {"torchvision"}:
-        pytest.skip(f"{', '.join(sorted(missing))} is not installed here")
+    if "lmms-eval" in missing:
+        pytest.skip("lmms-eval is not installed here; `make test-lmms-eval` installs it")
     assert not [
         name for name in set(_pins(_conda(environment))) - needed if not re.match("nvidia-|cuda-|triton$", name)
     ]
