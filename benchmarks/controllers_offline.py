@@ -1,6 +1,6 @@
 """What is there to gain on lookup-mean, and how much of it do controllers get? From the profile alone; no model runs.
 
-    python benchmarks/controllers_offline.py [--config config.yaml] [--results results] [--set training.objective=exact]
+    python benchmarks/controllers_offline.py [--config config.yaml changed.yaml] [--results results]
         [--controllers two-stage-language single-stage-mlp] [--budgets 45pct 60pct] [--folds 3]
 
 The profile's images are split into folds; table and controllers learn from all folds but one and choose for that one.
@@ -10,72 +10,72 @@ it prints accuracy, difference to lookup-mean (95 % interval, paired, by image) 
 - lookup-mean; the same without tolerance, which keeps the budget as a policy must; one table for all datasets, for
   requests whose dataset nobody knows; a table for each kind of question (its first words): what wording is worth;
 - the oracle, and the oracle that may only choose the tier: what is there at most;
-- the controllers, trained as configured. `--set` overrides single keys of the configuration.
+- the controllers, trained as configured; a further file behind `--config` tries other settings of `training`.
 """
 
-import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
+import torch
+from arguments import study_parser, write_record
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
+from adamolmo.controllers.modules import controller_module, load_controller
+from adamolmo.controllers.registry import CONTROLLERS
+from adamolmo.controllers.training import grpo
+from adamolmo.controllers.training.features import Features, FixedPrefix
+from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_json, read_table
 from adamolmo.inference.device import claim_device
-from adamolmo.jobs.loading import study_fingerprint
+from adamolmo.jobs.loading import controller_context, study_fingerprint
 from adamolmo.jobs.script import run
-from adamolmo.statistics.intervals import Resampling, paired_bootstrap
+from adamolmo.statistics.intervals import Resampling, clustered_bootstrap
 
 COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
 WORDS_OF_A_KIND = 4
 FEWEST_OF_A_KIND = 12
+SAMPLES_AT_ONCE = 64
+
+# (rows of the profile [n], their budgets in ms [n]) -> configurations of the grid [n].
+Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, nargs="+", default=[Path("config.yaml")])
-    parser.add_argument("--results", type=Path, default=Path("results"))
-    parser.add_argument("--controllers", nargs="*", default=["two-stage-language", "single-stage-mlp"])
+    parser = study_parser(__doc__)
+    trainable = [name for name, known in CONTROLLERS.items() if known.trained and not known.parts]
+    default = ["two-stage-language", "single-stage-mlp"]
+    parser.add_argument("--controllers", nargs="*", choices=trainable, default=default)
     parser.add_argument("--budgets", nargs="+", default=["40pct", "45pct", "50pct", "55pct", "60pct", "70pct", "80pct"])
     parser.add_argument("--folds", type=int, default=3)
-    parser.add_argument("--set", nargs="*", default=[], help="dotted.key=value, the value as YAML")
     args = parser.parse_args()
-    settings = overridden(StudyConfig.load(*args.config), args.set)
+    settings = StudyConfig.load(*args.config)
     with claim_device(settings.model.device):
-        Comparison(settings, args.results).run(args.controllers, args.budgets, args.folds)
-
-
-def overridden(settings: StudyConfig, changes: list[str]) -> StudyConfig:
-    raw = settings.model_dump()
-    for change in changes:
-        key, _, value = change.partition("=")
-        *parents, last = key.split(".")
-        section = raw
-        for parent in parents:
-            section = section[parent]
-        section[last] = yaml.safe_load(value)
-    return StudyConfig.from_dict(raw)
+        comparison = Comparison(settings, args.results)
+        chosen = comparison.choices(args.controllers, args.budgets, args.folds)
+    record = {text: comparison.outcomes(text, chosen[text]) for text in args.budgets}
+    for text, rows in record.items():
+        print_table(text, rows)
+    write_record(record, args.output)
 
 
 class Comparison:
     """The joined profile and features of a study, and who chooses what from them."""
 
     def __init__(self, settings: StudyConfig, results: Path):
-        import torch
-
-        from adamolmo.controllers.training.features import Features, FixedPrefix
-        from adamolmo.controllers.training.reward import Profile
-        from adamolmo.controllers.training.training_set import TrainingSet
-
-        self.settings, model = settings, settings.model
+        self.settings, self.results, model = settings, results, settings.model
         paths = [results / "core_exp" / f"{dataset}.parquet" for dataset in settings.datasets]
         core_exp, shared = read_profiles(paths, COLUMNS)
-        study = study_fingerprint(settings, results / "model", shared["device"])
-        self.grid = study.grid
+        fingerprint = study_fingerprint(settings, results / "model", shared["device"])
+        self.grid = fingerprint.grid
         self.reference_ms = {
             dataset: read_json(results / "core_exp" / f"{dataset}.reference.json", REFERENCE)["median_latency_ms"]
             for dataset in settings.datasets
@@ -83,8 +83,8 @@ class Comparison:
         lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
         budgets_ms = {dataset: (lowest.to_ms(ms), highest.to_ms(ms)) for dataset, ms in self.reference_ms.items()}
         self.data = TrainingSet.join(
-            study,
-            Profile.from_frame(core_exp, study.grid, budgets_ms),
+            fingerprint,
+            Profile.from_frame(core_exp, fingerprint.grid, budgets_ms),
             {dataset: Features(results / "features" / f"{dataset}.safetensors") for dataset in settings.datasets},
             FixedPrefix.load(results / "model", model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
         )
@@ -97,64 +97,59 @@ class Comparison:
             table, _ = read_table(results / "data" / dataset / "profile.parquet", SAMPLES, ["sample_id", "question"])
             questions |= {(dataset, row.sample_id): row.question for row in table.itertuples()}
         kinds = [" ".join(questions[sample].split()[:WORDS_OF_A_KIND]) for sample in profile.samples]
-        self._tables: dict[tuple, int] = {}
         self.kind = np.array([f"{dataset}: {kind}" for dataset, kind in zip(self.dataset, kinds, strict=True)])
 
-    def run(self, controllers: list[str], budgets: list[str], folds: int) -> None:
-        import torch
-
+    def choices(
+        self, controllers: Sequence[str], budgets: Sequence[str], folds: int
+    ) -> dict[str, dict[str, np.ndarray]]:
+        """Budget -> name -> the configuration chosen for every row of the profile, by who learned on other folds."""
         images = np.unique(self.image)
         fold_of = dict(zip(images, np.random.default_rng(0).permutation(len(images)) % folds, strict=True))
         fold = np.array([fold_of[image] for image in self.image])
-        everything, tolerance = np.full(len(fold), "all"), self.settings.lookup.tolerance
-        tables = {
-            "lookup-mean": (self.dataset, tolerance),
-            "lookup-mean without tolerance": (self.dataset, 0.0),
-            "one lookup-mean for all datasets": (everything, tolerance),
-            "lookup by kind of question": (self.kind, tolerance),
-        }
-        names = [*tables, "oracle of the tier", "oracle", *controllers]
-        chosen = {(name, budget): np.zeros(len(fold), dtype=int) for name in names for budget in budgets}
-        budget_ms = {text: self._budget_ms(text) for text in budgets}
+        chosen = {text: defaultdict(lambda: np.zeros(len(fold), dtype=int)) for text in budgets}
         for number in range(folds):
             learn, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+            choosers = self._tables_and_oracles(learn) | {name: self._train(name, learn) for name in controllers}
             for text in budgets:
-                ms = budget_ms[text][test]
-                for name, (group, allowed) in tables.items():
-                    chosen[name, text][test] = self._lookup(learn, test, ms, group, allowed)
-                chosen["oracle", text][test] = self._oracle(test, ms)
-                tier_of = chosen["lookup-mean", text][test]
-                chosen["oracle of the tier", text][test] = self._oracle(test, ms, same_depth_as=tier_of)
-            for name in controllers:
-                log_probs = self._train(name, learn.tolist())
-                for text in budgets:
-                    of_budget = log_probs(
-                        torch.from_numpy(test), torch.from_numpy(budget_ms[text][test]).float()[:, None]
-                    )
-                    chosen[name, text][test] = of_budget[:, 0].numpy()
-        for text in budgets:
-            self._print(text, names, {name: chosen[name, text] for name in names}, budget_ms[text])
+                budget_ms = self._budget_ms(text)[test]
+                for name, choose in choosers.items():
+                    chosen[text][name][test] = choose(test, budget_ms)
+        return chosen
 
     def _budget_ms(self, text: str) -> np.ndarray:
         return np.array([Budget.parse(text).to_ms(self.reference_ms[dataset]) for dataset in self.dataset])
+
+    def _tables_and_oracles(self, learn: np.ndarray) -> dict[str, Choose]:
+        everything, tolerance = np.full(len(self.dataset), "all"), self.settings.lookup.tolerance
+
+        def table(group: np.ndarray, tolerance: float) -> Choose:
+            return lambda test, budget_ms: self._lookup(learn, test, budget_ms, group, tolerance)
+
+        lookup_mean = table(self.dataset, tolerance)
+        return {
+            "lookup-mean": lookup_mean,
+            "lookup-mean without tolerance": table(self.dataset, 0.0),
+            "one lookup-mean for all datasets": table(everything, tolerance),
+            "lookup by kind of question": table(self.kind, tolerance),
+            "oracle of the tier": lambda test, ms: self._oracle(test, ms, same_depth_as=lookup_mean(test, ms)),
+            "oracle": self._oracle,
+        }
 
     def _lookup(
         self, learn: np.ndarray, test: np.ndarray, budget_ms: np.ndarray, group: np.ndarray, tolerance: float
     ) -> np.ndarray:
         """A table of means per group; a group of few samples uses its dataset's."""
-        result = np.zeros(len(test), dtype=int)
-        for row, (index, ms) in enumerate(zip(test, budget_ms, strict=True)):
-            members = learn[group[learn] == group[index]]
+        chosen = np.zeros(len(test), dtype=int)
+        for name, dataset in sorted(set(zip(group[test], self.dataset[test], strict=True))):
+            here = (group[test] == name) & (self.dataset[test] == dataset)
+            members = learn[group[learn] == name]
             if len(members) < FEWEST_OF_A_KIND:
-                members = learn[self.dataset[learn] == self.dataset[index]]
-            key = (group[index], self.dataset[index], ms, tolerance, len(members), int(members[0]))
-            if key not in self._tables:
-                accuracy, latency_ms = self.accuracy[members].mean(axis=0), self.latency_ms[members].mean(axis=0)
-                met = latency_ms <= ms * (1 + tolerance)
-                best = np.lexsort((latency_ms, -np.where(met, accuracy, -1.0)))[0]
-                self._tables[key] = best if met.any() else latency_ms.argmin()
-            result[row] = self._tables[key]
-        return result
+                members = learn[self.dataset[learn] == dataset]
+            accuracy, latency_ms = self.accuracy[members].mean(axis=0), self.latency_ms[members].mean(axis=0)
+            met = latency_ms <= budget_ms[here][0] * (1 + tolerance)  # one dataset has one budget
+            best = np.lexsort((latency_ms, -np.where(met, accuracy, -1.0)))[0]
+            chosen[here] = best if met.any() else latency_ms.argmin()
+        return chosen
 
     def _oracle(self, test: np.ndarray, budget_ms: np.ndarray, same_depth_as: np.ndarray | None = None) -> np.ndarray:
         latency_ms = self.latency_ms[test]
@@ -167,28 +162,16 @@ class Comparison:
         accuracy = np.where(met, self.accuracy[test], -1.0)
         return np.where(accuracy == accuracy.max(axis=1, keepdims=True), latency_ms, np.inf).argmin(axis=1)
 
-    def _train(self, name: str, learn: list[int]):
-        """Trains on these rows of the profile; returns choices for any rows and budgets."""
-        import torch
-
-        from adamolmo.controllers.single_stage import SingleStagePolicy
-        from adamolmo.controllers.training import grpo
-        from adamolmo.controllers.two_stage import STAGE_1, TwoStagePolicy
-
-        data, training = self.data, self.settings.training
-        torch.manual_seed(self.settings.seed)
-        architecture = data.sizes | {"mobilevit": training.mobilevit.model_dump()}
-        policy = (TwoStagePolicy if name in STAGE_1 else SingleStagePolicy)(name, architecture, self.grid)
-        rows = torch.tensor(learn)
-        inner = grpo.Split.by_image([data.profile.images[row] for row in learn], training.held_out, self.settings.seed)
-        split = grpo.Split(rows[inner.learned], rows[inner.held_out])
-        policy.fit(data, split.learned)
-        scale_ms = data.profile.latency_ms[:, -1].median().item()
-
-        def log_probs(rows, budget_ms):
-            return policy.log_probs(data, rows, budget_ms / scale_ms)
-
-        log = grpo.train(policy, log_probs, data.profile, split, self.grid, training, self.settings.seed, name)
+    def _train(self, name: str, learn: np.ndarray) -> Choose:
+        """A controller that was trained on these rows of the profile, as if its own time were nothing."""
+        data, module = self.data, CONTROLLERS[name].module
+        learned = TrainingSet.join(data.fingerprint, data.profile.take(learn.tolist()), data.stored, data.prefix)
+        with tempfile.TemporaryDirectory() as results:
+            directory, train = Path(results, "controllers", name), controller_module(module).train
+            log = train(name, directory, learned, lambda _: 0.0, self.settings.training, self.settings.seed)
+            context = controller_context(self.settings, self.results / "model", self.dataset[0])
+            context = replace(context, fingerprint=data.fingerprint, results=Path(results))
+            controller = load_controller(name, module, context)
         best = log.loc[log["held_out_reward"].idxmax()]
         print(
             f"{name}: {log['step'].iloc[-1]:.0f} steps, best at {best['step']:.0f}, {best['held_out_reward']:.4f}",
@@ -196,22 +179,38 @@ class Comparison:
         )
 
         @torch.no_grad()
-        def choose(rows, budget_ms):
-            parts = zip(rows.split(64), budget_ms.split(64), strict=True)
-            return torch.cat([grpo.choices(log_probs(*part), self.grid) for part in parts])
+        def choose(rows: np.ndarray, budget_ms: np.ndarray) -> np.ndarray:
+            budget = torch.from_numpy(budget_ms / controller.scale_ms).float()[:, None]
+            parts = zip(torch.from_numpy(rows).split(SAMPLES_AT_ONCE), budget.split(SAMPLES_AT_ONCE), strict=True)
+            log_probs = [controller.policy.log_probs(data, part, of_part.to(data.device)) for part, of_part in parts]
+            return grpo.choices(torch.cat(log_probs).cpu(), self.grid)[:, 0].numpy()
 
         return choose
 
-    def _print(self, text: str, names: list[str], chosen: dict[str, np.ndarray], budget_ms: np.ndarray) -> None:
-        rows = np.arange(len(self.image))
+    def outcomes(self, text: str, chosen: dict[str, np.ndarray]) -> dict[str, dict]:
+        """What each choice gives under this budget, by name."""
+        rows, budget_ms = np.arange(len(self.image)), self._budget_ms(text)
         base = self.accuracy[rows, chosen["lookup-mean"]]
-        print(f"\n{text}\n| | accuracy | difference, points | violations, % | latency / budget |\n|{' --- |' * 5}")
-        for name in names:
-            own, ms = self.accuracy[rows, chosen[name]], self.latency_ms[rows, chosen[name]]
-            gain = paired_bootstrap(own, base, self.image, resampling=Resampling(1000))
-            points = f"{100 * gain.value:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-            late, share = 100 * (ms > budget_ms).mean(), (ms / budget_ms).mean()
-            print(f"| {name} | {own.mean():.3f} | {points} | {late:.1f} | {share:.3f} |")
+        outcomes = {}
+        for name, configs in chosen.items():
+            own, ms = self.accuracy[rows, configs], self.latency_ms[rows, configs]
+            outcomes[name] = {
+                "accuracy": float(own.mean()),
+                "gain": vars(clustered_bootstrap(own - base, self.image, resampling=Resampling(1000))),
+                "violation_rate": float((ms > budget_ms).mean()),
+                "latency_of_budget": float((ms / budget_ms).mean()),
+            }
+        return outcomes
+
+
+def print_table(text: str, outcomes: dict[str, dict]) -> None:
+    print(f"\n{text}\n| | accuracy | difference, points | violations, % | latency / budget |\n|{' --- |' * 5}")
+    for name, row in outcomes.items():
+        value, low, high = (100 * row["gain"][key] for key in ("value", "low", "high"))
+        print(
+            f"| {name} | {row['accuracy']:.3f} | {value:+.1f} ({low:+.1f} to {high:+.1f}) "
+            f"| {100 * row['violation_rate']:.1f} | {row['latency_of_budget']:.3f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,24 +1,29 @@
 """How near the engine comes to the limits of the machine, and how it compares with transformers' OLMoE.
 
-Random weights: `molmoe` is MolmoE-1B; `medium` has its depth, experts and tokens, and a quarter of its widths. The
-physical ceiling comes first: the time that a stage's operations or bytes (each weight read once; activations and cache)
-take at the rates of the device, whichever is longer. Then vision, prefill and decode are measured at batch 1, and on
-the same weights, in the same run, the decoder of transformers (text alone, full knobs) with its implementations of the
-experts. All cases take turns in a random order in every repeat. The last line is JSON; `--record` writes it to
-benchmarks/results/.
+Random weights: `molmoe` is MolmoE-1B; `medium` has its depth, experts and tokens, and a quarter of its widths; `small`,
+to try it out, a sixteenth, and fewer vision blocks. The physical ceiling comes first: the time that a stage's
+operations or bytes (each weight read once; activations and cache) take at the rates of the device, whichever is longer.
+Then vision, prefill and decode are measured at batch 1, and on the same weights, in the same run, the decoder of
+transformers (text alone, full knobs) with its implementations of the experts. All cases take turns in a random order in
+every repeat.
 
-    python benchmarks/engine.py                       # CPU: medium, one core
-    python benchmarks/engine.py --device cuda --record
+    python benchmarks/engine.py                   # CPU: medium, one core
+    python benchmarks/engine.py --device cuda     # molmoe
 """
 
-import argparse
-import json
 import platform
 import re
 import time
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
+import torch
+from arguments import benchmark_parser, write_record
+from olmoe_twin import olmoe_twin
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.device import claim_device, describe_device
@@ -26,12 +31,19 @@ from adamolmo.jobs.script import run
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.cost import Cost, CostModel
+from adamolmo.model.decoder import Rotary
+from adamolmo.model.decoding import greedy_decoder
+from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens
 from adamolmo.progress import progress
+from adamolmo.statistics.intervals import median_interval
 
 # Corners and centre of the study's decoder knobs: (top_k, active blocks).
 SETTINGS = [(8, 16), (8, 12), (4, 16), (4, 12), (6, 14)]
 TILINGS = {4: (1, 3), 7: (2, 3), 13: (3, 4)}  # by crops with the overview: the largest of each tier
 TEXT_TOKENS = 24
+# By what the widths of MolmoE-1B are divided, and the number of vision blocks.
+SIZES = {"molmoe": (1, 23), "medium": (4, 23), "small": (16, 9)}
 # Data sheets, dense bfloat16: operations and bytes per second. Other devices are measured.
 DATA_SHEETS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12)}
 
@@ -56,28 +68,21 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--size", choices=["medium", "molmoe"], help="default: molmoe on a GPU, medium on a CPU")
+    parser.add_argument("--size", choices=list(SIZES), help="default: molmoe on a GPU, medium on a CPU")
     parser.add_argument("--tokens", type=int, default=600, help="prompt of the prefill and decode cases")
     parser.add_argument("--decode-tokens", type=int, default=16, help="decoded per measurement")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", action="store_true", help="write benchmarks/results/engine_<device>.json")
     args = parser.parse_args()
     args.size = args.size or ("molmoe" if args.device == "cuda" else "medium")
     with claim_device(args.device):
         result = benchmark(args)
-    if args.record:
-        device = "cpu" if args.device == "cpu" else re.sub(r"\W+", "_", result["device"]["name"].lower())
-        path = Path(__file__).parent / "results" / f"engine_{device}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    write_record(result, args.output)
 
 
-def benchmark(args: argparse.Namespace) -> dict:
-    import torch
-
+def benchmark(args: Namespace) -> dict:
     dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
     config = model_config(args.size)
     costs = CostModel(config, dtype.itemsize)
@@ -111,8 +116,8 @@ def benchmark(args: argparse.Namespace) -> dict:
 
 
 def model_config(size: str) -> MolmoEConfig:
-    part = {"molmoe": 1, "medium": 4}[size]
-    vision = VisionConfig((336, 336), 14, 1024 // part, 23, 16 // part, 64, 4096 // part, 577, 1e-5)
+    part, vision_blocks = SIZES[size]
+    vision = VisionConfig((336, 336), 14, 1024 // part, vision_blocks, 16 // part, 64, 4096 // part, 577, 1e-5)
     return MolmoEConfig(
         vision=vision,
         d_model=2048 // part,
@@ -134,8 +139,6 @@ def model_config(size: str) -> MolmoEConfig:
 
 def check_memory(costs: CostModel, device: str, size: str) -> None:
     """Raises AdaMolmoError when the weights do not fit twice: once for each implementation."""
-    import torch
-
     needed = 2.2 * costs.num_weights() * costs.element_bytes
     if device == "cuda":
         available = torch.cuda.mem_get_info()[0]
@@ -150,8 +153,6 @@ def check_memory(costs: CostModel, device: str, size: str) -> None:
 
 def device_rates(name: str, device: str, dtype) -> dict:
     """Operations and bytes per second: from the data sheet, or the best of some measurements."""
-    import torch
-
     for part, (flops, bytes_) in DATA_SHEETS.items():
         if part in name:
             return {"source": f"data sheet of the {part}", "flops_per_s": flops, "bytes_per_s": bytes_}
@@ -170,11 +171,6 @@ def device_rates(name: str, device: str, dtype) -> dict:
 
 
 def random_model(config: MolmoEConfig, device: str, dtype, seed: int):
-    import torch
-
-    from adamolmo.model.decoder import Rotary
-    from adamolmo.model.molmoe import MolmoE
-
     torch.manual_seed(seed)
     with torch.device("meta"):
         model = MolmoE(config)
@@ -185,10 +181,8 @@ def random_model(config: MolmoEConfig, device: str, dtype, seed: int):
     return model
 
 
-def own_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
+def own_cases(model, costs: CostModel, args: Namespace) -> list[Case]:
     """The engine's stages at all settings, and two whole requests."""
-    from adamolmo.model.decoding import greedy_decoder
-
     settings = {(k, b): DecoderKnobs(k, (*range(b - 1), 15)) for k, b in SETTINGS}
     prompt, decoder = random_prompt(model, args), greedy_decoder(model, None)
     cache = decoder.new_cache(args.tokens + args.decode_tokens + 1)
@@ -219,15 +213,11 @@ def own_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
     return [*cases, request_case(model, costs, 7, 1), request_case(model, costs, 13, 4)]
 
 
-def random_prompt(model, args: argparse.Namespace):
-    import torch
-
+def random_prompt(model, args: Namespace):
     return torch.randint(0, model.config.embedding_size, (1, args.tokens), device=model.lm_head.weight.device)
 
 
 def random_crops(model, crops: int):
-    import torch
-
     vision, weight = model.config.vision, model.lm_head.weight
     pixels = torch.randn(1, crops, vision.num_positions - 1, 3 * vision.patch_size**2).to(weight.device, weight.dtype)
     return pixels, torch.ones(pixels.shape[:3], device=weight.device, dtype=weight.dtype)
@@ -235,11 +225,6 @@ def random_crops(model, crops: int):
 
 def request_case(model, costs: CostModel, crops: int, new_tokens: int) -> Case:
     """Crops on the device to the answer on the host, at full knobs, with the prompt length of a real tiling."""
-    import torch
-
-    from adamolmo.model.decoding import greedy_decoder
-    from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens
-
     config, knobs = model.config, model.full_knobs
     image_tokens = num_image_tokens(TILINGS[crops], PreprocessConfig.of_model(config))
     tokens = 1 + image_tokens + TEXT_TOKENS
@@ -262,11 +247,9 @@ def request_case(model, costs: CostModel, crops: int, new_tokens: int) -> Case:
     return Case(f"request, {crops} crops, {tokens} + {new_tokens} tokens", "request", answer, cost)
 
 
-def transformers_cases(model, costs: CostModel, args: argparse.Namespace) -> list[Case]:
+def transformers_cases(model, costs: CostModel, args: Namespace) -> list[Case]:
     """The decoder of transformers at full knobs, after a check that it computes the same."""
-    import torch
-    from olmoe_twin import olmoe_twin
-    from transformers import DynamicCache
+    from transformers import DynamicCache  # not in every environment; may look at the GPUs, so after the claim
 
     twin, prompt = olmoe_twin(model), random_prompt(model, args)
     cache = DynamicCache(config=twin.config)
@@ -298,10 +281,8 @@ def transformers_cases(model, costs: CostModel, args: argparse.Namespace) -> lis
     return cases
 
 
-def measure(cases: list[Case], args: argparse.Namespace) -> None:
+def measure(cases: list[Case], args: Namespace) -> None:
     """Two rounds of warm-up, then each repeat runs all cases in a new random order."""
-    import numpy as np
-
     rng = np.random.default_rng(args.seed)
     for _ in range(2):
         for case in progress(cases, "warm-up, cases", len(cases)):
@@ -312,8 +293,6 @@ def measure(cases: list[Case], args: argparse.Namespace) -> None:
 
 
 def timed_ms(run_once: Callable[[], object]) -> float:
-    import torch
-
     synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
     synchronize()
     start = time.perf_counter_ns()
@@ -339,8 +318,6 @@ def print_ceiling(cases: list[Case], costs: CostModel, rates: dict) -> None:
 
 
 def summarise(case: Case, rates: dict) -> dict:
-    import numpy as np
-
     low, median, high = np.quantile(case.ms, [0.25, 0.5, 0.75]).tolist()
     row = {"name": case.name, "unit": case.unit, "median_ms": median, "quartiles_ms": [low, high]}
     row["variation_pct"] = float(100 * np.std(case.ms) / np.mean(case.ms))
@@ -361,10 +338,6 @@ def print_table(rows: list[dict]) -> None:
 
 def compare(cases: list[Case]) -> dict:
     """Ratios of two cases' times, 95 % interval over the repeats. Above 1 means that the second one is faster."""
-    import numpy as np
-
-    from adamolmo.statistics.intervals import clustered_bootstrap, median
-
     by_name = {case.name: np.array(case.ms) for case in cases}
     pairs = {}
     for stage in ("prefill", "decode"):
@@ -374,16 +347,7 @@ def compare(cases: list[Case]) -> dict:
                 pairs[f"{name} / {stage} k8-b16"] = by_name[name], own
         for cheaper in ("k4-b16", "k8-b12"):
             pairs[f"{stage} k8-b16 / {cheaper}"] = own, by_name[f"{stage} {cheaper}"]
-    return {
-        name: vars(clustered_bootstrap(slow / fast, np.arange(len(slow)), median))
-        for name, (slow, fast) in pairs.items()
-    }
-
-
-def version(package: str) -> str:
-    from importlib.metadata import version as of
-
-    return of(package)
+    return {name: vars(median_interval(slow / fast)) for name, (slow, fast) in pairs.items()}
 
 
 if __name__ == "__main__":

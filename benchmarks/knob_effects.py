@@ -1,88 +1,103 @@
 """What every knob costs and saves: accuracy and latency of the configurations along each axis of the grid.
 
-Prints the Markdown table of the embedded model's card. Accuracy over `--questions` held-out questions per dataset (95 %
-interval clustered by image); latency at batch 1 on one claimed core, configurations interleaved, median over `--timed`
-questions per dataset. Its last line is JSON.
+Prints the Markdown table of the embedded model's card. Accuracy over `--samples` held-out questions per dataset (95 %
+interval clustered by image); latency at batch 1 on one claimed core or GPU, configurations interleaved, median over
+`--timed` of the questions.
 
-    python benchmarks/knob_effects.py --model results/model --importance results/importance/scores.json
+    python benchmarks/knob_effects.py [--config config.yaml] [--results results] [--samples 700] [--timed 10]
+
+Needs the study's model and block importance.
 """
 
-import argparse
-import json
+from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
+
+import pandas as pd
+from arguments import study_parser, write_record
 
 from adamolmo.config import StudyConfig
+from adamolmo.core_exp.accuracy import accuracy_pass
+from adamolmo.core_exp.latency import latency_pass
+from adamolmo.data.samples import samples_of
+from adamolmo.data.sources import draw_samples
+from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.grid import BatchLimits
+from adamolmo.jobs.loading import load_engine, questions_of
 from adamolmo.jobs.script import run
-from adamolmo.knobs import KnobConfig
+from adamolmo.knobs import KnobConfig, KnobGrid
+from adamolmo.statistics.intervals import clustered_bootstrap
 
-CONFIGS = [
-    *(KnobConfig("high", 8, blocks) for blocks in (16, 15, 14, 13, 12)),
-    *(KnobConfig("high", top_k, 16) for top_k in (6, 4, 2, 1)),
-    KnobConfig("medium", 8, 16),
-    KnobConfig("low", 8, 16),
-    KnobConfig("low", 1, 12),
-]
-KNOBS = ["tier", "top_k", "num_active_blocks"]
+BATCH = BatchLimits(16)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
-    parser.add_argument("--model", type=Path, default=Path("results/model"))
-    parser.add_argument("--importance", type=Path, default=Path("results/importance/scores.json"))
-    parser.add_argument("--questions", type=int, default=700, help="per dataset")
+    parser = study_parser(__doc__)
+    parser.add_argument("--samples", type=int, default=700, help="questions per dataset")
     parser.add_argument("--timed", type=int, default=10, help="timed questions per dataset")
     parser.add_argument("--seed", type=int, default=100, help="of the questions; not the study's own")
     args = parser.parse_args()
-    study = StudyConfig.load(args.config)
-    with claim_device(study.model.device):
-        report(*measure(study, args), args.questions)
+    settings = StudyConfig.load(*args.config)
+    configs = along_each_axis(settings.knobs.grid)
+    with claim_device(settings.model.device):
+        scored, timed = measure(settings, configs, args)
+        device = describe_device(settings.model.device)
+    rows = [summarise(config, scored, timed) for config in configs]
+    print_table(rows)
+    write_record({"device": device, "questions_per_dataset": args.samples, "rows": rows}, args.output)
 
 
-def measure(study: StudyConfig, args: argparse.Namespace):
+def along_each_axis(grid: KnobGrid) -> list[KnobConfig]:
+    """The full configuration, every lower value of each knob alone, and the cheapest configuration."""
+    full = grid.full
+    return [
+        full,
+        *(replace(full, num_active_blocks=value) for value in reversed(grid.num_active_blocks[:-1])),
+        *(replace(full, top_k=value) for value in reversed(grid.top_k[:-1])),
+        *(replace(full, tier=value) for value in reversed(grid.tiers[:-1])),
+        grid.configs[0],
+    ]
+
+
+def measure(settings: StudyConfig, configs: list[KnobConfig], args: Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scored rows and timed rows of every configuration on every dataset."""
-    import pandas as pd
-
-    from adamolmo.core_exp.accuracy import accuracy_pass
-    from adamolmo.core_exp.latency import latency_pass
-    from adamolmo.data.samples import samples_of
-    from adamolmo.data.sources import draw_samples
-    from adamolmo.inference.grid import BatchLimits
-    from adamolmo.jobs.loading import load_engine, questions_of
-
-    engine = load_engine(study, args.model, args.importance)
+    engine = load_engine(settings, args.results / "model", args.results / "importance" / "scores.json")
     scored, timed = [], []
-    for name, dataset in study.datasets.items():
-        drawn = draw_samples(dataset, name, "evaluation", args.questions, args.seed)
-        questions = questions_of(study, name, samples_of(drawn))
-        scored.append(accuracy_pass(engine, questions, CONFIGS, BatchLimits(16)).assign(dataset=name))
-        timed_questions = replace(questions, samples=questions.samples[: args.timed])
+    for name, dataset in settings.datasets.items():
+        samples = samples_of(draw_samples(dataset, name, "evaluation", args.samples, args.seed))
+        scored.append(accuracy_pass(engine, questions_of(settings, name, samples), configs, BATCH).assign(dataset=name))
         rows, _ = latency_pass(
-            engine, timed_questions, CONFIGS, study.knobs.grid.full, repeats=3, max_warmup=30, seed=0
+            engine,
+            questions_of(settings, name, samples[: args.timed]),
+            configs,
+            settings.knobs.grid.full,
+            repeats=settings.latency.repeats,
+            max_warmup=settings.latency.max_warmup,
+            seed=0,
         )
         timed.append(rows.assign(dataset=name))
-    return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)
+    return tuple(pd.concat(tables, ignore_index=True).set_index(list(KNOBS)).sort_index() for tables in (scored, timed))
 
 
-def report(scored, timed, questions: int) -> None:
-    from adamolmo.statistics.intervals import clustered_bootstrap
+def summarise(config: KnobConfig, scored: pd.DataFrame, timed: pd.DataFrame) -> dict:
+    rows, times = (table.loc[(config.tier, config.top_k, config.num_active_blocks)] for table in (scored, timed))
+    pooled = clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
+    return {
+        "config": str(config),
+        "latency_ms": float(times[list(STAGES)].sum(axis=1).median()),
+        "accuracy": vars(pooled),
+        "by_dataset": rows.groupby("dataset", sort=False)["accuracy"].mean().to_dict(),
+    }
 
-    datasets = list(dict.fromkeys(scored["dataset"]))
+
+def print_table(rows: list[dict]) -> None:
+    datasets = list(rows[0]["by_dataset"])
     print(f"| configuration | {' | '.join(datasets)} | all (95 % interval) | latency, ms |")
     print("|---|" + "---|" * (len(datasets) + 2))
-    scored, timed = scored.set_index(KNOBS).sort_index(), timed.set_index(KNOBS).sort_index()
-    records = []
-    for config in CONFIGS:
-        rows, times = (table.loc[(config.tier, config.top_k, config.num_active_blocks)] for table in (scored, timed))
-        by_dataset = rows.groupby("dataset")["accuracy"].mean().to_dict()
-        pooled = clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
-        latency_ms = float(times[["vision_ms", "prefill_ms", "decode_ms"]].sum(axis=1).median())
-        records.append({"config": str(config), "latency_ms": latency_ms, "accuracy": pooled.value, **by_dataset})
-        cells = " | ".join(f"{by_dataset[name]:.3f}" for name in datasets)
-        print(f"| {config} | {cells} | {pooled.value:.3f} ({pooled.low:.3f}-{pooled.high:.3f}) | {latency_ms:.1f} |")
-    print(json.dumps({"device": describe_device("cpu"), "questions_per_dataset": questions, "rows": records}))
+    for row in rows:
+        cells = " | ".join(f"{accuracy:.3f}" for accuracy in row["by_dataset"].values())
+        pooled = "{value:.3f} ({low:.3f}-{high:.3f})".format(**row["accuracy"])
+        print(f"| {row['config']} | {cells} | {pooled} | {row['latency_ms']:.1f} |")
 
 
 if __name__ == "__main__":

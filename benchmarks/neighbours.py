@@ -2,96 +2,95 @@
 
 One process answers requests on a claimed core. In turns of `--seconds` the other cores are idle, or each answers
 requests as well, as in `snakemake --cores all`. Prints the median of each condition and the ratio busy / idle with its
-95 % interval over pairs of turns (median). The last line is JSON.
+95 % interval over pairs of turns (median).
 
-    python benchmarks/neighbours.py --model results/model
+    python benchmarks/neighbours.py [--config config.yaml] [--results results] [--turns 8] [--seconds 4]
+
+Needs the study's model.
 """
 
-import argparse
-import json
 import multiprocessing
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+
+from arguments import study_parser, write_record
 
 from adamolmo.config import StudyConfig
+from adamolmo.data.procedural import scene
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
+from adamolmo.statistics.intervals import median_interval
+
+WARM_UP_REQUESTS = 10
+SECONDS_TO_SETTLE = 0.3  # what a neighbour has begun when it is told to stop ends meanwhile
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
-    parser.add_argument("--model", type=Path, default=Path("results/model"))
+    parser = study_parser(__doc__)
     parser.add_argument("--turns", type=int, default=8, help="turns of each condition")
     parser.add_argument("--seconds", type=float, default=4, help="length of a turn")
     args = parser.parse_args()
-    study = StudyConfig.load(args.config)
-    context = multiprocessing.get_context("spawn")
-    working = context.Event()
+    settings, model = StudyConfig.load(*args.config), args.results / "model"
+    context, cores = multiprocessing.get_context("spawn"), os.sched_getaffinity(0)
+    working, ready = context.Event(), context.Barrier(len(cores))
     neighbours = [
-        context.Process(target=_work_when_told, args=(study, args.model, working), daemon=True)
-        for _ in range(len(os.sched_getaffinity(0)) - 1)
+        context.Process(target=work_when_told, args=(settings, model, cores, ready, working), daemon=True)
+        for _ in range(len(cores) - 1)
     ]
     with claim_device("cpu"):
         for process in neighbours:
             process.start()
-        ask = requester(study, args.model)
-        report(take_turns(ask, working, args.turns, args.seconds), len(neighbours))
+        ask = requester(settings, model)
+        for _ in range(WARM_UP_REQUESTS):
+            ask()
+        ready.wait()
+        medians_ms = take_turns(ask, working, args.turns, args.seconds)
+        device = describe_device("cpu")
+    ratio = median_interval([b / i for b, i in zip(medians_ms["busy"], medians_ms["idle"], strict=True)])
+    for condition, values in medians_ms.items():
+        print(f"{condition}: {median(values):.2f} ms (median of {len(values)} turns)")
+    print(f"busy / idle, {len(neighbours)} neighbour(s): {ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})")
+    record = {"device": device, "neighbours": len(neighbours), "medians_ms": medians_ms, "ratio": vars(ratio)}
+    write_record(record, args.output)
 
 
-def requester(study: StudyConfig, model: Path):
+def requester(settings: StudyConfig, model: Path) -> Callable[[], float]:
     """A function that answers one fixed request with the full configuration and returns its latency in ms."""
-    from adamolmo.data.procedural import scene
-    from adamolmo.inference.controller import FixedController
-    from adamolmo.jobs.loading import load_engine
-
-    engine = load_engine(study, model)
+    engine = load_engine(settings, model)
     drawn = scene("text_vqa", "benchmark", 0)
-    controller = FixedController(study.knobs.grid.full)
+    controller = FixedController(settings.knobs.grid.full)
     question = drawn.questions[0].text
     return lambda: engine.answer(drawn.image, question, "text_vqa", controller, float("inf")).stages.total_ms
 
 
-def _work_when_told(study: StudyConfig, model: Path, working) -> None:
-    os.sched_setaffinity(0, range(os.cpu_count()))
+def work_when_told(settings: StudyConfig, model: Path, cores: set[int], ready, working) -> None:
+    """A neighbour, on another of the `cores`: what started it is pinned to its own."""
+    os.sched_setaffinity(0, cores)
     with claim_device("cpu"):
-        ask = requester(study, model)
+        ask = requester(settings, model)
+        ready.wait()
         while True:
             working.wait()
             ask()
 
 
-def take_turns(ask, working, turns: int, seconds: float) -> dict[str, list[float]]:
+def take_turns(ask: Callable[[], float], working, turns: int, seconds: float) -> dict[str, list[float]]:
     """Median latency in ms of every turn, idle and busy in alternation."""
-    from statistics import median
-
-    medians = {"idle": [], "busy": []}
-    for _ in range(10):
-        ask()
-    time.sleep(8)  # the neighbours load their models
+    medians_ms = {"idle": [], "busy": []}
     for _ in range(turns):
-        for condition in medians:
+        for condition, values in medians_ms.items():
             working.set() if condition == "busy" else working.clear()
-            time.sleep(0.3)
-            end, latencies = time.perf_counter() + seconds, []
-            while time.perf_counter() < end:
-                latencies.append(ask())
-            medians[condition].append(median(latencies))
-    return medians
-
-
-def report(medians: dict[str, list[float]], num_neighbours: int) -> None:
-    import numpy as np
-
-    from adamolmo.statistics.intervals import clustered_bootstrap, quantile
-
-    ratios = np.array(medians["busy"]) / np.array(medians["idle"])
-    ratio = clustered_bootstrap(ratios, np.arange(len(ratios)), quantile(0.5))  # a stall of the machine is no neighbour
-    for condition, values in medians.items():
-        print(f"{condition}: {np.median(values):.2f} ms (median of {len(values)} turns)")
-    print(f"busy / idle, {num_neighbours} neighbour(s): {ratio.value:.3f} ({ratio.low:.3f}-{ratio.high:.3f})")
-    print(json.dumps({"device": describe_device("cpu"), "medians_ms": medians, "ratio": vars(ratio)}))
+            time.sleep(SECONDS_TO_SETTLE)
+            end, latencies_ms = time.perf_counter() + seconds, []
+            while not latencies_ms or time.perf_counter() < end:
+                latencies_ms.append(ask())
+            values.append(median(latencies_ms))
+    return medians_ms
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@
 
 The full-size study has nine datasets, eight budgets, twelve controllers with the oracle, and `--shards` jobs per
 dataset and tier. Each is planned twice: for its CPU time, and in a profiler, which tells the number of jobs and the
-functions that take longest (in s, several times what they take without the profiler). The last line is JSON.
+functions that take longest (in s, several times what they take without the profiler).
 """
 
-import argparse
 import json
 import pstats
 import resource
@@ -16,8 +15,11 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+
+from arguments import benchmark_parser, write_record
 
 ROOT = Path(__file__).parents[1]
 MOLMOE = ROOT / "config" / "molmoe-1b.yaml"
@@ -27,13 +29,15 @@ CONTROLLERS = [
     *("two-stage-budget", "two-stage-language", "single-stage-mlp", "single-stage-transformer", "oracle"),
 ]
 HEAVY_PACKAGES = ("torch", "transformers", "matplotlib", "pyarrow")
+# What must not be called for every job (the first two), or not more often for each of them the more there are.
+WATCHED = ("study.py:subset", "code_files.py:code_files", "dag.py:collect_potential_dependencies")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shards", type=int, default=100)
+    parser = benchmark_parser(__doc__)
+    parser.add_argument("--shards", type=int, default=100, help="jobs per dataset and tier of the full-size study")
     args = parser.parse_args()
-    records = {}
+    record = {}
     with tempfile.TemporaryDirectory() as folder:
         full = Path(folder, "full.yaml")
         full.write_text(json.dumps(full_size(args.shards)))
@@ -41,8 +45,9 @@ def main() -> None:
             cpu_s = plan(Path(folder, f"{name}, timed"), *configs)
             profile = profile_plan(Path(folder, f"{name}, profiled"), *configs)
             print(f"{name}: {profile.jobs} jobs, {cpu_s:.1f} s of CPU")
-            records[name] = {"jobs": profile.jobs, "cpu_s": cpu_s, "slowest_s": profile.slowest_s}
-    print(json.dumps(records))
+            print("\n".join(f"  {function:45} {seconds:6.2f} s" for function, seconds in profile.slowest_s.items()))
+            record[name] = {"cpu_s": cpu_s, **asdict(profile)}
+    write_record(record, args.output)
 
 
 def full_size(shards: int) -> dict:
@@ -78,34 +83,39 @@ def plan(folder: Path, *configs: Path, options: Sequence[str | Path] = ()) -> fl
 @dataclass(frozen=True)
 class Profile:
     """Attributes:
-    calls: per function (file:name) the number of calls.
+    jobs: how many were planned.
+    calls: of the WATCHED functions (file:name).
     slowest_s: the functions that took longest by themselves.
     heavy_packages: which of HEAVY_PACKAGES were imported for it, beyond what Snakemake's own plugins import.
     """
 
+    jobs: int
     calls: dict[str, int]
     slowest_s: dict[str, float]
     heavy_packages: list[str]
-
-    @property
-    def jobs(self) -> int:
-        return self.calls["dag.py:cache_job"]
 
 
 def profile_plan(folder: Path, *configs: Path) -> Profile:
     """The same in a profiler."""
     with tempfile.NamedTemporaryFile() as file:
-        profiler = ["-m", "cProfile", "-o", file.name]
-        plan(folder, *configs, options=profiler)
+        plan(folder, *configs, options=["-m", "cProfile", "-o", file.name])
         stats = pstats.Stats(file.name).stats
-        subprocess.run([sys.executable, *profiler, "-m", "snakemake", "--version"], capture_output=True, check=True)
-        of_snakemake = _heavy_packages(pstats.Stats(file.name).stats)
     calls: Counter[str] = Counter()
     for (path, _, name), (_, number, *_) in stats.items():
         calls[f"{Path(path).name}:{name}"] += number
     by_time = sorted(stats, key=lambda key: stats[key][2], reverse=True)
     slowest_s = {f"{Path(path).name}:{name}": round(stats[path, line, name][2], 2) for path, line, name in by_time[:15]}
-    return Profile(calls, slowest_s, sorted(_heavy_packages(stats) - of_snakemake))
+    heavy_packages = sorted(_heavy_packages(stats) - _of_snakemake())
+    return Profile(calls["dag.py:cache_job"], {name: calls[name] for name in WATCHED}, slowest_s, heavy_packages)
+
+
+@cache
+def _of_snakemake() -> set[str]:
+    """The heavy packages that Snakemake imports without a study."""
+    with tempfile.NamedTemporaryFile() as file:
+        command = [sys.executable, "-m", "cProfile", "-o", file.name, "-m", "snakemake", "--version"]
+        subprocess.run(command, capture_output=True, check=True)
+        return _heavy_packages(pstats.Stats(file.name).stats)
 
 
 def _heavy_packages(stats: Mapping) -> set[str]:

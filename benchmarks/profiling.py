@@ -3,67 +3,69 @@
 It answers everything twice: one configuration and one sample at a time through the engine, as a plain profiler would,
 and shared and batched as core_exp does. The shared pass is repeated for growing numbers of samples and of
 configurations; what these cost one at a time is the sum of their requests' times. Both ways include opening and
-cropping the images. It prints the number of answers that differ, seconds, speed-up and operations of both; draws cost
-against the number of configurations and of samples (`profiling.pdf`, `.png`), and writes all numbers as JSON.
+cropping the images. It prints the number of answers that differ, seconds, speed-up and operations of both. With
+`--output` it draws cost against the number of configurations and of samples beside the file, as .pdf and .png.
 
-    python benchmarks/profiling.py --model results/model --importance results/importance/scores.json
+    python benchmarks/profiling.py [--config config.yaml] [--results results] [--samples 60]
 
-Operations are those of the requests' tokens by the analytic model (padding not counted).
+Needs the study's model and block importance. Operations are those of the requests' tokens by the analytic model
+(padding not counted).
 """
 
-import argparse
-import json
 import time
+from argparse import Namespace
 from pathlib import Path
 
+from arguments import study_parser, write_record
+from matplotlib.figure import Figure
+
 from adamolmo.config import StudyConfig
+from adamolmo.core_exp.accuracy import accuracy_pass
+from adamolmo.data.samples import Questions, samples_of
+from adamolmo.data.sources import draw_samples
+from adamolmo.inference.controller import FixedController
 from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, prepare_group
+from adamolmo.inference.packing import pack
+from adamolmo.jobs.loading import batch_limits, load_engine, questions_of
 from adamolmo.jobs.script import run
+from adamolmo.knobs import DecoderKnobs, KnobConfig
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, default=Path("config.yaml"))
-    parser.add_argument("--model", type=Path, default=Path("results/model"))
-    parser.add_argument("--importance", type=Path, default=Path("results/importance/scores.json"))
+    parser = study_parser(__doc__)
     parser.add_argument("--samples", type=int, default=60, help="most samples per dataset")
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/profiling"), help="without suffix")
     args = parser.parse_args()
-    study = StudyConfig.load(args.config)
-    with claim_device(study.model.device):
-        record = measure(study, args)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    args.output.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    plot(record, args.output)
+    settings = StudyConfig.load(*args.config)
+    with claim_device(settings.model.device):
+        record = measure(settings, args)
     print_table(record)
+    write_record(record, args.output)
+    if args.output:
+        plot(record, args.output)
 
 
-def measure(study: StudyConfig, args: argparse.Namespace) -> dict:
-    from adamolmo.jobs.loading import load_engine
-
-    engine = load_engine(study, args.model, args.importance)
-    grid = study.knobs.grid.configs
-    alone = {name: ask_one_by_one(engine, asked, grid) for name, asked in drawn_questions(study, args.samples).items()}
+def measure(settings: StudyConfig, args: Namespace) -> dict:
+    engine = load_engine(settings, args.results / "model", args.results / "importance" / "scores.json")
+    grid = settings.knobs.grid.configs
+    asked = drawn_questions(settings, args.samples)
+    alone = {name: ask_one_by_one(engine, questions, grid) for name, questions in asked.items()}
     sample_counts = [count for count in (6, 15, 30, 60, 120) if count < args.samples] + [args.samples]
     config_counts = [count for count in (1, 3, 9, 25) if count < len(grid)]
     cells = [(count, grid) for count in sample_counts] + [
         (args.samples, spread(grid, count)) for count in config_counts
     ]
-    runs = [compare(engine, study, num_samples, configs, alone) for num_samples, configs in cells]
-    return {"device": describe_device(study.model.device), "datasets": list(study.datasets), "runs": runs}
+    runs = [compare(engine, settings, num_samples, configs, alone) for num_samples, configs in cells]
+    return {"device": describe_device(settings.model.device), "datasets": list(settings.datasets), "runs": runs}
 
 
-def drawn_questions(study: StudyConfig, num_samples: int) -> dict:
-    """Questions of every dataset."""
-    from adamolmo.data.samples import samples_of
-    from adamolmo.data.sources import draw_samples
-    from adamolmo.jobs.loading import questions_of
-
+def drawn_questions(settings: StudyConfig, num_samples: int) -> dict[str, Questions]:
+    """Of every dataset."""
     drawn = {
-        name: draw_samples(dataset, name, "profile", num_samples, study.seed)
-        for name, dataset in study.datasets.items()
+        name: draw_samples(dataset, name, "profile", num_samples, settings.seed)
+        for name, dataset in settings.datasets.items()
     }
-    return {name: questions_of(study, name, samples_of(rows)) for name, rows in drawn.items()}
+    return {name: questions_of(settings, name, samples_of(rows)) for name, rows in drawn.items()}
 
 
 def spread(grid: list, count: int) -> list:
@@ -71,10 +73,8 @@ def spread(grid: list, count: int) -> list:
     return [grid[(number + 1) * len(grid) // count - 1] for number in range(count)]
 
 
-def ask_one_by_one(engine, questions, configs) -> dict:
+def ask_one_by_one(engine, questions: Questions, configs: list) -> dict:
     """(sample, configuration) -> (answer, seconds)."""
-    from adamolmo.inference.controller import FixedController
-
     requests = {}
     for config in configs:
         controller = FixedController(config)
@@ -85,33 +85,25 @@ def ask_one_by_one(engine, questions, configs) -> dict:
     return requests
 
 
-def compare(engine, study: StudyConfig, num_samples: int, configs: list, alone: dict) -> dict:
+def compare(engine, settings: StudyConfig, num_samples: int, configs: list, alone: dict) -> dict:
     """The shared pass over all datasets beside the same requests one by one."""
-    from adamolmo.core_exp.accuracy import accuracy_pass
-    from adamolmo.jobs.loading import batch_limits
-    from adamolmo.knobs import KnobConfig
-
     totals = {"shared_s": 0.0, "alone_s": 0.0, "shared_flops": 0.0, "alone_flops": 0.0, "answers": 0, "differing": 0}
-    for name, questions in drawn_questions(study, num_samples).items():
+    for name, questions in drawn_questions(settings, num_samples).items():
         start = time.perf_counter()
-        table = accuracy_pass(engine, questions, configs, batch_limits(study))
+        table = accuracy_pass(engine, questions, configs, batch_limits(settings))
         totals["shared_s"] += time.perf_counter() - start
         for row in table.itertuples():
-            answer, seconds = alone[name][row.sample_id, KnobConfig(row.tier, row.top_k, row.num_active_blocks)]
+            answer, seconds = alone[name][row.sample_id, config_of(row)]
             totals["alone_s"] += seconds
             totals["differing"] += answer != row.prediction
         totals["answers"] += len(table)
         totals["alone_flops"] += float(table["flops"].sum())
         totals["shared_flops"] += shared_flops(engine, questions, configs, table)
-    return {"samples": num_samples * len(study.datasets), "configs": len(configs), **totals}
+    return {"samples": num_samples * len(settings.datasets), "configs": len(configs), **totals}
 
 
-def shared_flops(engine, questions, configs, table) -> float:
+def shared_flops(engine, questions: Questions, configs: list, table) -> float:
     """Operations of the shared pass: crops and shared tokens once per image, blocks once per node of the tree."""
-    from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, prepare_group
-    from adamolmo.inference.packing import pack
-    from adamolmo.knobs import DecoderKnobs
-
     costs, config = engine.costs, engine.model.config
     total = 0.0
     for tier in dict.fromkeys(entry.tier for entry in configs):
@@ -129,15 +121,13 @@ def shared_flops(engine, questions, configs, table) -> float:
                 head = costs.adaptive(tokens, DecoderKnobs(top_k, ())).flops
                 total += runs * (costs.adaptive(tokens, one_block).flops - head) + len(knobs) * len(rows) * head
     decode = [
-        costs.decode(int(row.input_tokens), int(row.decode_steps), engine.decoder_knobs(_config(row))).flops
+        costs.decode(int(row.input_tokens), int(row.decode_steps), engine.decoder_knobs(config_of(row))).flops
         for row in table.itertuples()
     ]
     return total + sum(decode)
 
 
-def _config(row):
-    from adamolmo.knobs import KnobConfig
-
+def config_of(row):
     return KnobConfig(row.tier, row.top_k, row.num_active_blocks)
 
 
@@ -154,14 +144,10 @@ def print_table(record: dict) -> None:
 
 
 def plot(record: dict, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     most_configs = max(cell["configs"] for cell in record["runs"])
     most_samples = max(cell["samples"] for cell in record["runs"])
-    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True, layout="constrained")
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     panels = [
         ("samples", f"samples ({most_configs} configurations)", lambda cell: cell["configs"] == most_configs),
         ("configs", f"configurations ({most_samples} samples)", lambda cell: cell["samples"] == most_samples),
@@ -180,7 +166,6 @@ def plot(record: dict, path: Path) -> None:
     axes[0].legend()
     for suffix in (".pdf", ".png"):
         figure.savefig(path.with_suffix(suffix), dpi=150, metadata={"CreationDate": None} if suffix == ".pdf" else None)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.tokenizer import SPECIAL_NAMES, Tokenizer
 
+pytest_plugins = ["finished_study"]
 torch.set_num_threads(1)  # more threads than free cores make such small products many times slower
 
 WORDS = "User: Assistant: tiny: what colour is the number of red blue green one two three ?".split()  # noqa: SIM905

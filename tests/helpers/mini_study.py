@@ -1,11 +1,14 @@
 """Runs the workflow of a copy of this repository, as its users would."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -57,14 +60,15 @@ class Study:
 
     def snakemake(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> Result:
         """`arguments` before the targets, which follow a "--"."""
-        process = self.start(*arguments, configs=configs, cores=cores)
-        output, _ = process.communicate()
-        return Result(process.returncode, output)
+        return run_snakemake(self._arguments(*arguments, configs=configs, cores=cores), self.repository)
+
+    def _arguments(self, *arguments: str | Path, configs: tuple[str | Path, ...], cores: int) -> list[str]:
+        places = ["--snakefile", self.repository / "Snakefile", "--directory", self.directory]
+        configs = ("--configfile", self.repository / MINI, *configs)
+        return list(map(str, ["--cores", cores, *places, *configs, *arguments]))
 
     def command(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> list[str]:
-        command = [sys.executable, "-m", "snakemake", "--cores", cores, "--snakefile", self.repository / "Snakefile"]
-        command += ["--directory", self.directory, "--configfile", self.repository / MINI, *configs, *arguments]
-        return list(map(str, command))
+        return [sys.executable, "-m", "snakemake", *self._arguments(*arguments, configs=configs, cores=cores)]
 
     def start(
         self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2
@@ -73,13 +77,10 @@ class Study:
         return self.run(self.command(*arguments, configs=configs, cores=cores))
 
     def run(self, command: list[str]) -> "subprocess.Popen[str]":
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNAKEMAKE"))
-        }
         return subprocess.Popen(
             command,
             cwd=self.repository,
-            env=environment,
+            env=_environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -94,6 +95,28 @@ class Study:
 
     def path(self, name: str) -> Path:
         return self.directory / name
+
+
+def run_snakemake(arguments: list[str], directory: Path) -> Result:
+    """Snakemake from its start to its end, in a process of its own that works in `directory`."""
+    with tempfile.NamedTemporaryFile("r") as output:
+        request = {"arguments": arguments, "directory": str(directory), "environment": _environment()}
+        server = _server()
+        server.stdin.write(json.dumps(request | {"output": output.name}) + "\n")
+        server.stdin.flush()
+        return Result(int(server.stdout.readline()), output.read())
+
+
+@cache
+def _server() -> "subprocess.Popen[str]":
+    """Ends when this process does, and with it its standard input."""
+    command, pipe = [sys.executable, Path(__file__).with_name("snakemake_server.py")], subprocess.PIPE
+    return subprocess.Popen(command, env=_environment(), stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+
+
+def _environment() -> dict[str, str]:
+    """Without what belongs to the test process alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "SNAKEMAKE"))}
 
 
 def only_error(result: Result) -> str:

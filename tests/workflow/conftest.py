@@ -1,11 +1,10 @@
-"""One finished miniature study for all tests of the workflow."""
+"""Studies that a test may change, and faults that are tried several times."""
 
-import fcntl
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from mini_study import ROOT, Study
+from mini_study import Study
 
 
 def pytest_addoption(parser):
@@ -32,22 +31,6 @@ def pytest_terminal_summary(terminalreporter):
     for test in dict.fromkeys(name for name, _ in outcomes):
         tried = sum(count for (name, outcome), count in outcomes.items() if name == test and outcome != "skipped")
         terminalreporter.write_line(f"{test}: {tried} repetitions, {outcomes[test, 'failed']} failed")
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, worker_id) -> Study:
-    """The whole miniature study, run once for all test processes; tests must not change it."""
-    if not (ROOT / "resources/embedded/model.safetensors").is_file():
-        pytest.skip("resources/embedded has no model.safetensors")
-    base = tmp_path_factory.getbasetemp()
-    shared = base if worker_id == "master" else base.parent
-    with open(shared / "finished.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        directory = shared / "finished"
-        study = Study(directory, directory) if directory.exists() else Study.clone(directory)
-        result = study.snakemake()  # of a second process: nothing is left to do
-    assert result.returncode == 0, result.output
-    return study
 
 
 @pytest.fixture

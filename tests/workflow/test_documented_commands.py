@@ -2,10 +2,9 @@
 
 import shlex
 import subprocess
-import sys
 
 import pytest
-from mini_study import ROOT
+from mini_study import ROOT, run_snakemake
 
 from adamolmo.cli import command_line
 
@@ -63,6 +62,5 @@ def _plan(clone, arguments: list[str]) -> None:
             skip = not skip
             continue
         kept.append(argument)
-    command = [sys.executable, "-m", "snakemake", "--dry-run", *kept]
-    run = subprocess.run(command, cwd=clone.repository, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
+    result = run_snakemake(["--dry-run", *kept], clone.repository)
+    assert result.returncode == 0, result.output
