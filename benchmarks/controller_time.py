@@ -16,8 +16,8 @@ from adamolmo.controllers.modules import load_controller
 from adamolmo.controllers.registry import CONTROLLERS
 from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.data.samples import read_samples, readable
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.schema import read_json
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
 from adamolmo.inference.controller import FixedController
 from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.loading import controller_context, load_engine, questions_of
@@ -41,8 +41,8 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
     dataset = next(iter(settings.datasets))
     samples, _ = readable(read_samples(args.results / "data" / dataset / "evaluation.parquet"), 1.0)
     questions = questions_of(settings, dataset, samples[: args.samples])
-    reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", REFERENCE)
-    budget_ms, full = reference["median_latency_ms"], settings.knobs.grid.full
+    reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", Reference)
+    budget_ms, full = reference.median_latency_ms, settings.knobs.grid.full
     engine = load_engine(settings, args.results / "model")
     context = controller_context(settings, args.results / "model", dataset)
     fixed = FixedController(full)

@@ -32,15 +32,17 @@ from adamolmo.controllers.training.features import Features, FixedPrefix
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.columns import IDS, KNOBS
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
 from adamolmo.files.samples import SAMPLES
-from adamolmo.files.schema import read_json, read_table
+from adamolmo.files.schema import read_table
 from adamolmo.inference.device import claim_device
 from adamolmo.jobs.loading import controller_context, study_fingerprint
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import Resampling, clustered_bootstrap
 
-COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "flops"]
 WORDS_OF_A_KIND = 4
 FEWEST_OF_A_KIND = 12
 SAMPLES_AT_ONCE = 64
@@ -77,7 +79,7 @@ class Comparison:
         fingerprint = study_fingerprint(settings, results / "model", shared["device"])
         self.grid = fingerprint.grid
         self.reference_ms = {
-            dataset: read_json(results / "core_exp" / f"{dataset}.reference.json", REFERENCE)["median_latency_ms"]
+            dataset: read_json(results / "core_exp" / f"{dataset}.reference.json", Reference).median_latency_ms
             for dataset in settings.datasets
         }
         lowest, highest = (Budget.parse(text) for text in settings.training.budgets)

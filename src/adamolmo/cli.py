@@ -14,8 +14,8 @@ from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.schema import read_json
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
 from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
 
@@ -146,7 +146,7 @@ def _budget_ms(args: argparse.Namespace, dataset: str) -> float:
     if args.budget.unit == "ms":
         return args.budget.value
     path = args.results / "core_exp" / f"{dataset}.reference.json"
-    return args.budget.to_ms(read_json(path, REFERENCE)["median_latency_ms"])
+    return args.budget.to_ms(read_json(path, Reference).median_latency_ms)
 
 
 def _open(path: Path) -> Image.Image:

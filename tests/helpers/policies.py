@@ -7,7 +7,6 @@ import pandas as pd
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
 from adamolmo.controllers.base import ControllerContext, Design
-from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.modules import find_design, load_controller
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.training import grpo
@@ -16,24 +15,22 @@ from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
+from adamolmo.files.columns import IDS, KNOBS
+from adamolmo.files.policy import Fingerprint, PolicyCard
 from adamolmo.inference.controller import Controller
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
-FINGERPRINT = Fingerprint(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
+FINGERPRINT = Fingerprint(
+    grid=GRID,
+    model_checksum="checksum",
+    fixed_prefix_layers=3,
+    clock="measured",
+    device={"name": "a core", "cores": 2},
+)
 LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
-PROFILE_COLUMNS = [
-    "dataset",
-    "sample_id",
-    "image_id",
-    "tier",
-    "top_k",
-    "num_active_blocks",
-    "accuracy",
-    "latency_ms",
-    "flops",
-]
+PROFILE_COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "flops"]
 MOBILEVIT = {"checkpoint": None, "width": 0.1}
 
 
@@ -76,6 +73,11 @@ def with_twins(samples) -> list:
 
 def context(directory) -> ControllerContext:
     return ControllerContext(FINGERPRINT, directory, "okvqa", 0.05, False, "cpu", "float32")
+
+
+def policy_card(name, architecture, fingerprint=FINGERPRINT) -> PolicyCard:
+    """Of an untrained policy."""
+    return PolicyCard(controller=name, fingerprint=fingerprint, architecture=architecture, scale_ms=27.0, training={})
 
 
 def load_named(name, context) -> Controller:

@@ -2,8 +2,8 @@
 
 from pandas import DataFrame
 
-from adamolmo.core_exp.latency_model import KNOBS, STAGES
 from adamolmo.core_exp.merge import merge_profile
+from adamolmo.files.columns import KNOBS, STAGES
 
 PROVENANCE = {
     "device": {"kind": "cpu"},

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from made_documents import importance
 
 from adamolmo.budgets import Budget
+from adamolmo.files.importance import DatasetImportance, Importance
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.intervals import clopper_pearson
 
@@ -202,15 +204,21 @@ def training_log(steps: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def importance_scores() -> dict:
+def importance_scores() -> Importance:
     drops = [0.061, 0.043, 0.067, 0.033, 0.024, 0.004, 0.027, 0.037, 0.020, 0.009, 0.013, -0.002, 0.006]
     overall = {str(block): drop for block, drop in enumerate(drops, start=3)}
     datasets = {
-        dataset: {"scores": {block: drop * factor + 0.003 for block, drop in overall.items()}}
+        dataset: _importance_of({block: drop * factor + 0.003 for block, drop in overall.items()})
         for dataset, factor in zip(DATASETS, (0.8, 0.6, 1.5), strict=True)
     }
-    order = sorted((int(block) for block in overall), key=lambda block: overall[str(block)])
-    return {"scores": overall, "removal_order": order, "datasets": datasets}
+    order = tuple(sorted((int(block) for block in overall), key=lambda block: overall[str(block)]))
+    return importance(num_blocks=16, scores=overall, removal_order=order, datasets=datasets)
+
+
+def _importance_of(scores: dict[str, float]) -> DatasetImportance:
+    return DatasetImportance(
+        num_samples=10, baseline_accuracy=0.8, scores=scores, half_scores=(scores, scores), failed=()
+    )
 
 
 def _interval(value: float, half: float) -> dict[str, float]:

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from adamolmo.files.evaluation import CELL, EVALUATION
-from adamolmo.files.schema import read_json, read_table
+from adamolmo.files.documents import read_json
+from adamolmo.files.evaluation import EVALUATION, CellSummary
+from adamolmo.files.schema import read_table
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 
@@ -23,8 +24,8 @@ def test_equals_the_evaluate_rule(bench, dataset, controller, tmp_path):
     result = run_task(model, task, tmp_path, None, Resampling(50))
 
     cell = bench.study.path(f"results/eval/{dataset}/{controller}/60pct")
-    expected = read_json(cell.with_suffix(".json"), CELL)
-    assert result.metrics["accuracy"]["value"] == pytest.approx(expected["accuracy"]["value"])
+    expected = read_json(cell.with_suffix(".json"), CellSummary)
+    assert result.metrics["accuracy"].value == pytest.approx(expected.accuracy.value)
     rows, _ = read_table(cell.with_suffix(".parquet"), EVALUATION)
     found = result.answers
     for column in ("prediction", "tier", "top_k", "num_active_blocks", "input_tokens"):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from adamolmo.files.evaluation import CELL
-from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
-from adamolmo.files.schema import read_json, read_table
+from adamolmo.files.documents import read_json
+from adamolmo.files.evaluation import CellSummary
+from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, BENCHMARKS, Benchmark
+from adamolmo.files.schema import read_table
 
 pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
 
@@ -41,12 +42,12 @@ def test_own_tasks_equal_the_evaluate_rule(ran):
     study, _ = ran
     for dataset in ("text_vqa", "okvqa", "coco_2014_vqa"):
         for controller in CONTROLLERS:
-            cell = read_json(study.path(f"results/eval/{dataset}/{controller}/60pct.json"), CELL)
-            found = read_json(study.path(f"results/lmms_eval/adamolmo_{dataset}/{controller}/60pct.json"), BENCHMARK)
-            assert found["metrics"]["accuracy"]["value"] == pytest.approx(cell["accuracy"]["value"])
+            cell = read_json(study.path(f"results/eval/{dataset}/{controller}/60pct.json"), CellSummary)
+            found = read_json(study.path(f"results/lmms_eval/adamolmo_{dataset}/{controller}/60pct.json"), Benchmark)
+            assert found.metrics["accuracy"].value == pytest.approx(cell.accuracy.value)
             for key in ("budget_ms", "feasible", "violation_rate", "knob_counts"):
-                assert found[key] == cell[key]
-            assert found["latency_ms"]["p50"]["value"] == pytest.approx(cell["latency_ms"]["p50"]["value"])
+                assert getattr(found, key) == getattr(cell, key)
+            assert found.latency_ms.p50.value == pytest.approx(cell.latency_ms.p50.value)
 
 
 def test_controllers_are_compared_on_the_same_documents(ran):
@@ -55,10 +56,10 @@ def test_controllers_are_compared_on_the_same_documents(ran):
     assert len(table) == len(TASKS) + 1
     for row in table.itertuples():
         cells = [
-            read_json(study.path(f"results/lmms_eval/{row.task}/{controller}/60pct.json"), BENCHMARK)
+            read_json(study.path(f"results/lmms_eval/{row.task}/{controller}/60pct.json"), Benchmark)
             for controller in (row.controller, row.other)
         ]
-        one, other = (cell["metrics"][row.metric]["value"] for cell in cells)
+        one, other = (cell.metrics[row.metric].value for cell in cells)
         assert row.difference == pytest.approx(one - other)
         assert row.difference_low <= row.difference <= row.difference_high
 
@@ -66,10 +67,10 @@ def test_controllers_are_compared_on_the_same_documents(ran):
 def test_answers_are_complete(ran):
     study, _ = ran
     answers, metadata = read_table(study.path("results/lmms_eval/mme/lookup-mean/60pct.parquet"), ANSWERS)
-    cell = read_json(study.path("results/lmms_eval/mme/lookup-mean/60pct.json"), BENCHMARK)
-    assert len(answers) == cell["num_samples"] == 16
-    assert (answers["budget_met"] == (answers["latency_ms"] <= cell["budget_ms"])).all()
-    assert set(metadata["resampled"]) == set(cell["metrics"])
+    cell = read_json(study.path("results/lmms_eval/mme/lookup-mean/60pct.json"), Benchmark)
+    assert len(answers) == cell.num_samples == 16
+    assert (answers["budget_met"] == (answers["latency_ms"] <= cell.budget_ms)).all()
+    assert set(metadata["resampled"]) == set(cell.metrics)
 
 
 def test_the_figure_is_drawn(ran):

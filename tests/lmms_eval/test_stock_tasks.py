@@ -53,7 +53,7 @@ def scored(bench, said, tmp_path_factory):
 
 
 def value(result, metric: str) -> float:
-    return result.metrics[metric]["value"]
+    return result.metrics[metric].value
 
 
 @pytest.mark.parametrize("task", ["textvqa_val", "ok_vqa_val2014", "vqav2_val"])
@@ -120,8 +120,8 @@ def test_interval_of_a_mean(scored):
     scores = [json.loads(s)["exact_match"] for s in result.answers["scores"]]
     expected = clustered_bootstrap(scores, result.answers["image_id"].to_numpy(), resampling=RESAMPLING)
     found = result.metrics["exact_match"]
-    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
-    assert found["low"] < found["high"]
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.low < found.high
 
 
 def test_interval_of_mme(scored, said):
@@ -136,13 +136,13 @@ def test_interval_of_mme(scored, said):
         weights = dict.fromkeys(pairs, 0) | {p: int(times[2 * place]) for place, p in enumerate(perceived)}
         expected.append(mme_by_hand(pairs, weights)["mme_perception_score"])
     assert result.resampled["mme_perception_score"] == pytest.approx(expected)
-    assert result.metrics["mme_perception_score"]["low"] == pytest.approx(np.quantile(expected, 0.025))
+    assert result.metrics["mme_perception_score"].low == pytest.approx(np.quantile(expected, 0.025))
 
 
 def test_every_pope_metric_has_an_interval(scored):
     for found in scored["pope"].metrics.values():
-        assert found["no_interval"] is None
-        assert found["low"] <= found["value"] <= found["high"]
+        assert found.no_interval is None
+        assert found.low <= found.value <= found.high
 
 
 def test_every_request_is_kept(scored):
@@ -156,7 +156,7 @@ def test_every_request_is_kept(scored):
 def test_two_budgets_with_one_loaded_model(bench, unscored):
     """The second budget is answered anew, with other knobs; lmms-eval's clean-up leaves the model usable."""
     table = load_table(bench.study.path("results/lookup/mean/coco_2014_vqa.json"))
-    rising = LookupTable([replace(entry, accuracy=entry.latency_ms) for entry in table.entries], {})
+    rising = LookupTable([replace(entry, accuracy=entry.latency_ms) for entry in table.entries])
     controller, costs = LookupController("lookup-mean", rising, 0.0), [entry.latency_ms for entry in table.entries]
     model, asked = bench.model("static-full", "60pct"), {}
     for budget_ms in (min(costs), max(costs)):
@@ -183,9 +183,9 @@ def test_multiple_choice(bench, tmp_path):
         named = [letter for letter, option in OPTIONS.items() if option in said]
         hits.append(named == [list(OPTIONS)[i % len(OPTIONS)]])
     found = mmbench.metrics["gpt_eval_score"]
-    assert found["value"] == pytest.approx(100 * mean(hits))
+    assert found.value == pytest.approx(100 * mean(hits))
     expected = clustered_bootstrap(hits, mmbench.answers["image_id"].to_numpy(), resampling=RESAMPLING)
-    assert (found["low"], found["high"]) == pytest.approx((100 * expected.low, 100 * expected.high))
+    assert (found.low, found.high) == pytest.approx((100 * expected.low, 100 * expected.high))
 
     scienceqa = run_task(model, "scienceqa_img", tmp_path, None, RESAMPLING)
     letters = [said.upper() == list(OPTIONS)[i % 4] for i, said in enumerate(scienceqa.answers["prediction"])]

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from made_documents import ORIGIN, importance, reference
 from PIL import Image
+from policies import policy_card
 
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.table import Entry, LookupTable, save_table
+from adamolmo.files.documents import write_json
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig
 
@@ -37,21 +40,12 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     raw["latency"]["clock"] = "modelled"
     (tmp_path / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     (results / "importance").mkdir()
-    scores = {"model_checksum": "abc", "num_blocks": 7, "removal_order": [5, 3]}
-    (results / "importance" / "scores.json").write_text(json.dumps(scores))
-    reference = {
-        "config": "high-k4-b7",
-        "median_latency_ms": 4.0,
-        "lowest_median_latency_ms": 1.0,
-        "reference_request_ms": None,
-        "device": {},
-        "clock": "modelled",
-    }
+    write_json(importance(), results / "importance" / "scores.json")
     (results / "core_exp").mkdir()
-    (results / "core_exp" / "okvqa.reference.json").write_text(json.dumps(reference))
+    write_json(reference(median_latency_ms=4.0, clock="modelled"), results / "core_exp" / "okvqa.reference.json")
     entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]
     (results / "lookup" / "mean").mkdir(parents=True)
-    save_table(LookupTable(entries, {}), results / "lookup" / "mean" / "okvqa.json")
+    save_table(LookupTable(entries), ORIGIN, results / "lookup" / "mean" / "okvqa.json")
     Image.open(io.BytesIO(tiny_samples[0].image)).save(tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -98,7 +92,10 @@ def test_predict_with_a_request_agrees_with_the_table_alone(study, capsys):
         (["answer", "nowhere.png", "what ?", "--budget", "9ms", "--controller", "static-full"], "nowhere.png: cannot"),
         (["answer", "config.yaml", "what ?", "--budget", "9ms", "--controller", "static-full"], "as an image"),
         (["predict", "picture.png", "--budget", "9ms", "--controller", "static-full"], "IMAGE was given without"),
-        (["predict", "--budget", "9ms", "--controller", "two-stage-language"], "policy.json: cannot be read"),
+        (
+            ["predict", "--budget", "9ms", "--controller", "two-stage-language"],
+            "policy.json: does not exist",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(study, arguments, sentence):
@@ -120,7 +117,7 @@ def test_a_controller_that_reads_the_request_asks_for_it(study):
     architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)
     policy = SingleStagePolicy("single-stage-mlp", architecture, study_now.grid)
-    card = PolicyCard("single-stage-mlp", study_now, architecture, 4.0, {})
+    card = policy_card("single-stage-mlp", architecture, study_now)
     save_policy(Path("results/controllers/single-stage-mlp"), policy, card)
     shared = ["--budget", "55pct", "--controller", "single-stage-mlp"]
     with pytest.raises(SystemExit, match="reads overview and question; expected IMAGE and QUESTION as well"):

@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from adamolmo.files.importance import BEAM_SEARCH
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import read_json, write_json
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.model import Manifest
 from adamolmo.importance.beam_search import search
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import batch_limits, load_engine, load_questions
@@ -20,17 +19,18 @@ def main() -> None:
         name: load_questions(settings, name, path)[0]
         for name, path in zip(settings.datasets, args.samples, strict=True)
     }
-    manifest = read_json(args.model / "manifest.json", MANIFEST)
+    manifest = read_json(args.model / "manifest.json", Manifest)
     engine = load_engine(settings, args.model)
     found = search(
         engine,
         datasets,
         tier=settings.importance.tier,
         width=settings.importance.beam_width,
-        most_removed=manifest["num_blocks"] - settings.knobs.num_active_blocks[0],
+        most_removed=manifest.num_blocks - settings.knobs.num_active_blocks[0],
         limits=batch_limits(settings),
+        model_checksum=manifest.checksum,
     )
-    write_json(found | {"model_checksum": manifest["checksum"]}, args.output, BEAM_SEARCH)
+    write_json(found, args.output)
 
 
 if __name__ == "__main__":

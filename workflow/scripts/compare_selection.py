@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from adamolmo.data.samples import read_samples, readable
-from adamolmo.files.importance import BEAM_SEARCH, IMPORTANCE, INTERNAL_SCORES, SELECTION
-from adamolmo.files.schema import read_json, write_json
+from adamolmo.files.documents import Failed, read_json, write_json
+from adamolmo.files.importance import BeamSearch, Importance, InternalScores, Selection
 from adamolmo.importance.compare import compare_rules
 from adamolmo.importance.merge import merge, rankings
 from adamolmo.jobs.arguments import job_parser
@@ -22,13 +22,13 @@ def main() -> None:
     # As many as the scores rest on, but of another split.
     samples = read_samples(args.samples)[: settings.samples.importance]
     usable, failed = readable(samples, settings.core_exp.max_failed_fraction)
-    scores = read_json(args.scores, IMPORTANCE)
-    internal = {path.stem: read_json(path, INTERNAL_SCORES) for path in args.internal}
+    scores = read_json(args.scores, Importance)
+    internal = {path.stem: read_json(path, InternalScores) for path in args.internal}
     engine = load_engine(settings, args.model)
     ranked = merge(
-        scores["datasets"],
-        model_checksum=scores["model_checksum"],
-        num_blocks=scores["num_blocks"],
+        scores.datasets,
+        model_checksum=scores.model_checksum,
+        num_blocks=scores.num_blocks,
         selection="accuracy_drop",
         seed=settings.seed,
         internal=internal,
@@ -36,19 +36,19 @@ def main() -> None:
     accuracy = compare_rules(
         engine,
         questions_of(settings, args.dataset, usable),
-        rankings(ranked, read_json(args.beam, BEAM_SEARCH)),
+        rankings(ranked, read_json(args.beam, BeamSearch)),
         tier=settings.importance.tier,
         lowest_count=settings.knobs.num_active_blocks[0],
         limits=batch_limits(settings),
         resampling=Resampling(settings.bootstrap.resamples, settings.seed),
     )
-    content = {
-        "num_samples": len(usable),
-        "accuracy": accuracy,
-        "agreement": ranked["agreement"],
-        "failed": failed,
-    }
-    write_json(content, args.output, SELECTION)
+    selection = Selection(
+        num_samples=len(usable),
+        accuracy=accuracy,
+        agreement=ranked.agreement,
+        failed=tuple(Failed(**entry) for entry in failed),
+    )
+    write_json(selection, args.output)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from adamolmo.controllers.modules import load_controller
 from adamolmo.evaluation.cell import evaluate_cell
 from adamolmo.evaluation.cell_summary import Cell, summarise_cell
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.evaluation import CELL, EVALUATION
-from adamolmo.files.schema import read_json, write_json, write_table
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.evaluation import EVALUATION
+from adamolmo.files.schema import write_table
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import controller_context, load_engine, load_questions
 from adamolmo.jobs.script import run
@@ -18,7 +19,7 @@ def main() -> None:
     settings = args.settings
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     questions, failed = load_questions(settings, args.dataset, args.samples)
-    cell = Cell(args.dataset, args.controller, args.budget, read_json(args.reference, REFERENCE))
+    cell = Cell(args.dataset, args.controller, args.budget, read_json(args.reference, Reference))
     engine = load_engine(settings, args.model, args.scores)
     controller = load_controller(args.controller, args.module, controller_context(settings, args.model, args.dataset))
     table, timing = evaluate_cell(
@@ -31,7 +32,7 @@ def main() -> None:
         resampling=resampling,
     )
     write_table(table, args.table, EVALUATION)
-    write_json(summarise_cell(cell, table, timing, failed, resampling), args.summary, CELL)
+    write_json(summarise_cell(cell, table, timing, failed, resampling), args.summary)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Stores what the two-stage controllers are trained on: the keys and values of every prompt in the fixed prefix."""
 
 from adamolmo.controllers.training.features import make_features
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import read_json
+from adamolmo.files.documents import read_json
+from adamolmo.files.model import Manifest
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine, load_questions
 from adamolmo.jobs.script import run
@@ -18,7 +18,7 @@ def main() -> None:
         questions,
         args.dataset,
         settings.core_exp.batch_size,
-        read_json(args.model / "manifest.json", MANIFEST)["checksum"],
+        read_json(args.model / "manifest.json", Manifest).checksum,
         args.output,
     )
 

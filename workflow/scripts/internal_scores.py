@@ -1,7 +1,6 @@
 """Scores the blocks on one dataset from inside the model: activations, gradients, attention."""
 
-from adamolmo.files.importance import INTERNAL_SCORES
-from adamolmo.files.schema import write_json
+from adamolmo.files.documents import write_json
 from adamolmo.importance.inner_scores import score_blocks_internally
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine, load_questions
@@ -13,8 +12,8 @@ def main() -> None:
     settings = args.settings
     questions, failed = load_questions(settings, args.dataset, args.samples)
     engine = load_engine(settings, args.model)
-    scores = score_blocks_internally(engine, questions, settings.importance.tier, settings.core_exp.batch_size)
-    write_json(scores | {"failed": failed}, args.output, INTERNAL_SCORES)
+    scores = score_blocks_internally(engine, questions, settings.importance.tier, settings.core_exp.batch_size, failed)
+    write_json(scores, args.output)
 
 
 if __name__ == "__main__":

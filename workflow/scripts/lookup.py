@@ -5,9 +5,11 @@ from pathlib import Path
 
 from adamolmo.controllers.table import LookupTable, aggregate, save_table
 from adamolmo.core_exp.reading import read_profiles
+from adamolmo.files.columns import KNOBS
+from adamolmo.files.lookup import LookupOrigin
 from adamolmo.jobs.script import run
 
-COLUMNS = ["dataset", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
+COLUMNS = ["dataset", *KNOBS, "accuracy", "latency_ms"]
 
 
 def main() -> None:
@@ -16,10 +18,10 @@ def main() -> None:
     parser.add_argument("--aggregations", nargs="+", required=True)
     parser.add_argument("--outputs", type=Path, nargs="+", required=True, help="one per aggregation, in their order")
     args = parser.parse_args()
-    profile, metadata = read_profiles(args.core_exp, COLUMNS)
+    profile, shared = read_profiles(args.core_exp, COLUMNS)
     for aggregation, output in zip(args.aggregations, args.outputs, strict=True):
-        table = LookupTable.from_frame(aggregate(profile, aggregation), metadata | {"aggregation": aggregation})
-        save_table(table, output)
+        table = LookupTable.from_frame(aggregate(profile, aggregation))
+        save_table(table, LookupOrigin(**shared, aggregation=aggregation), output)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from adamolmo.core_exp.merge import merge_profile, reference_latency
-from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, REFERENCE
-from adamolmo.files.schema import read_table, write_json, write_table
+from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY
+from adamolmo.files.documents import write_json
+from adamolmo.files.schema import read_table, write_table
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
 
@@ -25,7 +26,7 @@ def main() -> None:
         drift_limit_pct=settings.latency.drift_limit_pct,
     )
     write_table(table, args.table, CORE_EXP, metadata)
-    write_json(reference_latency(table, metadata, settings.knobs.grid.full), args.reference, REFERENCE)
+    write_json(reference_latency(table, metadata, settings.knobs.grid.full), args.reference)
 
 
 if __name__ == "__main__":

@@ -5,11 +5,13 @@ from pathlib import Path
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference, summarise_cell
 from adamolmo.evaluation.oracle import oracle_table
-from adamolmo.files.core_exp import CORE_EXP, REFERENCE
-from adamolmo.files.evaluation import CELL, EVALUATION
-from adamolmo.files.schema import read_json, read_table, write_json, write_table
+from adamolmo.files.core_exp import CORE_EXP, Reference
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.evaluation import EVALUATION
+from adamolmo.files.schema import read_table, write_table
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
+from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling
 
 
@@ -18,14 +20,15 @@ def main() -> None:
     parser.add_argument("--core-exp", type=Path, required=True, help="profile of the evaluation split")
     args = parser.parse_args()
     profile, metadata = read_table(args.core_exp, CORE_EXP)
-    reference = read_json(args.reference, REFERENCE)
+    reference = read_json(args.reference, Reference)
     check_reference(reference, metadata["device"], metadata["clock"])
     cell = Cell(args.dataset, ORACLE, args.budget, reference)
     table = oracle_table(profile, args.settings.knobs.grid.configs, cell.budget_ms)
-    timing = Timing(metadata["device"], metadata["clock"], metadata["reference_request_ms"])
+    probe_ms = metadata["reference_request_ms"]
+    timing = Timing(metadata["device"], metadata["clock"], probe_ms and Interval(**probe_ms))
     resampling = Resampling(args.settings.bootstrap.resamples, args.settings.seed)
     write_table(table, args.table, EVALUATION)
-    write_json(summarise_cell(cell, table, timing, metadata["failed"], resampling), args.summary, CELL)
+    write_json(summarise_cell(cell, table, timing, metadata["failed"], resampling), args.summary)
 
 
 if __name__ == "__main__":

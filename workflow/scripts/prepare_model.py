@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from adamolmo.data.hub import fetch_checkpoint
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import write_json
+from adamolmo.files.documents import write_json
+from adamolmo.files.model import Manifest
 from adamolmo.files.writing import file_checksum
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
@@ -25,13 +25,13 @@ def main() -> None:
         directory = fetch_checkpoint(args.checkpoint)
     Tokenizer.load(directory)
     prepared = prepare_checkpoint(directory, args.output, getattr(torch, settings.dtype), settings.fixed_prefix_layers)
-    manifest = {
-        "checksum": file_checksum(*(args.output / name for name in PREPARED_FILES)),
-        "num_parameters": sum(map(math.prod, prepared.shapes.values())),
-        "num_blocks": prepared.config.num_layers,
-        "dtype": settings.dtype,
-    }
-    write_json(manifest, args.output / "manifest.json", MANIFEST)
+    manifest = Manifest(
+        checksum=file_checksum(*(args.output / name for name in PREPARED_FILES)),
+        num_parameters=sum(map(math.prod, prepared.shapes.values())),
+        num_blocks=prepared.config.num_layers,
+        dtype=settings.dtype,
+    )
+    write_json(manifest, args.output / "manifest.json")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from adamolmo.evaluation.cell_summary import summarise_requests
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
-from adamolmo.files.schema import read_json, write_json, write_table
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.lmms_eval import ANSWERS, Benchmark
+from adamolmo.files.schema import write_table
 from adamolmo.inference.device import describe_device
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine
@@ -33,24 +34,21 @@ def main() -> None:
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resampling)
     device = describe_device(settings.model.device)
-    reference = read_json(args.reference, REFERENCE)
+    reference = read_json(args.reference, Reference)
     write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
-    write_json(
-        {
-            "task": args.task,
-            "controller": args.controller,
-            "budget": str(args.budget),
-            "profile": task.profile,
-            "metrics": result.metrics,
-            "feasible": setting.budget_ms >= reference["lowest_median_latency_ms"],
-            **summarise_requests(result.answers, setting.budget_ms, resampling),
-            "device": device,
-            "clock": settings.latency.clock,
-            "lmms_eval_version": harness_version(),
-        },
-        args.summary,
-        BENCHMARK,
+    benchmark = Benchmark(
+        **dict(summarise_requests(result.answers, setting.budget_ms, resampling)),
+        task=args.task,
+        controller=args.controller,
+        budget=str(args.budget),
+        profile=task.profile,
+        metrics=result.metrics,
+        feasible=setting.budget_ms >= reference.lowest_median_latency_ms,
+        device=device,
+        clock=settings.latency.clock,
+        lmms_eval_version=harness_version(),
     )
+    write_json(benchmark, args.summary)
 
 
 if __name__ == "__main__":

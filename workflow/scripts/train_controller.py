@@ -13,14 +13,16 @@ from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.schema import read_json, write_table
+from adamolmo.files.columns import IDS, KNOBS
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
+from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine, load_questions, study_fingerprint
 from adamolmo.jobs.script import run
 
-COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "flops"]
 TIMED_SAMPLES = 12  # requests that the controller's own time is measured on
 
 
@@ -33,9 +35,7 @@ def main() -> None:
     settings, model = args.settings, args.settings.model
     core_exp, shared = read_profiles(args.core_exp, COLUMNS)
     lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
-    references_ms = {
-        path.name.split(".")[0]: read_json(path, REFERENCE)["median_latency_ms"] for path in args.references
-    }
+    references_ms = {path.name.split(".")[0]: read_json(path, Reference).median_latency_ms for path in args.references}
     timed_dataset = args.samples.parent.name
     questions, _ = load_questions(settings, timed_dataset, args.samples)
     engine = load_engine(settings, args.model)

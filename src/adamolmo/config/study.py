@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.config.data import DatasetSettings, SampleSettings
-from adamolmo.config.faults import sentence
+from adamolmo.config.faults import source_of
 from adamolmo.config.files import merge, read_yaml, without_removed
 from adamolmo.config.lmms_eval import LmmsEvalSettings
 from adamolmo.config.model import KnobSettings, ModelSettings
@@ -18,6 +18,7 @@ from adamolmo.config.profiling import CoreExpSettings, ImportanceSettings, Laten
 from adamolmo.config.training import TrainingSettings
 from adamolmo.config.values import Budgets, ControllerName, Count, Name, Names, Section
 from adamolmo.errors import AdaMolmoError
+from adamolmo.faults import sentence
 
 
 class BootstrapSettings(Section):
@@ -88,7 +89,7 @@ class StudyConfig(Section):
         try:
             return cls.model_validate(without_removed(raw))
         except ValidationError as error:
-            raise AdaMolmoError(sentence(error, cls, sources)) from None
+            raise AdaMolmoError(sentence(error, cls, lambda location: source_of(location, sources))) from None
 
     def subset(self, *keys: str) -> str:
         """Canonical JSON of some keys (`"seed"`, `"samples.profile"`, `"datasets.okvqa"`): what a job depends on.

@@ -4,7 +4,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamolmo.controllers.fingerprint import Fingerprint
+from adamolmo.files.policy import Fingerprint
 from adamolmo.inference.controller import NOTHING, Reading
 
 

@@ -15,13 +15,14 @@ from pandas import DataFrame
 from torch import Tensor
 
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStageController, SingleStagePolicy
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
+from adamolmo.files.policy import PolicyCard
 from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -116,7 +117,7 @@ def train(
         "switch_ms": switch_ms if policy.switch.isfinite() else None,
         "overhead_ms": added_ms,
     }
-    save_policy(directory, policy, PolicyCard(name, data.fingerprint, card.architecture, card.scale_ms, training))
+    save_policy(directory, policy, card.model_copy(update={"controller": name, "training": training}))
     of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}
     return DataFrame([{"step": 1, **of_learned, "kl": 0.0, "entropy": 0.0, **held_out}])
 

@@ -3,6 +3,7 @@
 from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.table import LookupTable, load_table, table_path
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.columns import KNOBS
 from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 
 # Which file's table, and which knob it may turn while the others stay full; None: all of them.
@@ -50,6 +51,6 @@ def load(name: str, context: ControllerContext) -> LookupController:
     aggregation, free_knob = _TABLES[name]
     table, grid = table_of(context, aggregation), context.fingerprint.grid
     if free_knob is not None:
-        full = {knob: getattr(grid.full, knob) for knob in ("tier", "top_k", "num_active_blocks")}
+        full = {knob: getattr(grid.full, knob) for knob in KNOBS}
         table = table.restrict(**{knob: value for knob, value in full.items() if knob != free_knob})
     return LookupController(name, table, context.lookup_tolerance)

@@ -1,53 +1,31 @@
 """A trained policy on disk: its weights, and the study that it is only valid for."""
 
-import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.policy import Fingerprint, PolicyCard
 from adamolmo.files.writing import replacing
 from adamolmo.model.checkpoint import check_tensors
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 
 
-@dataclass(frozen=True)
-class PolicyCard:
-    """Attributes:
-    controller: its name.
-    fingerprint: of the study that it was trained for.
-    architecture: what the networks are built from: d_model, overview_dim, mobilevit.
-    scale_ms: budgets enter the networks as budget / scale_ms.
-    training: settings, seed, size and outcome of the training, for the record.
-    """
-
-    controller: str
-    fingerprint: Fingerprint
-    architecture: dict
-    scale_ms: float
-    training: dict
-
-
 def save_policy(directory: Path, policy: nn.Module, card: PolicyCard) -> None:
     """Writes policy.safetensors and policy.json, each complete or not at all."""
-    with replacing(directory / CARD) as text, replacing(directory / WEIGHTS) as weights:
+    with replacing(directory / WEIGHTS) as weights:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in policy.state_dict().items()}, weights)
-        text.write_text(json.dumps(asdict(card), indent=1) + "\n")
+    write_json(card, directory / CARD)
 
 
 def load_card(directory: Path, present: Fingerprint) -> PolicyCard:
     """Raises AdaMolmoError when the file is unusable or the policy was trained for another study than `present`."""
     path = directory / CARD
-    try:
-        raw = json.loads(path.read_text())
-        card = PolicyCard(**raw | {"fingerprint": Fingerprint.from_dict(raw["fingerprint"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as the description of a policy ({error!r}).") from error
+    card = read_json(path, PolicyCard)
     for field, trained, wanted in card.fingerprint.differences(present):
         raise AdaMolmoError(
             f"{path}: the policy was trained for {field} '{trained}'; this study has '{wanted}', train again."

@@ -3,24 +3,25 @@
 A table is made once from a profile and saved as JSON; choosing from it takes microseconds, so it is used per request.
 """
 
-import json
 import math
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.writing import replacing
+from adamolmo.files.columns import KNOBS
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.lookup import LookupEntry, LookupFile, LookupOrigin
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 AGGREGATIONS = ("mean", "median", "max_accuracy")
-_KNOBS = ["tier", "top_k", "num_active_blocks"]
+_KNOBS = list(KNOBS)
 _MEASURES = ["accuracy", "latency_ms"]
 
 
@@ -86,10 +87,9 @@ class Choice(Entry):
 class LookupTable:
     """Configurations sorted by latency, and for each prefix the most accurate of it."""
 
-    def __init__(self, entries: Iterable[Entry], metadata: dict) -> None:
+    def __init__(self, entries: Iterable[Entry]) -> None:
         """Raises AdaMolmoError for no entries, a configuration given twice, or values that are not measurements."""
         self.entries = tuple(sorted(entries, key=lambda entry: (entry.latency_ms, -entry.accuracy, entry.config)))
-        self.metadata = metadata
         if not self.entries:
             raise AdaMolmoError("the lookup table is empty: expected at least one configuration")
         seen = set()
@@ -102,19 +102,16 @@ class LookupTable:
         self._best_up_to = list(accumulate(self.entries, lambda best, e: e if e.accuracy > best.accuracy else best))
 
     @classmethod
-    def from_frame(cls, table: "DataFrame", metadata: dict) -> "LookupTable":
+    def from_frame(cls, table: "DataFrame") -> "LookupTable":
         """From the rows of `aggregate`."""
         return cls(
-            (
-                Entry(
-                    KnobConfig(str(row.tier), int(row.top_k), int(row.num_active_blocks)),
-                    float(row.accuracy),
-                    float(row.latency_ms),
-                    int(row.num_samples),
-                )
-                for row in table.itertuples(index=False)
-            ),
-            metadata,
+            Entry(
+                KnobConfig(str(row.tier), int(row.top_k), int(row.num_active_blocks)),
+                float(row.accuracy),
+                float(row.latency_ms),
+                int(row.num_samples),
+            )
+            for row in table.itertuples(index=False)
         )
 
     def choose(self, budget_ms: float, tolerance: float = 0.05) -> Choice:
@@ -133,12 +130,12 @@ class LookupTable:
         self, *, tier: str | None = None, top_k: int | None = None, num_active_blocks: int | None = None
     ) -> "LookupTable":
         """The configurations with these knob values. Raises AdaMolmoError if there are none."""
-        wanted = {"tier": tier, "top_k": top_k, "num_active_blocks": num_active_blocks}
-        wanted = {knob: value for knob, value in wanted.items() if value is not None}
+        values = zip(KNOBS, (tier, top_k, num_active_blocks), strict=True)
+        wanted = {knob: value for knob, value in values if value is not None}
         kept = [e for e in self.entries if all(getattr(e.config, knob) == value for knob, value in wanted.items())]
         if not kept:
             raise AdaMolmoError(f"the lookup table has no configuration with {wanted}")
-        return LookupTable(kept, self.metadata)
+        return LookupTable(kept)
 
 
 def table_path(aggregation: str, dataset: str | None) -> str:
@@ -146,26 +143,15 @@ def table_path(aggregation: str, dataset: str | None) -> str:
     return f"lookup/{aggregation}.json" if dataset is None else f"lookup/{aggregation}/{dataset}.json"
 
 
-def save_table(table: LookupTable, path: str | Path) -> None:
-    """Writes JSON; the file appears complete or not at all."""
-    entries = [asdict(entry) | {"config": str(entry.config)} for entry in table.entries]
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps({"metadata": table.metadata, "entries": entries}, indent=1) + "\n")
+def save_table(table: LookupTable, origin: LookupOrigin, path: str | Path) -> None:
+    entries = tuple(LookupEntry(**vars(entry) | {"config": str(entry.config)}) for entry in table.entries)
+    write_json(LookupFile(metadata=origin, entries=entries), path)
 
 
 def load_table(path: str | Path) -> LookupTable:
     """Reads what `save_table` wrote. Raises AdaMolmoError naming the file."""
+    rows = read_json(path, LookupFile).entries
     try:
-        return _parse_table(json.loads(Path(path).read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, AdaMolmoError) as error:
-        raise AdaMolmoError(
-            f"{path} is not a lookup table: {error}; delete the file and run Snakemake again to remake it."
-        ) from error
-
-
-def _parse_table(content: dict) -> LookupTable:
-    rows = content["entries"]
-    entries = [
-        Entry(KnobConfig.parse(row["config"]), row["accuracy"], row["latency_ms"], row["num_samples"]) for row in rows
-    ]
-    return LookupTable(entries, content["metadata"])
+        return LookupTable(Entry(**dict(row) | {"config": KnobConfig.parse(row.config)}) for row in rows)
+    except AdaMolmoError as error:
+        raise AdaMolmoError(f"{path}: {error}") from error

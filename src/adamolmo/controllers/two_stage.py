@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext, Design
-from adamolmo.controllers.policy_file import PolicyCard
 from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetEncoder
 from adamolmo.controllers.training.learned import (
     Gelu,
@@ -29,6 +28,7 @@ from adamolmo.controllers.training.learned import (
     undecided,
 )
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.files.policy import PolicyCard
 from adamolmo.inference.controller import NOTHING, Decision, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 

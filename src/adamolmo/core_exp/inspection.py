@@ -5,15 +5,15 @@ from pathlib import Path
 
 from pandas import DataFrame
 
+from adamolmo.files.columns import IDS, KNOBS
 from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.schema import read_table
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.intervals import clustered_bootstrap, median
 from adamolmo.statistics.pareto import frontier
 
-_KNOBS = ["tier", "top_k", "num_active_blocks"]
 _FAILURES_SHOWN = 20
-_COLUMNS = ["dataset", "sample_id", "image_id", *_KNOBS, "accuracy", "latency_ms", "latency_source", "drift_pct"]
+_COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "latency_source", "drift_pct"]
 
 
 def inspect_profile(path: str | Path) -> str:
@@ -36,7 +36,7 @@ def _origin(metadata: Mapping) -> Iterator[tuple[str, str]]:
 
 
 def _size(table: DataFrame) -> Iterator[tuple[str, str]]:
-    configs, samples = len(table.groupby(_KNOBS, observed=True)), table["sample_id"].nunique()
+    configs, samples = len(table.groupby([*KNOBS], observed=True)), table["sample_id"].nunique()
     images = table["image_id"].nunique()
     yield "rows", f"{len(table)}: {configs} configurations x {samples} samples ({images} images)"
 
@@ -75,7 +75,7 @@ def _failures(metadata: Mapping) -> Iterator[str]:
 
 def _frontier(table: DataFrame) -> Iterator[str]:
     """Configurations that no other beats in mean accuracy and median latency, with 95 % intervals by image."""
-    groups = table.groupby(_KNOBS, observed=True)
+    groups = table.groupby([*KNOBS], observed=True)
     configs = groups.agg(accuracy=("accuracy", "mean"), latency_ms=("latency_ms", "median"))
     best = configs.iloc[frontier(configs["latency_ms"], configs["accuracy"])]
     yield f"frontier  {len(best)} configurations: mean accuracy, median latency (95 % intervals)"

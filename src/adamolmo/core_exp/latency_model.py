@@ -15,9 +15,8 @@ import numpy as np
 from pandas import DataFrame
 from scipy.optimize import nnls
 
-from adamolmo.files import columns
+from adamolmo.files.columns import KNOBS, STAGES
 
-KNOBS, STAGES = list(columns.KNOBS), list(columns.STAGES)
 WORK = ["num_crops", "input_tokens", "decode_steps"]
 _FOLDS = 5
 
@@ -77,7 +76,7 @@ def held_out_estimates(timed: DataFrame, fixed_prefix_layers: int) -> DataFrame:
         rows = timed["sample_id"].isin(samples[fold::_FOLDS])
         estimates = StageModel(timed[~rows], fixed_prefix_layers).predict(timed[rows])
         held_out.loc[rows, "estimated_ms"] = estimates.sum(axis=1)
-    return held_out.assign(measured_ms=held_out[STAGES].sum(axis=1))[
+    return held_out.assign(measured_ms=held_out[[*STAGES]].sum(axis=1))[
         ["sample_id", *KNOBS, "measured_ms", "estimated_ms"]
     ]
 

@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame, concat
 
-from adamolmo.core_exp.latency_model import KNOBS, STAGES, WORK, StageModel, estimate_errors, held_out_estimates
+from adamolmo.core_exp.latency_model import WORK, StageModel, estimate_errors, held_out_estimates
 from adamolmo.core_exp.provenance import KEYS as SAME
 from adamolmo.data.samples import check_failures
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.columns import KNOBS, STAGES
+from adamolmo.files.core_exp import CORE_EXP, Reference
 from adamolmo.knobs import KnobConfig
 from adamolmo.progress import note
+from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import median_interval
 
 Parts = Mapping[str | Path, tuple[DataFrame, Mapping]]
@@ -63,8 +65,8 @@ def merge_profile(
         table, measured = _add_latencies(table, latency, fixed_prefix_layers)
         if measured["drift_pct"] > drift_limit_pct:
             note(f"latency drifted by {measured['drift_pct']:.1f} % (limit {drift_limit_pct:g} %): busy device?")
-    table[STAGES] = table[STAGES].astype("float32")
-    return table.assign(latency_ms=table[STAGES].sum(axis=1))[list(CORE_EXP.columns)], metadata | measured
+    table[[*STAGES]] = table[[*STAGES]].astype("float32")
+    return table.assign(latency_ms=table[[*STAGES]].sum(axis=1))[list(CORE_EXP.columns)], metadata | measured
 
 
 _NOTHING_MEASURED = {
@@ -96,7 +98,7 @@ def _concat(parts: Parts) -> DataFrame:
 
 
 def _check_complete(table: DataFrame, configs: Sequence[KnobConfig]) -> None:
-    found = table.groupby(KNOBS, observed=True)["sample_id"].nunique()
+    found = table.groupby([*KNOBS], observed=True)["sample_id"].nunique()
     num_samples = table["sample_id"].nunique()
     for config in configs:
         count = found.get(tuple(vars(config).values()), 0)
@@ -124,7 +126,7 @@ def _add_latencies(table: DataFrame, latency: Parts, fixed_prefix_layers: int) -
             f"only {100 * agreement:.1f} % of the timed runs gave the scored answer; expected at least "
             f"{100 * _LEAST_AGREEMENT:g} %, so the latencies do not belong to these answers."
         )
-    unaccounted = 100 * (timed["elapsed_ms"] / timed[STAGES].sum(axis=1) - 1).abs()
+    unaccounted = 100 * (timed["elapsed_ms"] / timed[[*STAGES]].sum(axis=1) - 1).abs()
     if unaccounted.median() > _MOST_UNACCOUNTED_PCT:
         raise AdaMolmoError(
             f"stages add up to {unaccounted.median():.1f} % less than the request's own time (median of the timed "
@@ -137,7 +139,7 @@ def _add_latencies(table: DataFrame, latency: Parts, fixed_prefix_layers: int) -
 
     estimates = StageModel(with_work, fixed_prefix_layers).predict(table.reset_index())
     table = table.assign(latency_iqr_ms=0.0, drift_pct=0.0, latency_source="estimated")
-    table[STAGES] = estimates.to_numpy()
+    table[[*STAGES]] = estimates.to_numpy()
     columns = [*STAGES, "latency_iqr_ms", "drift_pct", "memory_bytes"]
     table.loc[timed.index, columns] = timed[columns]
     table.loc[timed.index, "latency_source"] = "measured"
@@ -168,18 +170,19 @@ def drift(series: Sequence[Sequence[float]], parts: int = 4) -> float:
     return 100 * (max(medians) / min(medians) - 1)
 
 
-def reference_latency(table: DataFrame, metadata: Mapping, reference: KnobConfig) -> dict:
+def reference_latency(table: DataFrame, metadata: Mapping, reference: KnobConfig) -> Reference:
     """What cells are compared with: the median latency of the reference configuration, which budgets in percent refer
     to, the lowest of any, and that of the speed probe."""
-    medians_ms = table.groupby(KNOBS, observed=True)["latency_ms"].median()
+    medians_ms = table.groupby([*KNOBS], observed=True)["latency_ms"].median()
     key = tuple(vars(reference).values())
     if key not in medians_ms.index:
         raise AdaMolmoError(f"the profile has no rows of {reference}; expected the reference configuration in it.")
-    return {
-        "config": str(reference),
-        "median_latency_ms": float(medians_ms[key]),
-        "lowest_median_latency_ms": float(medians_ms.min()),
-        "reference_request_ms": metadata["reference_request_ms"],
-        "device": metadata["device"],
-        "clock": metadata["clock"],
-    }
+    probe_ms = metadata["reference_request_ms"]
+    return Reference(
+        config=str(reference),
+        median_latency_ms=float(medians_ms[key]),
+        lowest_median_latency_ms=float(medians_ms.min()),
+        reference_request_ms=probe_ms and Interval(**probe_ms),
+        device=metadata["device"],
+        clock=metadata["clock"],
+    )

@@ -7,8 +7,8 @@ import numpy
 import torch
 
 import adamolmo
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import read_json
+from adamolmo.files.documents import read_json
+from adamolmo.files.model import Manifest
 from adamolmo.files.writing import file_checksum
 from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine
@@ -27,7 +27,7 @@ def provenance(engine: Engine, model_dir: Path, samples: Path, seed: int) -> dic
             "torch": torch.__version__,
             "numpy": numpy.__version__,
         },
-        "model_checksum": read_json(model_dir / "manifest.json", MANIFEST)["checksum"],
+        "model_checksum": read_json(model_dir / "manifest.json", Manifest).checksum,
         "data_checksum": file_checksum(samples),
         "seed": seed,
     }

@@ -3,7 +3,8 @@
 from pandas import DataFrame
 
 from adamolmo.data.samples import Questions, Sample
-from adamolmo.evaluation.cell_summary import STAGES, Cell, Timing, check_reference
+from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference
+from adamolmo.files.evaluation import StageMeans
 from adamolmo.inference.clock import warm_up
 from adamolmo.inference.controller import Controller
 from adamolmo.inference.device import describe_device
@@ -59,7 +60,7 @@ def evaluate_cell(
                 **request_columns(response),
             }
         )
-    probe_ms = vars(median_interval(probes_ms, resampling)) if probes_ms else None
+    probe_ms = median_interval(probes_ms, resampling) if probes_ms else None
     return DataFrame(rows), Timing(device, clock, probe_ms)
 
 
@@ -68,7 +69,7 @@ def request_columns(response: Response) -> dict:
     return {
         **vars(response.config),
         "latency_ms": response.stages.total_ms,
-        **{stage: getattr(response.stages, stage) for stage in STAGES},
+        **{stage: getattr(response.stages, stage) for stage in StageMeans.model_fields},
         "num_crops": response.num_crops,
         "input_tokens": response.input_tokens,
         "output_tokens": response.output_tokens,

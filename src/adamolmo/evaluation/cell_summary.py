@@ -1,4 +1,4 @@
-"""What one cell of the study amounts to: its rows, the budget and the profile's reference, as the document `cell`."""
+"""What one cell of the study amounts to: its rows, the budget and the profile's reference."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,12 @@ from pandas import DataFrame
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import Failed
+from adamolmo.files.evaluation import CellSummary, LatencySummary, RequestSummary, StageMeans
 from adamolmo.knobs import KnobConfig
-from adamolmo.statistics.intervals import Interval, Resampling, clopper_pearson, clustered_bootstrap, mean, quantile
-
-STAGES = ("vision_ms", "prefill_ms", "controller_ms", "decode_ms", "preprocess_ms")
+from adamolmo.statistics.interval import Interval
+from adamolmo.statistics.intervals import Resampling, clopper_pearson, clustered_bootstrap, mean, quantile
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,11 @@ class Cell:
     dataset: str
     controller: str
     budget: Budget
-    reference: Mapping
+    reference: Reference
 
     @property
     def budget_ms(self) -> float:
-        return self.budget.to_ms(self.reference["median_latency_ms"])
+        return self.budget.to_ms(self.reference.median_latency_ms)
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,17 @@ class Timing:
     Attributes:
         device: as `describe_device` says.
         clock: "measured" or "modelled".
-        probe_ms: {value, low, high}: how long the speed probe took this time; None with the modelled clock.
+        probe_ms: how long the speed probe took this time; None with the modelled clock.
     """
 
     device: Mapping
     clock: str
-    probe_ms: Mapping | None
+    probe_ms: Interval | None
 
 
-def check_reference(reference: Mapping, device: Mapping, clock: str) -> None:
+def check_reference(reference: Reference, device: Mapping, clock: str) -> None:
     """Raises AdaMolmoError when the reference latency comes from another clock, or was measured on another device."""
-    for name, found, expected in (("clock", reference["clock"], clock), ("device", reference["device"], device)):
+    for name, found, expected in (("clock", reference.clock, clock), ("device", reference.device, device)):
         if found != expected and (name, clock) != ("device", "modelled"):
             raise AdaMolmoError(
                 f"the profile's {name} is {found}, but this evaluation's is {expected}; "
@@ -61,8 +63,8 @@ def check_reference(reference: Mapping, device: Mapping, clock: str) -> None:
 
 def summarise_cell(
     cell: Cell, table: DataFrame, timing: Timing, failed: Sequence[Mapping], resampling: Resampling
-) -> dict:
-    """The document `cell` of the rows of one table `evaluation`.
+) -> CellSummary:
+    """Of the rows of one table `evaluation`.
 
     Args:
         failed: unreadable samples, {sample_id, reason}.
@@ -71,24 +73,24 @@ def summarise_cell(
     violation rate at the profile's speed is that of the latencies divided by it, as if everything slowed down alike.
     The intervals of both go as far as those of what they are made from allow.
     """
-    slowdown = _slowdown(timing.probe_ms, cell.reference["reference_request_ms"])
+    slowdown = _slowdown(timing.probe_ms, cell.reference.reference_request_ms)
     accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resampling)
-    return {
-        "dataset": cell.dataset,
-        "controller": cell.controller,
-        "budget": str(cell.budget),
-        "feasible": cell.budget_ms >= cell.reference["lowest_median_latency_ms"],
-        "failed": list(failed),
-        "accuracy": vars(accuracy),
-        **summarise_requests(table, cell.budget_ms, resampling),
-        "slowdown": vars(slowdown),
-        "violation_rate_at_profile_speed": vars(_at_profile_speed(table, slowdown, cell.budget_ms)),
-        "device": timing.device,
-        "clock": timing.clock,
-    }
+    return CellSummary(
+        **dict(summarise_requests(table, cell.budget_ms, resampling)),
+        dataset=cell.dataset,
+        controller=cell.controller,
+        budget=str(cell.budget),
+        feasible=cell.budget_ms >= cell.reference.lowest_median_latency_ms,
+        failed=tuple(Failed(**entry) for entry in failed),
+        accuracy=accuracy,
+        slowdown=slowdown,
+        violation_rate_at_profile_speed=_at_profile_speed(table, slowdown, cell.budget_ms),
+        device=timing.device,
+        clock=timing.clock,
+    )
 
 
-def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resampling) -> dict:
+def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resampling) -> RequestSummary:
     """Latency, knobs and costs of the rows, with 95 % intervals: bootstrap clustered by image, Clopper-Pearson for the
     violation rate. A request violates the budget when its latency is above it; its overshoot is the excess in percent
     of the budget, and 0 for a request that keeps it.
@@ -96,37 +98,37 @@ def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resamplin
     latency_ms = table["latency_ms"].to_numpy(float)
     overshoot_pct = 100 * np.maximum(latency_ms / budget_ms - 1, 0)
 
-    def interval(values, statistic=mean) -> dict:
-        return vars(clustered_bootstrap(values, table["image_id"].to_numpy(), statistic, resampling))
+    def interval(values, statistic=mean) -> Interval:
+        return clustered_bootstrap(values, table["image_id"].to_numpy(), statistic, resampling)
 
     configs = map(KnobConfig, table["tier"], table["top_k"], table["num_active_blocks"])
     quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-    return {
-        "budget_ms": budget_ms,
-        "num_samples": len(table),
-        "latency_ms": {
-            "mean": interval(latency_ms),
+    return RequestSummary(
+        budget_ms=budget_ms,
+        num_samples=len(table),
+        latency_ms=LatencySummary(
+            mean=interval(latency_ms),
             **{name: interval(latency_ms, quantile(q)) for name, q in quantiles.items()},
-        },
-        "violation_rate": vars(_violation_rate(latency_ms, budget_ms)),
-        "mean_overshoot_pct": interval(overshoot_pct),
-        "knob_counts": dict(sorted(Counter(map(str, configs)).items())),
-        "stages_ms": {stage: float(table[stage].mean()) for stage in STAGES},
-        "controller_ms": float(table["controller_ms"].mean()),
-        "controller_share_pct": float(100 * table["controller_ms"].sum() / latency_ms.sum()),
-        "flops": float(table["flops"].mean()),
-        "memory_bytes": int(table["memory_bytes"].max()),
-    }
+        ),
+        violation_rate=_violation_rate(latency_ms, budget_ms),
+        mean_overshoot_pct=interval(overshoot_pct),
+        knob_counts=dict(sorted(Counter(map(str, configs)).items())),
+        stages_ms=StageMeans(**{stage: float(table[stage].mean()) for stage in StageMeans.model_fields}),
+        controller_ms=float(table["controller_ms"].mean()),
+        controller_share_pct=float(100 * table["controller_ms"].sum() / latency_ms.sum()),
+        flops=float(table["flops"].mean()),
+        memory_bytes=int(table["memory_bytes"].max()),
+    )
 
 
 def _violation_rate(latency_ms: np.ndarray, budget_ms: float) -> Interval:
     return clopper_pearson(int((latency_ms > budget_ms).sum()), len(latency_ms))
 
 
-def _slowdown(now_ms: Mapping | None, in_profile_ms: Mapping | None) -> Interval:
-    if now_ms is None:
+def _slowdown(now: Interval | None, then: Interval | None) -> Interval:
+    """Of the speed probe's times now and during the profile."""
+    if now is None:
         return Interval(1.0, 1.0, 1.0)
-    now, then = Interval(**now_ms), Interval(**in_profile_ms)
     return Interval(now.value / then.value, now.low / then.high, now.high / then.low)
 
 

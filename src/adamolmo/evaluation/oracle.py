@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from pandas import DataFrame
 
-from adamolmo.files.columns import KNOBS, STAGES
+from adamolmo.files.columns import KNOBS
+from adamolmo.files.evaluation import EVALUATION
 from adamolmo.knobs import KnobConfig
 
 HALVES = 20
@@ -100,6 +101,4 @@ def oracle_table(profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: f
     wanted = [(s, c.tier, c.top_k, c.num_active_blocks) for s, c in zip(outcomes.sample_ids, chosen, strict=True)]
     rows = profile.astype({"tier": str, "sample_id": str}).set_index(["sample_id", *KNOBS]).loc[wanted].reset_index()
     rows = rows.assign(controller_ms=0.0, preprocess_ms=0.0)
-    columns = ["sample_id", "image_id", "prediction", "accuracy", *KNOBS, "latency_ms", *STAGES, "controller_ms"]
-    costs = ["num_crops", "input_tokens", "output_tokens", "flops", "memory_bytes"]
-    return rows[[*columns, "preprocess_ms", *costs]]
+    return rows[[*EVALUATION.columns]]

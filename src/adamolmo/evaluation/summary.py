@@ -7,23 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.evaluation import CELL
-from adamolmo.files.schema import read_json
+from adamolmo.files.columns import KNOBS, STAGES
+from adamolmo.files.documents import read_json
+from adamolmo.files.evaluation import CellSummary
 from adamolmo.files.summary import SUMMARY
 from adamolmo.statistics.intervals import misses_allowed
-
-_INTERVALS = {  # column of the value; its bounds are `<column>_low` and `<column>_high`
-    "accuracy": ("accuracy",),
-    "latency_mean_ms": ("latency_ms", "mean"),
-    "latency_p50_ms": ("latency_ms", "p50"),
-    "latency_p95_ms": ("latency_ms", "p95"),
-    "latency_p99_ms": ("latency_ms", "p99"),
-    "violation_rate": ("violation_rate",),
-    "violation_rate_at_profile_speed": ("violation_rate_at_profile_speed",),
-    "mean_overshoot_pct": ("mean_overshoot_pct",),
-    "slowdown": ("slowdown",),
-}
-_STAGES = ("vision_ms", "prefill_ms", "decode_ms")
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -35,7 +23,7 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
     paths = list(paths)
     if not paths:
         raise AdaMolmoError("The summary has no evaluated cell to collect; expected at least one JSON file.")
-    rows = [_row(read_json(path, CELL), path) for path in paths]
+    rows = [_row(read_json(path, CellSummary)) for path in paths]
     modelled = rows[0]["clock"] == "modelled"  # then latency does not depend on the device
     for column in ("clock",) if modelled else ("clock", "device"):
         for path, row in zip(paths, rows, strict=True):
@@ -82,9 +70,9 @@ def static_configs(profile: pd.DataFrame) -> pd.DataFrame:
     Returns dataset, tier, top_k, num_active_blocks, accuracy, latency_ms (median), vision_ms, prefill_ms, decode_ms
     (means); per dataset by tier from cheap to dear, then top_k, then num_active_blocks.
     """
-    stages = [stage for stage in _STAGES if stage in profile]
+    stages = [stage for stage in STAGES if stage in profile]
     table = (
-        profile.groupby(["dataset", "tier", "top_k", "num_active_blocks"], observed=True)
+        profile.groupby(["dataset", *KNOBS], observed=True)
         .agg(accuracy=("accuracy", "mean"), latency_ms=("latency_ms", "median"), **{s: (s, "mean") for s in stages})
         .reset_index()
     )
@@ -108,19 +96,18 @@ def full_latency_ms(configs: pd.DataFrame) -> float:
     return float(configs.sort_values(["top_k", "num_active_blocks", "latency_ms"])["latency_ms"].iloc[-1])
 
 
-def _row(cell: dict, path: str | Path) -> dict[str, object]:
-    row = {key: value for key, value in cell.items() if key in SUMMARY.columns and not isinstance(value, dict)}
-    for column, keys in _INTERVALS.items():
-        for end, part in {"": "value", "_low": "low", "_high": "high"}.items():
-            row[column + end] = _at(cell, path, *keys, part)
-    row |= {stage: _at(cell, path, "stages_ms", stage) for stage in _STAGES}
-    row |= {key: json.dumps(cell[key], sort_keys=True) for key in ("knob_counts", "device")}
-    return row | {"num_failed": len(cell["failed"])}
-
-
-def _at(cell: dict, path: str | Path, *keys: str) -> float:
-    for depth, key in enumerate(keys):
-        if not isinstance(cell, dict) or key not in cell:
-            raise AdaMolmoError(f"{path}: key '{'.'.join(keys[: depth + 1])}' is missing; expected an evaluated cell.")
-        cell = cell[key]
-    return cell
+def _row(cell: CellSummary) -> dict[str, object]:
+    intervals = {
+        "accuracy": cell.accuracy,
+        **{f"latency_{name}_ms": interval for name, interval in cell.latency_ms},
+        "violation_rate": cell.violation_rate,
+        "violation_rate_at_profile_speed": cell.violation_rate_at_profile_speed,
+        "mean_overshoot_pct": cell.mean_overshoot_pct,
+        "slowdown": cell.slowdown,
+    }
+    row = {key: value for key, value in cell if key in SUMMARY.columns}
+    for column, interval in intervals.items():
+        row |= {column: interval.value, f"{column}_low": interval.low, f"{column}_high": interval.high}
+    row |= {stage: getattr(cell.stages_ms, stage) for stage in STAGES}
+    row |= {key: json.dumps(row[key], sort_keys=True) for key in ("knob_counts", "device")}
+    return row | {"num_failed": len(cell.failed)}

@@ -1,11 +1,17 @@
 """The profiling grid, the parts that it is merged from, and the latency that budgets in percent refer to."""
 
+from typing import ClassVar
+
+from pydantic import Field
+
 from adamolmo.files.columns import COSTS, IDS, KNOBS, PROVENANCE, SCORED, STAGES
-from adamolmo.files.schema import Column, Document, Table
+from adamolmo.files.documents import Clock, Device, Document
+from adamolmo.files.schema import Column, Table
+from adamolmo.statistics.interval import Interval
 
 CORE_EXP_ACCURACY = Table(
     "core_exp_accuracy",
-    "results/core_exp/accuracy/{dataset}-{tier}-{shard}.parquet",
+    "results/core_exp[_evaluation]/accuracy/{dataset}-{tier}-{shard}.parquet",
     "Answers of one tier's configurations on one share of the questions; a part of core_exp.",
     ("dataset", *KNOBS, "sample_id"),
     {
@@ -24,7 +30,7 @@ CORE_EXP_ACCURACY = Table(
 
 CORE_EXP_LATENCY = Table(
     "core_exp_latency",
-    "results/core_exp/latency/{dataset}-{shard}.parquet",
+    "results/core_exp[_evaluation]/latency/{dataset}-{shard}.parquet",
     "Timed requests of all configurations on one share of the questions that are timed; a part of core_exp.",
     ("dataset", *KNOBS, "sample_id"),
     {
@@ -48,8 +54,9 @@ CORE_EXP_LATENCY = Table(
 
 CORE_EXP = Table(
     "core_exp",
-    "results/core_exp/{dataset}.parquet",
-    "The profiling grid: one row per question of the profile split and knob configuration.",
+    "results/core_exp[_evaluation]/{dataset}.parquet",
+    "The profiling grid: one row per question of the profile split (for the oracle also of the evaluation split) and "
+    "knob configuration.",
     ("dataset", *KNOBS, "sample_id"),
     {
         "dataset": Column("text", "dataset"),
@@ -82,20 +89,18 @@ CORE_EXP = Table(
     },
 )
 
-REFERENCE = Document(
-    "reference",
-    "results/core_exp/{dataset}.reference.json",
-    "What a budget in percent refers to, and how fast the device was.",
-    {
-        "config": (str, "the full configuration"),
-        "median_latency_ms": (float, "its median latency"),
-        "lowest_median_latency_ms": (float, "the lowest median latency of any configuration"),
-        "reference_request_ms": (
-            dict | None,
-            "{value, low, high}, 95 %: median latency of the speed probe, the same in all profiles and cells; "
-            "null with the modelled clock",
-        ),
-        "device": (dict, "the device on which it was measured"),
-        "clock": (str, "'measured' or 'modelled'"),
-    },
-)
+
+class Reference(Document):
+    """What a budget in percent refers to, and how fast the device was."""
+
+    path: ClassVar[str] = "results/core_exp[_evaluation]/{dataset}.reference.json"
+
+    config: str = Field(description="the full configuration")
+    median_latency_ms: float = Field(description="its median latency")
+    lowest_median_latency_ms: float = Field(description="the lowest median latency of any configuration")
+    reference_request_ms: Interval | None = Field(
+        description="median latency of the speed probe, the same in all profiles and cells; "
+        "null with the modelled clock"
+    )
+    device: Device = Field(description="the device on which it was measured")
+    clock: Clock = Field(description="how latencies were timed")

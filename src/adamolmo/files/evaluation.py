@@ -1,7 +1,13 @@
 """One evaluated cell: a controller on a dataset under a budget."""
 
+from typing import ClassVar
+
+from pydantic import Field
+
 from adamolmo.files.columns import COSTS, IDS, KNOBS, SCORED, STAGES
-from adamolmo.files.schema import Column, Document, Table
+from adamolmo.files.documents import Clock, Device, Document, Failed, Part
+from adamolmo.files.schema import Column, Table
+from adamolmo.statistics.interval import Interval
 
 EVALUATION = Table(
     "evaluation",
@@ -24,37 +30,58 @@ EVALUATION = Table(
     },
 )
 
-_INTERVAL = "{value, low, high}, 95 %"
 
-CELL = Document(
-    "cell",
-    "results/eval/{dataset}/{controller}/{budget}.json",
-    "One cell of the study, summarised over the evaluation split.",
-    {
-        "dataset": (str, "dataset"),
-        "controller": (str, "controller"),
-        "budget": (str, "budget as written"),
-        "budget_ms": (float, "budget in milliseconds"),
-        "feasible": (bool, "whether any configuration meets the budget on the profile"),
-        "num_samples": (int, "questions answered"),
-        "failed": (list, "unreadable samples: {sample_id, reason}"),
-        "accuracy": (dict, _INTERVAL),
-        "latency_ms": (dict, "mean, p50, p95, p99, each " + _INTERVAL),
-        "violation_rate": (dict, _INTERVAL + ", Clopper-Pearson"),
-        "mean_overshoot_pct": (dict, _INTERVAL),
-        "knob_counts": (dict, "configuration -> number of requests"),
-        "stages_ms": (dict, "mean of vision_ms, prefill_ms, controller_ms, decode_ms, preprocess_ms"),
-        "controller_ms": (float, "mean controller time"),
-        "controller_share_pct": (float, "controller time in percent of latency"),
-        "slowdown": (
-            dict,
-            _INTERVAL + ": how many times as long as during the profile the speed probe took; 1 with the "
-            "modelled clock",
-        ),
-        "violation_rate_at_profile_speed": (dict, _INTERVAL + ", of the latencies divided by the slowdown"),
-        "flops": (float, "mean per request"),
-        "memory_bytes": (int, "largest of the requests"),
-        "device": (dict, "the device"),
-        "clock": (str, "'measured' or 'modelled'"),
-    },
-)
+class LatencySummary(Part):
+    """Latency of the requests."""
+
+    mean: Interval = Field(description="mean")
+    p50: Interval = Field(description="median")
+    p95: Interval = Field(description="95th percentile")
+    p99: Interval = Field(description="99th percentile")
+
+
+class StageMeans(Part):
+    """What the stages of a request take on average."""
+
+    vision_ms: float = Field(description="vision tower and projector")
+    prefill_ms: float = Field(description="prompt and image tokens through the decoder")
+    controller_ms: float = Field(description="the controller's decisions")
+    decode_ms: float = Field(description="the further tokens")
+    preprocess_ms: float = Field(description="resizing and cropping, not part of the latency")
+
+
+class RequestSummary(Part):
+    """What requests under one budget took, and with which knobs."""
+
+    budget_ms: float = Field(description="budget in milliseconds")
+    num_samples: int = Field(description="questions answered")
+    latency_ms: LatencySummary = Field(description="latency of a request")
+    violation_rate: Interval = Field(description="share of requests above the budget (Clopper-Pearson)")
+    mean_overshoot_pct: Interval = Field(description="mean excess over the budget, in percent of it")
+    knob_counts: dict[str, int] = Field(description="configuration -> number of requests")
+    stages_ms: StageMeans = Field(description="means of the stages")
+    controller_ms: float = Field(description="mean controller time")
+    controller_share_pct: float = Field(description="controller time in percent of latency")
+    flops: float = Field(description="mean per request")
+    memory_bytes: int = Field(description="largest of the requests")
+
+
+class CellSummary(RequestSummary, Document):
+    """One cell of the study, summarised over the evaluation split."""
+
+    path: ClassVar[str] = "results/eval/{dataset}/{controller}/{budget}.json"
+
+    dataset: str = Field(description="dataset")
+    controller: str = Field(description="controller")
+    budget: str = Field(description="budget as written")
+    feasible: bool = Field(description="whether any configuration meets the budget on the profile")
+    failed: tuple[Failed, ...] = Field(description="unreadable samples")
+    accuracy: Interval = Field(description="mean score")
+    slowdown: Interval = Field(
+        description="how many times as long as during the profile the speed probe took; 1 with the modelled clock"
+    )
+    violation_rate_at_profile_speed: Interval = Field(
+        description="violation_rate of the latencies divided by the slowdown"
+    )
+    device: Device = Field(description="the device")
+    clock: Clock = Field(description="how latencies were timed")

@@ -1,80 +1,99 @@
 """The importance of the blocks: scores by dataset and rule, the ranking, what each ranking keeps."""
 
-from adamolmo.files.schema import Document
+from typing import ClassVar
 
-_SCORES = {
-    "num_samples": (int, "questions"),
-    "baseline_accuracy": (float, "accuracy with all blocks"),
-    "scores": (dict, "block -> accuracy drop when that block is skipped"),
-}
-_FAILED = {"failed": (list, "unreadable samples: {sample_id, reason}")}
-_AGREEMENT = {
-    "agreement": (dict, "rule -> rank correlation between halves and between datasets (null: all scores equal)")
-}
+from pydantic import Field
 
-IMPORTANCE_OF_DATASET = Document(
-    "importance_of_dataset",
-    "results/importance/{dataset}.json",
-    "What skipping one block costs on one dataset.",
-    {
-        **_SCORES,
-        "half_scores": (list, "the same on the questions about every other image, twice"),
-        **_FAILED,
-    },
-)
+from adamolmo.files.documents import Document, Failed, Part
+from adamolmo.statistics.interval import Interval
 
-INTERNAL_SCORES = Document(
-    "internal_scores",
-    "results/importance/internal/{dataset}.json",
-    "Scores of the blocks from inside the model, to compare accuracy drops with.",
-    {
-        "num_samples": (int, "questions"),
-        "rules": (dict, "rule -> {scores, half_scores}, as those of the accuracy drop"),
-        **_FAILED,
-    },
-)
+Scores = dict[str, float]  # by block
+Blocks = tuple[int, ...]
 
-BEAM_SEARCH = Document(
-    "beam_search",
-    "results/importance/beam_search.json",
-    "The best sets of blocks to remove together; every dataset counts alike.",
-    {
-        "model_checksum": (str, "checksum of the model that was searched"),
-        "num_samples": (int, "questions"),
-        "baseline_accuracy": (float, "accuracy with all blocks"),
-        "width": (int, "sets of a size from which larger ones are made"),
-        "sets_tried": (int, "sets answered"),
-        "removed_sets": (list, "the best set of 1, 2, ... blocks"),
-        "accuracies": (list, "accuracy without each of these sets"),
-    },
-)
+_NUM_SAMPLES = "questions"
+_BASELINE = "accuracy with all blocks"
+_MODEL = "checksum of the model that was scored"
+_AGREEMENT = "rule -> how far its scores agree with themselves"
+_FAILED = "unreadable samples"
 
-IMPORTANCE = Document(
-    "importance",
-    "results/importance/scores.json",
-    "The ranking of the blocks; every dataset counts alike.",
-    {
-        "model_checksum": (str, "checksum of the model that was scored"),
-        "num_blocks": (int, "transformer blocks of the model"),
-        **_SCORES,
-        "selection": (str, "the rule that the removal order follows"),
-        "removal_order": (list, "removable blocks, the least important first"),
-        "removed_sets": (list | None, "with beam_search the sets of 1, 2, ... blocks that are removed instead"),
-        "removal_orders": (dict, "rule -> its removal order"),
-        "spearman_between_halves": (float | None, "rank correlation of the scores of two halves of the questions"),
-        **_AGREEMENT,
-        "datasets": (dict, "dataset -> its own scores, as in its file"),
-    },
-)
 
-SELECTION = Document(
-    "selection",
-    "results/importance/selection/{dataset}.json",
-    "Accuracy against the number of blocks kept, for each rule, on questions of the profile split.",
-    {
-        "num_samples": (int, "questions"),
-        "accuracy": (dict, "rule -> blocks kept -> {value, low, high}, 95 %"),
-        **_AGREEMENT,
-        **_FAILED,
-    },
-)
+class BlockScores(Part):
+    """How much each block matters by one rule."""
+
+    scores: Scores = Field(description="block -> how much it matters: by accuracy drop, what is lost without it")
+    half_scores: tuple[Scores, Scores] = Field(description="the same on the questions about every other image, twice")
+
+
+class Agreement(Part):
+    """Rank correlations of the scores of one rule; null where all scores of one side are equal."""
+
+    between_halves: float | None = Field(description="rank correlation of the scores of the halves; null: all equal")
+    between_datasets: dict[str, float | None] = Field(description="'one dataset, another' -> that of their scores")
+
+
+class DatasetImportance(BlockScores, Document):
+    """What skipping one block costs on one dataset."""
+
+    path: ClassVar[str] = "results/importance/{dataset}.json"
+
+    num_samples: int = Field(description=_NUM_SAMPLES)
+    baseline_accuracy: float = Field(description=_BASELINE)
+    failed: tuple[Failed, ...] = Field(description=_FAILED)
+
+
+class InternalScores(Document):
+    """Scores of the blocks from inside the model, to compare accuracy drops with."""
+
+    path: ClassVar[str] = "results/importance/internal/{dataset}.json"
+
+    num_samples: int = Field(description=_NUM_SAMPLES)
+    rules: dict[str, BlockScores] = Field(description="rule -> its scores")
+    failed: tuple[Failed, ...] = Field(description=_FAILED)
+
+
+class BeamSearch(Document):
+    """The best sets of blocks to remove together; every dataset counts alike."""
+
+    path: ClassVar[str] = "results/importance/beam_search.json"
+
+    model_checksum: str = Field(description="checksum of the model that was searched")
+    num_samples: int = Field(description=_NUM_SAMPLES)
+    baseline_accuracy: float = Field(description=_BASELINE)
+    width: int = Field(description="sets of a size from which larger ones are made")
+    sets_tried: int = Field(description="sets answered")
+    removed_sets: tuple[Blocks, ...] = Field(description="the best set of 1, 2, ... blocks")
+    accuracies: tuple[float, ...] = Field(description="accuracy without each of these sets")
+
+
+class Importance(Document):
+    """The ranking of the blocks; every dataset counts alike."""
+
+    path: ClassVar[str] = "results/importance/scores.json"
+
+    model_checksum: str = Field(description=_MODEL)
+    num_blocks: int = Field(description="transformer blocks of the model")
+    num_samples: int = Field(description=_NUM_SAMPLES)
+    baseline_accuracy: float = Field(description=_BASELINE)
+    scores: Scores = Field(description="block -> accuracy drop when that block is skipped")
+    selection: str = Field(description="the rule that the removal order follows")
+    removal_order: Blocks = Field(description="removable blocks, the least important first")
+    removed_sets: tuple[Blocks, ...] | None = Field(
+        description="with beam_search the sets of 1, 2, ... blocks that are removed instead"
+    )
+    removal_orders: dict[str, Blocks] = Field(description="rule -> its removal order")
+    spearman_between_halves: float | None = Field(
+        description="rank correlation of the scores of two halves of the questions"
+    )
+    agreement: dict[str, Agreement] = Field(description=_AGREEMENT)
+    datasets: dict[str, DatasetImportance] = Field(description="dataset -> its own scores, as in its file")
+
+
+class Selection(Document):
+    """Accuracy against the number of blocks kept, for each rule, on questions of the profile split."""
+
+    path: ClassVar[str] = "results/importance/selection/{dataset}.json"
+
+    num_samples: int = Field(description=_NUM_SAMPLES)
+    accuracy: dict[str, dict[str, Interval]] = Field(description="rule -> blocks kept -> accuracy")
+    agreement: dict[str, Agreement] = Field(description=_AGREEMENT)
+    failed: tuple[Failed, ...] = Field(description=_FAILED)

@@ -1,44 +1,57 @@
 """The files of the lmms-eval rules: columns and keys, units, meaning."""
 
-from adamolmo.files.evaluation import CELL, EVALUATION
-from adamolmo.files.schema import Column, Document, Table
+from typing import ClassVar
+
+from pydantic import Field
+
+from adamolmo.files.documents import Clock, Device, Document, Part
+from adamolmo.files.evaluation import EVALUATION, RequestSummary
+from adamolmo.files.schema import Column, Table
 
 _CELL = "results/lmms_eval/{task}/{controller}/{budget}"
 _OF_REQUEST = [name for name in EVALUATION.columns if name not in ("sample_id", "image_id", "prediction", "accuracy")]
-_AGAINST_PROFILE = ("slowdown", "violation_rate_at_profile_speed")
-_OF_CELLS_ALONE = ("dataset", "controller", "budget", "accuracy", "failed", *_AGAINST_PROFILE)
-_REQUESTS = [key for key in CELL.keys if key not in _OF_CELLS_ALONE]
 
-TASK_DATA = Document(
-    "task_data",
-    "lmms_eval_data/{task}/prepared.json",
-    "What the documents beside it are (the directory is lmms_eval.data).",
-    {
-        "task": (str, "task of lmms-eval"),
-        "repository": (str, "where its documents come from"),
-        "name": (str | None, "configuration of the repository"),
-        "split": (str, "split that the task evaluates"),
-        "num_documents": (int, "documents"),
-    },
-)
-BENCHMARK = Document(
-    "benchmark",
-    f"{_CELL}.json",
-    "One task of lmms-eval, answered by one controller under one budget.",
-    {
-        "task": (str, "task"),
-        "controller": (str, "controller"),
-        "budget": (str, "budget as written"),
-        "profile": (str, "dataset whose profile the budget and the lookup tables refer to"),
-        "metrics": (
-            dict,
-            "metric -> {value, low, high, higher_is_better, no_interval}: 95 % bootstrap over the task's own "
-            "aggregation, clustered by image; without one, low and high are null and no_interval says why",
-        ),
-        **{key: CELL.keys[key] for key in _REQUESTS},
-        "lmms_eval_version": (str, "version of lmms-eval"),
-    },
-)
+
+class TaskData(Document):
+    """What the documents beside it are (the directory is lmms_eval.data)."""
+
+    path: ClassVar[str] = "lmms_eval_data/{task}/prepared.json"
+
+    task: str = Field(description="task of lmms-eval")
+    repository: str = Field(description="where its documents come from")
+    name: str | None = Field(description="configuration of the repository")
+    split: str = Field(description="split that the task evaluates")
+    num_documents: int = Field(description="documents")
+
+
+class Metric(Part):
+    """A metric of a task."""
+
+    value: float = Field(description="as the task says")
+    low: float | None = Field(
+        description="lower end of its 95 % interval: bootstrap over the task's own aggregation, clustered by image"
+    )
+    high: float | None = Field(description="upper end of it")
+    higher_is_better: bool = Field(description="as the task says")
+    no_interval: str | None = Field(description="why low and high are null")
+
+
+class Benchmark(RequestSummary, Document):
+    """One task of lmms-eval, answered by one controller under one budget."""
+
+    path: ClassVar[str] = f"{_CELL}.json"
+
+    task: str = Field(description="task")
+    controller: str = Field(description="controller")
+    budget: str = Field(description="budget as written")
+    profile: str = Field(description="dataset whose profile the budget and the lookup tables refer to")
+    metrics: dict[str, Metric] = Field(description="metric -> what it came to")
+    feasible: bool = Field(description="whether any configuration meets the budget on the profile")
+    device: Device = Field(description="the device")
+    clock: Clock = Field(description="how latencies were timed")
+    lmms_eval_version: str = Field(description="version of lmms-eval")
+
+
 ANSWERS = Table(
     "answers",
     f"{_CELL}.parquet",
@@ -96,5 +109,3 @@ BENCHMARK_COMPARISONS = Table(
         "difference_high": Column("float64", "upper end of its 95 % interval"),
     },
 )
-
-LMMS_FILES = (TASK_DATA, BENCHMARK, ANSWERS, BENCHMARKS, BENCHMARK_COMPARISONS)

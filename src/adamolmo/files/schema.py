@@ -1,15 +1,14 @@
-"""What a file between two rules is declared as, a table or a document, and its writing and reading with all checks.
+"""What a file between two rules is declared as, unless it is JSON (`documents.py`); writing and reading of tables.
 
-Equal content gives equal bytes. The study's own files are declared beside this file.
+Equal content gives equal bytes. The study's own files are declared beside this file. In their paths `{...}` stands for
+a name and `[...]` for a part that may be absent.
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import UnionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import replacing
@@ -17,6 +16,7 @@ from adamolmo.files.writing import replacing
 if TYPE_CHECKING:
     import pyarrow as pa
     from pandas import DataFrame
+    from pydantic import BaseModel
 
 _TYPES = {
     "text": "string",
@@ -53,16 +53,25 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Document:
-    """A JSON file: its top-level keys with (Python type, meaning). Numbers are finite."""
+class Tensors:
+    """A safetensors file: what each tensor is, with its dtype and shape.
 
-    name: str
+    Attributes:
+        info: what its metadata holds as JSON, if it has some: a model of `files.documents`.
+    """
+
     path: str
     meaning: str
-    keys: Mapping[str, tuple[type | UnionType, str]]
+    tensors: Mapping[str, str]
+    info: "type[BaseModel] | None" = None
 
 
-# In the order in which the workflow makes them.
+@dataclass(frozen=True)
+class Plain:
+    """A file in a format that is not the study's own."""
+
+    path: str
+    meaning: str
 
 
 def write_table(frame: "DataFrame", path: str | Path, schema: Table, metadata: Mapping | None = None) -> None:
@@ -112,32 +121,6 @@ def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = 
         if schema.columns[name].type == "texts":
             frame[name] = [list(texts) for texts in frame[name]]
     return frame, json.loads(found.metadata[b"metadata"])
-
-
-def write_json(content: Mapping, path: str | Path, schema: Document) -> None:
-    """Raises AdaMolmoError when keys are missing, unknown or of another type, or a number is not finite."""
-    _check_document(content, schema, path)
-    try:
-        text = json.dumps(content, indent=1, allow_nan=False)
-    except (ValueError, TypeError) as error:
-        raise AdaMolmoError(f"{path}: cannot be written as JSON ({error}).") from error
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n")
-
-
-def read_json(path: str | Path, schema: Document) -> dict:
-    """Raises AdaMolmoError that names the file when it is absent, truncated or another document."""
-    if not Path(path).is_file():
-        raise AdaMolmoError(f"{path}: does not exist; expected the JSON document {schema.name}.")
-    try:
-        content = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise AdaMolmoError(
-            f"{path}: cannot be read as the JSON document {schema.name} ({error}); "
-            "delete the file and run Snakemake again to remake it."
-        ) from error
-    _check_document(content, schema, path)
-    return content
 
 
 def _arrow_type(column: Column) -> "pa.DataType":
@@ -211,37 +194,6 @@ def _check_key(table: "pa.Table", schema: Table, path: str | Path) -> None:
     counts = table.group_by(list(schema.key)).aggregate([([], "count_all")])
     if counts.num_rows < table.num_rows:
         raise AdaMolmoError(f"{path}: two rows share the same {', '.join(schema.key)}; expected each once.")
-
-
-def _check_document(content: Any, schema: Document, path: str | Path) -> None:
-    if not isinstance(content, Mapping):
-        raise AdaMolmoError(f"{path}: holds a {type(content).__name__}; expected the document {schema.name}.")
-    for key, (kind, meaning) in schema.keys.items():
-        if key not in content:
-            raise AdaMolmoError(f"{path}: key '{key}' is missing; the document {schema.name} has it ({meaning}).")
-        value = content[key]
-        if not _is(value, kind):
-            raise AdaMolmoError(f"{path}: key '{key}' is {value!r:.60}; expected {type_name(kind)} ({meaning}).")
-    if extra := [key for key in content if key not in schema.keys]:
-        raise AdaMolmoError(f"{path}: key '{extra[0]}' is unknown in the document {schema.name}.")
-
-
-def _is(value: Any, kind: Any) -> bool:
-    if isinstance(kind, UnionType):
-        return any(_is(value, alternative) for alternative in kind.__args__)
-    if kind is float:
-        return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is kind
-
-
-_JSON_NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", list: "array", dict: "object"}
-
-
-def type_name(kind: type | UnionType) -> str:
-    """As JSON calls it."""
-    if isinstance(kind, UnionType):
-        return " or ".join(map(type_name, kind.__args__))
-    return _JSON_NAMES.get(kind, "null")
 
 
 def _one_line(error: BaseException) -> str:

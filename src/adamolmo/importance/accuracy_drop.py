@@ -5,32 +5,37 @@ inside the model (`inner_scores.py`), a random order, keeping the first blocks, 
 (`beam_search.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from adamolmo.data.samples import Questions
+from adamolmo.files.documents import Failed
+from adamolmo.files.importance import DatasetImportance
 from adamolmo.importance.blocks import describe, removable_blocks
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import BatchLimits, answer_samples
 from adamolmo.knobs import DecoderKnobs
 
 
-def score_blocks(engine: Engine, questions: Questions, tier: str, limits: BatchLimits) -> dict:
+def score_blocks(
+    engine: Engine, questions: Questions, tier: str, limits: BatchLimits, failed: Sequence[Mapping]
+) -> DatasetImportance:
     """Accuracy drops of one dataset.
 
-    Returns num_samples, baseline_accuracy, scores {block: drop} and half_scores (the drops on the questions about every
-    other image, twice).
+    Args:
+        failed: unreadable samples, {sample_id, reason}.
     """
     blocks = removable_blocks(engine)
     accuracy = accuracy_without(engine, questions, tier, [(), *((block,) for block in blocks)], limits)
     baseline = accuracy[()]
     drops = np.stack([baseline - accuracy[block,] for block in blocks], axis=1)  # [samples, blocks]
-    return {
-        "num_samples": len(questions.samples),
-        "baseline_accuracy": float(baseline.mean()),
-        **describe(drops, blocks, questions.samples),
-    }
+    return DatasetImportance(
+        **dict(describe(drops, blocks, questions.samples)),
+        num_samples=len(questions.samples),
+        baseline_accuracy=float(baseline.mean()),
+        failed=tuple(Failed(**entry) for entry in failed),
+    )
 
 
 def accuracy_without(

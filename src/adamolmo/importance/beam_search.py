@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from adamolmo.data.samples import Questions
+from adamolmo.files.importance import BeamSearch
 from adamolmo.importance.accuracy_drop import accuracy_without
 from adamolmo.importance.blocks import removable_blocks
 from adamolmo.inference.engine import Engine
@@ -20,17 +21,15 @@ def search(
     width: int,
     most_removed: int,
     limits: BatchLimits,
-) -> dict:
+    model_checksum: str,
+) -> BeamSearch:
     """From each of the `width` best sets of a size, every set with one block more is tried.
 
     Sets of one size are answered together, so that they share their common blocks.
 
     Args:
         datasets: questions by name; every dataset counts alike.
-
-    Returns:
-        baseline_accuracy, num_samples, width, sets_tried, and per size from 1 the best set (removed_sets) and its
-        accuracy (accuracies).
+        model_checksum: of the engine's model.
     """
     blocks = removable_blocks(engine)
 
@@ -45,15 +44,18 @@ def search(
         larger = {tuple(sorted({*removed, block})) for removed in beam for block in blocks if block not in removed}
         accuracy = mean_accuracy(sorted(larger))
         beam = sorted(accuracy, key=lambda removed: (-accuracy[removed], removed))[:width]
-        best.append(list(beam[0]))
+        best.append(beam[0])
         accuracies.append(accuracy[beam[0]])
         sets_tried += len(larger)
-        note(f"beam search, {size} removed: {best[-1]}, accuracy {accuracies[-1]:.3f} (all blocks: {baseline:.3f})")
-    return {
-        "baseline_accuracy": baseline,
-        "num_samples": sum(len(questions.samples) for questions in datasets.values()),
-        "width": width,
-        "sets_tried": sets_tried,
-        "removed_sets": best,
-        "accuracies": accuracies,
-    }
+        note(
+            f"beam search, {size} removed: {list(best[-1])}, accuracy {accuracies[-1]:.3f} (all blocks: {baseline:.3f})"
+        )
+    return BeamSearch(
+        model_checksum=model_checksum,
+        num_samples=sum(len(questions.samples) for questions in datasets.values()),
+        baseline_accuracy=baseline,
+        width=width,
+        sets_tried=sets_tried,
+        removed_sets=tuple(best),
+        accuracies=tuple(accuracies),
+    )

@@ -9,6 +9,7 @@ from adamolmo.importance.accuracy_drop import accuracy_without
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import BatchLimits
 from adamolmo.knobs import BlockRanking
+from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling, clustered_bootstrap
 
 
@@ -21,8 +22,8 @@ def compare_rules(
     lowest_count: int,
     limits: BatchLimits,
     resampling: Resampling,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """{rule: {blocks: {value, low, high}}}, from `lowest_count` blocks up.
+) -> dict[str, dict[str, Interval]]:
+    """{rule: {blocks: accuracy}}, from `lowest_count` blocks up.
 
     Use samples that the rankings have not seen. Intervals are 95 % bootstrap intervals clustered by image.
     """
@@ -36,7 +37,7 @@ def compare_rules(
     accuracy = accuracy_without(engine, questions, tier, sorted(set(removed.values())), limits)
     images = np.array([sample.image_id for sample in questions.samples])
     intervals = {
-        blocks: vars(clustered_bootstrap(scores, images, resampling=resampling)) for blocks, scores in accuracy.items()
+        blocks: clustered_bootstrap(scores, images, resampling=resampling) for blocks, scores in accuracy.items()
     }
     return {
         rule: {str(count): intervals[removed[rule, count]] for count in range(lowest_count, num_blocks + 1)}

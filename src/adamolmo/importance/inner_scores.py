@@ -12,7 +12,7 @@ the accuracy drop.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,8 @@ from torch.overrides import TorchFunctionMode
 
 from adamolmo.data.samples import Questions, Sample
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import Failed
+from adamolmo.files.importance import InternalScores
 from adamolmo.importance.blocks import describe, removable_blocks
 from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.inference.engine import Engine
@@ -32,14 +34,21 @@ from adamolmo.model.molmoe import PrefixState
 from adamolmo.progress import progress
 
 
-def score_blocks_internally(engine: Engine, questions: Questions, tier: str, batch_size: int) -> dict:
-    """Scores of one dataset: num_samples and rules {rule: {scores, half_scores}}."""
+def score_blocks_internally(
+    engine: Engine, questions: Questions, tier: str, batch_size: int, failed: Sequence[Mapping]
+) -> InternalScores:
+    """Scores of one dataset.
+
+    Args:
+        failed: unreadable samples, {sample_id, reason}.
+    """
     blocks = removable_blocks(engine)
     by_rule = internal_scores(engine, questions, tier, batch_size)
-    return {
-        "num_samples": len(questions.samples),
-        "rules": {rule: describe(scores, blocks, questions.samples) for rule, scores in by_rule.items()},
-    }
+    return InternalScores(
+        num_samples=len(questions.samples),
+        rules={rule: describe(scores, blocks, questions.samples) for rule, scores in by_rule.items()},
+        failed=tuple(Failed(**entry) for entry in failed),
+    )
 
 
 def internal_scores(engine: Engine, questions: Questions, tier: str, batch_size: int) -> dict[str, np.ndarray]:

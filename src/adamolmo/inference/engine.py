@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import read_json
+from adamolmo.files.documents import read_json
+from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import Clock, StageTimer, StageTimes
 from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
 from adamolmo.inference.gpu_memory import explain_out_of_memory
@@ -173,7 +173,7 @@ class Engine:
         model_config = MolmoEConfig.load(Path(model_dir) / "config.json", fixed_prefix_layers)
         ranking = BlockRanking(model_config.num_layers, ())
         if importance_path is not None:
-            checksum = read_json(Path(model_dir) / "manifest.json", MANIFEST)["checksum"]
+            checksum = read_json(Path(model_dir) / "manifest.json", Manifest).checksum
             ranking = load_ranking(importance_path, checksum, model_config.num_layers)
         costs = CostModel(model_config, dtype.itemsize)
         with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):

@@ -1,24 +1,21 @@
 """Reads which blocks stay active at each count, as the importance scores rank them."""
 
-import json
 from pathlib import Path
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import read_json
+from adamolmo.files.importance import Importance
 from adamolmo.knobs import BlockRanking
 
 
 def load_ranking(path: Path, model_checksum: str, num_blocks: int) -> BlockRanking:
-    """Which blocks stay active at each count, from the file that holds the result of `importance.merge`.
+    """Which blocks stay active at each count, from the file of the importance scores.
 
     Raises AdaMolmoError when the file is unusable or its scores were made with another model.
     """
-    try:
-        content = json.loads(Path(path).read_text())
-        found = content["model_checksum"], content["num_blocks"]
-        removal_order = tuple(int(block) for block in content["removal_order"])
-        removed_sets = tuple(tuple(map(int, removed)) for removed in content.get("removed_sets") or ())
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as importance scores ({error}).") from error
+    scores = read_json(path, Importance)
+    removal_order, removed_sets = scores.removal_order, scores.removed_sets or ()
+    found = scores.model_checksum, scores.num_blocks
     if found != (model_checksum, num_blocks):
         raise AdaMolmoError(
             f"{path}: the importance scores belong to another model (checksum {found[0]}, {found[1]} blocks); "

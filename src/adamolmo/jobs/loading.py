@@ -7,11 +7,11 @@ import torch
 
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.data.samples import Questions, Sample, read_samples, readable
 from adamolmo.data.scoring import SCORERS
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import read_json
+from adamolmo.files.documents import read_json
+from adamolmo.files.model import Manifest
+from adamolmo.files.policy import Fingerprint
 from adamolmo.inference.clock import make_clock
 from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine
@@ -56,7 +56,7 @@ def study_fingerprint(settings: StudyConfig, model_dir: Path, device: dict) -> F
     """What a trained policy must fit: grid, model, clock and device, which the profile was made on."""
     return Fingerprint(
         grid=settings.knobs.grid,
-        model_checksum=read_json(model_dir / "manifest.json", MANIFEST)["checksum"],
+        model_checksum=read_json(model_dir / "manifest.json", Manifest).checksum,
         fixed_prefix_layers=settings.model.fixed_prefix_layers,
         clock=settings.latency.clock,
         device=device,

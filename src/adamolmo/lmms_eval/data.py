@@ -7,9 +7,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.lmms_eval import TASK_DATA
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.lmms_eval import TaskData
 from adamolmo.files.samples import SAMPLES
-from adamolmo.files.schema import read_json, read_table, write_json
+from adamolmo.files.schema import read_table
 from adamolmo.lmms_eval.stock import load_config
 
 _MANIFEST = "prepared.json"
@@ -120,7 +121,7 @@ def find_prepared(data: Path, task: str) -> Path:
         raise AdaMolmoError(
             f"{folder}: task '{task}' has no prepared data; run `snakemake lmms_eval_data` where there is a network."
         )
-    found = read_json(folder / _MANIFEST, TASK_DATA)["task"]
+    found = read_json(folder / _MANIFEST, TaskData).task
     if found != task:
         raise AdaMolmoError(f"{folder / _MANIFEST}: holds the data of task '{found}'; expected '{task}'.")
     return folder
@@ -149,8 +150,8 @@ def _write(documents, target: Path, task: str, repository: str, name: str | None
 
     shutil.rmtree(target, ignore_errors=True)
     datasets.DatasetDict({split: documents}).save_to_disk(str(target / "documents"))
-    content = {"task": task, "repository": repository, "name": name, "split": split, "num_documents": len(documents)}
-    write_json(content, target / _MANIFEST, TASK_DATA)
+    content = TaskData(task=task, repository=repository, name=name, split=split, num_documents=len(documents))
+    write_json(content, target / _MANIFEST)
 
 
 @contextmanager

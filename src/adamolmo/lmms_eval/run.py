@@ -4,12 +4,14 @@ import argparse
 import json
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.lmms_eval import Metric
 from adamolmo.lmms_eval.data import find_prepared, scored_once, task_data
 from adamolmo.lmms_eval.model import AdaMolmo
 from adamolmo.lmms_eval.resampling import resampled_values
@@ -22,12 +24,12 @@ class TaskResult:
     """What a task gave.
 
     Attributes:
-        metrics: metric -> {value, low, high, higher_is_better, no_interval}, as in the document `benchmark`.
+        metrics: what each metric came to.
         resampled: metric -> its values on the bootstrap resamples.
         answers: one row per document, the columns of the table `answers`.
     """
 
-    metrics: dict[str, dict]
+    metrics: dict[str, Metric]
     resampled: dict[str, list[float]]
     answers: pd.DataFrame
 
@@ -91,13 +93,7 @@ def _collect(
         if not isinstance(value, int | float):
             continue  # no metric but a file for a benchmark's server
         scored = [answer for answer in answers if metric in samples[answer.doc_id]]
-        metrics[metric] = {
-            "value": float(value),
-            "low": None,
-            "high": None,
-            "higher_is_better": bool(higher[metric]),
-            "no_interval": None,
-        }
+        found = partial(Metric, value=float(value), higher_is_better=bool(higher[metric]))
         try:
             drawn = resampled_values(
                 [samples[answer.doc_id][metric] for answer in scored],
@@ -107,10 +103,10 @@ def _collect(
                 args if may_rerun else None,
             )
         except AdaMolmoError as error:
-            metrics[metric]["no_interval"] = str(error)
+            metrics[metric] = found(low=None, high=None, no_interval=str(error))
             continue
         interval = percentile_interval(value, drawn)
-        metrics[metric] |= {"low": interval.low, "high": interval.high}
+        metrics[metric] = found(low=interval.low, high=interval.high, no_interval=None)
         resampled[metric] = drawn.tolist()
     if not metrics:
         raise AdaMolmoError(f"task '{task}': lmms-eval gives no metric as a number; expected a task that is scored.")

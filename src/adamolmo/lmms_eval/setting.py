@@ -7,8 +7,8 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.modules import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import check_reference
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.schema import read_json
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
 from adamolmo.inference.device import describe_device
 from adamolmo.jobs.loading import controller_context
 from adamolmo.lmms_eval.model import Setting
@@ -35,9 +35,9 @@ def load_setting(
     context = controller_context(settings, model_dir, profile)
     reference_ms = 0.0
     if budget.unit == "pct":
-        reference = read_json(reference_path(model_dir, profile), REFERENCE)
+        reference = read_json(reference_path(model_dir, profile), Reference)
         check_reference(reference, device, settings.latency.clock)
-        reference_ms = reference["median_latency_ms"]
+        reference_ms = reference.median_latency_ms
     return Setting(load_controller(controller, module, context), budget.to_ms(reference_ms), style)
 
 

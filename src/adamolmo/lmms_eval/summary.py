@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK
-from adamolmo.files.schema import read_json, read_table
+from adamolmo.files.documents import read_json
+from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, Benchmark
+from adamolmo.files.schema import read_table
 from adamolmo.statistics.intervals import percentile_interval
-
-_MEASURES = {"latency_p50_ms": ("latency_ms", "p50"), "violation_rate": ("violation_rate",)}
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -20,38 +19,36 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
     Raises AdaMolmoError when cells come from two devices or clocks: their latencies cannot stand in one table.
     """
-    cells = {Path(path): read_json(path, BENCHMARK) for path in paths}
+    cells = {Path(path): read_json(path, Benchmark) for path in paths}
     if not cells:
         raise AdaMolmoError("no benchmark to collect; expected at least one entry in each list of lmms_eval.")
     (first, expected), *others = cells.items()
     for path, cell in others:
-        for key in ("clock",) if expected["clock"] == "modelled" else ("clock", "device"):
-            if cell[key] != expected[key]:
+        for key in ("clock",) if expected.clock == "modelled" else ("clock", "device"):
+            found, wanted = getattr(cell, key), getattr(expected, key)
+            if found != wanted:
                 raise AdaMolmoError(
-                    f"{path}: was evaluated with {key} {cell[key]} but {first} with {expected[key]}; "
+                    f"{path}: was evaluated with {key} {found} but {first} with {wanted}; "
                     f"expected one {key} in a table."
                 )
     return pd.DataFrame([row for cell in cells.values() for row in _rows(cell)])
 
 
-def _rows(cell: dict) -> Iterable[dict]:
-    shared = {key: cell[key] for key in ("task", "controller", "budget", "budget_ms")}
-    shared["num_documents"] = cell["num_samples"]
-    for column, keys in _MEASURES.items():
-        interval = cell
-        for key in keys:
-            interval = interval[key]
-        shared |= {column: interval["value"], f"{column}_low": interval["low"], f"{column}_high": interval["high"]}
-    for metric, found in cell["metrics"].items():
-        has_interval = found["no_interval"] is None
+def _rows(cell: Benchmark) -> Iterable[dict]:
+    shared = {key: getattr(cell, key) for key in ("task", "controller", "budget", "budget_ms")}
+    shared["num_documents"] = cell.num_samples
+    for column, interval in {"latency_p50_ms": cell.latency_ms.p50, "violation_rate": cell.violation_rate}.items():
+        shared |= {column: interval.value, f"{column}_low": interval.low, f"{column}_high": interval.high}
+    for metric, found in cell.metrics.items():
+        has_interval = found.no_interval is None
         yield {
             **shared,
             "metric": metric,
-            "value": found["value"],
-            "value_low": found["low"] if has_interval else found["value"],
-            "value_high": found["high"] if has_interval else found["value"],
+            "value": found.value,
+            "value_low": found.low if has_interval else found.value,
+            "value_high": found.high if has_interval else found.value,
             "has_interval": has_interval,
-            "higher_is_better": found["higher_is_better"],
+            "higher_is_better": found.higher_is_better,
         }
 
 
@@ -62,25 +59,24 @@ def compare(paths: Iterable[str | Path]) -> pd.DataFrame:
     resamples are left out. Raises AdaMolmoError when two cells have different documents or resamples.
     """
     groups: dict[tuple[str, str], list[Path]] = {}
-    cells = {Path(path): read_json(path, BENCHMARK) for path in paths}
+    cells = {Path(path): read_json(path, Benchmark) for path in paths}
     for path, cell in cells.items():
-        groups.setdefault((cell["task"], cell["budget"]), []).append(path)
+        groups.setdefault((cell.task, cell.budget), []).append(path)
     rows = []
     for (task, budget), members in groups.items():
         answers = {path: read_table(path.with_suffix(".parquet"), ANSWERS, ["doc_id", "image_id"]) for path in members}
         for one, other in combinations(members, 2):
             _check_same_documents(one, other, answers)
             for metric, values in answers[one][1]["resampled"].items():
-                names = {"controller": cells[one]["controller"], "other": cells[other]["controller"]}
-                difference = cells[one]["metrics"][metric]["value"] - cells[other]["metrics"][metric]["value"]
+                names = {"controller": cells[one].controller, "other": cells[other].controller}
+                difference = cells[one].metrics[metric].value - cells[other].metrics[metric].value
                 drawn = np.subtract(values, answers[other][1]["resampled"][metric])
                 interval = percentile_interval(difference, drawn)
                 rows.append(
                     {"task": task, "budget": budget, "metric": metric, **names, "difference": interval.value}
                     | {"difference_low": interval.low, "difference_high": interval.high}
                 )
-    columns = ["task", "budget", "metric", "controller", "other", "difference", "difference_low", "difference_high"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=list(BENCHMARK_COMPARISONS.columns))
 
 
 def _check_same_documents(one: Path, other: Path, answers: dict) -> None:

@@ -1,6 +1,5 @@
 """What figures, tables and pages are made from: the name of each input, and how its files are read."""
 
-import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,9 +9,11 @@ from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.columns import IDS, KNOBS, STAGES
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.core_exp import CORE_EXP
-from adamolmo.files.importance import IMPORTANCE
-from adamolmo.files.model import MANIFEST
-from adamolmo.files.schema import Document, Table, read_json, read_table
+from adamolmo.files.documents import Document, read_json
+from adamolmo.files.importance import Importance
+from adamolmo.files.model import Manifest
+from adamolmo.files.policy import PolicyCard
+from adamolmo.files.schema import Table, read_table
 from adamolmo.files.summary import SUMMARY
 from adamolmo.files.training import TRAINING
 
@@ -25,8 +26,8 @@ def _table(schema: Table) -> Reader:
     return lambda paths: read_table(*paths, schema)[0]
 
 
-def _document(schema: Document) -> Reader:
-    return lambda paths: read_json(*paths, schema)
+def _document(kind: type[Document]) -> Reader:
+    return lambda paths: read_json(*paths, kind)
 
 
 READERS: Mapping[str, Reader] = {
@@ -34,14 +35,14 @@ READERS: Mapping[str, Reader] = {
     "comparisons": _table(COMPARISONS),
     "hypervolumes": _table(HYPERVOLUMES),
     "regret": _table(REGRET),
-    "scores": _document(IMPORTANCE),
-    "manifest": _document(MANIFEST),
+    "scores": _document(Importance),
+    "manifest": _document(Manifest),
     "profile": lambda paths: read_profiles(paths, _PROFILE)[0],
     # Per dataset the metadata of its profile.
     "timing": lambda paths: {path.stem: read_table(path, CORE_EXP, ["dataset"])[1] for path in paths},
     # Per learned controller its log, and what its policy says of its training.
     "training": lambda paths: {path.parent.name: read_table(path, TRAINING)[0] for path in paths},
-    "trained": lambda paths: {path.parent.name: json.loads(path.read_text())["training"] for path in paths},
+    "trained": lambda paths: {path.parent.name: read_json(path, PolicyCard).training for path in paths},
 }
 
 

@@ -12,6 +12,7 @@ import yaml
 from markupsafe import Markup
 
 import adamolmo
+from adamolmo.files.model import Manifest
 from adamolmo.report import tables
 from adamolmo.report.findings import StudyResults, first_paragraph
 from adamolmo.report.templates import render
@@ -27,7 +28,7 @@ def page(
     figures: Sequence[Path],
     captions: Mapping[str, str],
     *,
-    manifest: Mapping,
+    manifest: Manifest,
     configuration: Mapping,
     rule_graph: str,
 ) -> str:
@@ -57,14 +58,14 @@ def _figure(path: Path, caption: str) -> dict[str, str]:
     return {"name": path.stem, "title": path.stem.replace("_", " ").capitalize(), "caption": caption, "data": data}
 
 
-def _environment(summary: pd.DataFrame, manifest: Mapping) -> dict[str, str]:
+def _environment(summary: pd.DataFrame, manifest: Manifest) -> dict[str, str]:
     device = json.loads(summary["device"].iloc[0])
     return {
         "AdaMolmo": adamolmo.__version__,
         "Clock": summary["clock"].iloc[0],
         "Device": ", ".join(f"{key} {value}" for key, value in device.items()),
-        "Model": f"{manifest['num_parameters'] / 1e6:.1f} million parameters, {manifest['num_blocks']} blocks, "
-        f"{manifest['dtype']}, checksum {manifest['checksum'][:12]}",
+        "Model": f"{manifest.num_parameters / 1e6:.1f} million parameters, {manifest.num_blocks} blocks, "
+        f"{manifest.dtype}, checksum {manifest.checksum[:12]}",
         "Report made with": f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
         "Packages": ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
     }

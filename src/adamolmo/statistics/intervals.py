@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import bdtr, betaincinv  # scipy.stats takes every job half a second longer to import
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.statistics.interval import Interval
 
 CONFIDENCE = 0.95
 _ENDS = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]  # quantiles
@@ -19,15 +20,6 @@ PERMUTATIONS = 10_000
 _MAX_WEIGHTS = 4_000_000  # of one block of resamples: bounds the memory at about 100 MB
 
 Statistic = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """An estimate and its confidence interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def test_a_fault_is_one_sentence(raw, key, value, sentence):
 
 
 def test_several_faults_are_counted(raw):
-    with pytest.raises(AdaMolmoError, match=r"'budgts'.*\(1 more fault in the configuration.\)"):
+    with pytest.raises(AdaMolmoError, match=r"'budgts'.*\(1 more fault.\)"):
         StudyConfig.from_dict(changed(changed(raw, "budgts", []), "topk", 1), {})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from made_documents import ORIGIN
 from policies import GRID, LATENCY_MS, context
 
 from adamolmo.config.controllers import OwnControllerSettings
@@ -24,11 +25,11 @@ def careful(monkeypatch, tmp_path):
     own = {name: OwnControllerSettings(**value) for name, value in configured["own_controllers"].items()}
     monkeypatch.chdir(tmp_path)
     Path(own["careful"].module).write_text(module)
-    table = LookupTable([Entry(c, ms / 40, float(ms), 9) for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)], {})
+    table = LookupTable([Entry(c, ms / 40, float(ms), 9) for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)])
     for aggregation in own["careful"].tables:
         path = tmp_path / table_path(aggregation, "okvqa")
         path.parent.mkdir(parents=True)
-        save_table(table, path)
+        save_table(table, ORIGIN, path)
     assert configured["controllers"][-2:] == ["lookup-mean", "careful"]
     names = ("careful", "lookup-mean")
     return [load_controller(name, find_controller(name, own).module, context(tmp_path)) for name in names]

@@ -6,28 +6,29 @@ import time
 from dataclasses import replace
 
 import pytest
+from made_documents import ORIGIN
 from policies import load_named
 
 from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.modules import controller_module
 from adamolmo.controllers.registry import CONTROLLERS, find_controller
 from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.policy import Fingerprint
 from adamolmo.inference.controller import Stage1Inputs
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 16))
-FINGERPRINT = Fingerprint(GRID, "checksum", 3, "measured", {"name": "a core"})
+FINGERPRINT = Fingerprint(
+    grid=GRID, model_checksum="checksum", fixed_prefix_layers=3, clock="measured", device={"name": "a core"}
+)
 # Latency by tier, top_k and blocks; accuracy grows with it, so that the dearest feasible configuration is the best.
 LATENCY_MS = dict(zip(GRID.configs, [10.0, 14.0, 12.0, 16.0, 20.0, 28.0, 24.0, 32.0], strict=True))
 
 
 def table(configs=GRID.configs, shift_ms=0.0) -> LookupTable:
-    return LookupTable(
-        [Entry(config, LATENCY_MS[config] / 40, LATENCY_MS[config] + shift_ms, 9) for config in configs], {}
-    )
+    return LookupTable([Entry(config, LATENCY_MS[config] / 40, LATENCY_MS[config] + shift_ms, 9) for config in configs])
 
 
 @pytest.fixture
@@ -35,8 +36,8 @@ def context(tmp_path) -> ControllerContext:
     (tmp_path / "lookup").mkdir()
     for number, aggregation in enumerate(("mean", "median", "max_accuracy")):
         (tmp_path / "lookup" / aggregation).mkdir()
-        save_table(table(shift_ms=number), tmp_path / table_path(aggregation, "okvqa"))
-        save_table(table(shift_ms=10), tmp_path / table_path(aggregation, None))
+        save_table(table(shift_ms=number), ORIGIN, tmp_path / table_path(aggregation, "okvqa"))
+        save_table(table(shift_ms=10), ORIGIN, tmp_path / table_path(aggregation, None))
     return ControllerContext(FINGERPRINT, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
 
 
@@ -93,7 +94,7 @@ def test_a_dataset_may_be_called_like_a_table_over_all(context):
     for dataset in ("pooled", "mean", "all"):
         path = context.results / table_path("mean", dataset)
         path.parent.mkdir(exist_ok=True)
-        save_table(table(shift_ms=20), path)
+        save_table(table(shift_ms=20), ORIGIN, path)
         assert choice("lookup-mean", 38, replace(context, dataset=dataset)) == "low-k8-b16"
         assert choice("lookup-mean", 30, replace(context, lookup_pooled=True)) == "high-k4-b12"
 
@@ -101,8 +102,8 @@ def test_a_dataset_may_be_called_like_a_table_over_all(context):
 @pytest.mark.parametrize("configs", [GRID.configs[1:], [*GRID.configs, KnobConfig("high", 6, 16)]])
 def test_table_of_another_grid(configs, context):
     latency_ms = LATENCY_MS | {KnobConfig("high", 6, 16): 30.0}
-    other = LookupTable([Entry(config, 0.5, latency_ms[config], 9) for config in configs], {})
-    save_table(other, context.results / table_path("mean", "okvqa"))
+    other = LookupTable([Entry(config, 0.5, latency_ms[config], 9) for config in configs])
+    save_table(other, ORIGIN, context.results / table_path("mean", "okvqa"))
     with pytest.raises(AdaMolmoError, match=r"mean/okvqa.json: the table was made for another grid.*top_k 4/8"):
         load_named("tier-only", context)
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from policies import (
     BUDGETS_MS,
-    FINGERPRINT,
     GRID,
     MOBILEVIT,
     ask,
@@ -16,13 +15,14 @@ from policies import (
     design_of,
     learned_rows,
     load_named,
+    policy_card,
     run_training,
 )
 
 from adamolmo.config.training import MobileViTSettings
 from adamolmo.controllers import hybrid, single_stage, two_stage
 from adamolmo.controllers.base import Design
-from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.registry import CONTROLLERS
 from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStagePolicy
@@ -50,7 +50,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     for head in policy.heads:
         torch.nn.init.normal_(head.weight, std=3.0)
     policy.eval()
-    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, FINGERPRINT, ARCHITECTURE, 27.0, {}))
+    save_policy(tmp_path / "controllers" / name, policy, policy_card(name, ARCHITECTURE))
     controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
     save_policy(
         tmp_path / "controllers" / name,
         SingleStagePolicy(name, ARCHITECTURE, GRID),
-        PolicyCard(name, FINGERPRINT, ARCHITECTURE, 27.0, {}),
+        policy_card(name, ARCHITECTURE),
     )
     controller = load_named(name, context(tmp_path))
     assert controller.reads(20.0) == {"question", "overview"}

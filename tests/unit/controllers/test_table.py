@@ -5,6 +5,7 @@ import math
 
 import pandas as pd
 import pytest
+from made_documents import ORIGIN
 
 from adamolmo.controllers.table import Entry, LookupTable, aggregate, load_table, save_table
 from adamolmo.errors import AdaMolmoError
@@ -15,8 +16,8 @@ ROWS = [("low", 4, 12, 0.2, 10.0), ("low", 4, 12, 0.6, 14.0), ("low", 4, 12, 0.6
 PROFILE = pd.DataFrame(ROWS, columns=["tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"])
 
 
-def table(**metadata) -> LookupTable:
-    return LookupTable([Entry(HIGH, 0.9, 30.0, 5), Entry(LOW, 0.5, 10.0, 5), Entry(MID, 0.5, 20.0, 5)], metadata)
+def table() -> LookupTable:
+    return LookupTable([Entry(HIGH, 0.9, 30.0, 5), Entry(LOW, 0.5, 10.0, 5), Entry(MID, 0.5, 20.0, 5)])
 
 
 @pytest.mark.parametrize(
@@ -48,44 +49,45 @@ def test_bad_budget(budget_ms, tolerance):
 def test_restrict():
     assert [entry.config for entry in table().restrict(tier="low").entries] == [LOW, MID]
     assert [entry.config for entry in table().restrict(top_k=8, num_active_blocks=16).entries] == [MID, HIGH]
-    assert table(device="cpu").restrict(top_k=4).metadata == {"device": "cpu"}
     with pytest.raises(AdaMolmoError, match="medium"):
         table().restrict(tier="medium")
 
 
 def test_file_round_trip(tmp_path):
     path = tmp_path / "okvqa.json"
-    save_table(table(device="cpu"), path)
+    save_table(table(), ORIGIN, path)
     loaded = load_table(path)
-    assert loaded.entries == table().entries and loaded.metadata == {"device": "cpu"}
+    assert loaded.entries == table().entries
     assert [file.name for file in tmp_path.iterdir()] == ["okvqa.json"]
     first = path.read_bytes()
-    save_table(loaded, path)
+    save_table(loaded, ORIGIN, path)
     assert path.read_bytes() == first
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("change", "sentence"),
     [
-        "{",
-        "[]",
-        "{}",
-        '{"metadata": {}, "entries": []}',
-        *(
-            '{"metadata": {}, "entries": [{' + row + "}]}"
-            for row in [
-                '"config": "high", "accuracy": 1, "latency_ms": 1, "num_samples": 1',
-                '"config": "high-k8-b16", "accuracy": 1, "latency_ms": "1", "num_samples": 1',
-                '"config": "high-k8-b16", "accuracy": 1, "latency_ms": NaN, "num_samples": 1',
-                '"config": "high-k8-b16", "accuracy": 1, "latency_ms": 1',
-            ]
-        ),
+        ({"config": "high"}, "'high' is not a knob configuration"),
+        ({"latency_ms": "1"}, r"key 'entries\[0\].latency_ms' is \"1\"; expected a valid number"),
+        ({"latency_ms": math.nan}, r"key 'entries\[0\].latency_ms' is NaN; expected a finite number"),
+        ({"latency_ms": -1.0}, "latency_ms of low-k4-b12 is -1.0"),
+        ({"config": "low-k8-b16"}, "has low-k8-b16 twice"),
     ],
 )
-def test_bad_file(tmp_path, content):
+def test_bad_entry(tmp_path, change, sentence):
     path = tmp_path / "mean.json"
-    path.write_text(content)
-    with pytest.raises(AdaMolmoError, match="mean.json is not a lookup table"):
+    save_table(table(), ORIGIN, path)
+    content = json.loads(path.read_text())
+    content["entries"][0] |= change
+    path.write_text(json.dumps(content))
+    with pytest.raises(AdaMolmoError, match=f"^{path}: .*{sentence}"):
+        load_table(path)
+
+
+def test_no_entries(tmp_path):
+    path = tmp_path / "mean.json"
+    path.write_text(json.dumps({"metadata": ORIGIN.model_dump(), "entries": []}))
+    with pytest.raises(AdaMolmoError, match="mean.json: the lookup table is empty"):
         load_table(path)
 
 
@@ -102,7 +104,7 @@ def test_latency_that_was_not_measured(latency_ms, how):
     with pytest.raises(AdaMolmoError, match=f"latency_ms of low-k4-b12 is {latency_ms}"):
         aggregate(profile, how)
     with pytest.raises(AdaMolmoError, match=f"latency_ms of high-k8-b16 is {latency_ms}"):
-        LookupTable([Entry(LOW, 0.5, 1.0, 1), Entry(HIGH, 0.5, latency_ms, 1)], {})
+        LookupTable([Entry(LOW, 0.5, 1.0, 1), Entry(HIGH, 0.5, latency_ms, 1)])
 
 
 def test_bad_profile():
@@ -115,10 +117,10 @@ def test_bad_profile():
     with pytest.raises(AdaMolmoError, match="'best'.*max_accuracy"):
         aggregate(PROFILE, "best")
     with pytest.raises(AdaMolmoError, match="low-k4-b12 twice"):
-        LookupTable([Entry(LOW, 0.5, 1.0, 1), Entry(LOW, 0.6, 2.0, 1)], {})
+        LookupTable([Entry(LOW, 0.5, 1.0, 1), Entry(LOW, 0.6, 2.0, 1)])
 
 
 def test_saved_json_is_strict(tmp_path):
-    save_table(table(), tmp_path / "t.json")
+    save_table(table(), ORIGIN, tmp_path / "t.json")
     rows = json.loads((tmp_path / "t.json").read_text())["entries"]
     assert rows[0] == {"config": "low-k4-b12", "accuracy": 0.5, "latency_ms": 10.0, "num_samples": 5}

@@ -16,13 +16,14 @@ from policies import (
     design_of,
     learned_rows,
     load_named,
+    policy_card,
     run_training,
     training_set,
 )
 
 from adamolmo.controllers import two_stage
 from adamolmo.controllers.base import Design
-from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.controller import Stage1Inputs
@@ -86,7 +87,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     policy.fit(prepared, torch.arange(10))
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, FINGERPRINT, ARCHITECTURE, 27.0, {}))
+    save_policy(tmp_path / "controllers" / name, policy, policy_card(name, ARCHITECTURE))
     controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     log_probs = policy.log_probs(prepared, torch.arange(10), torch.tensor(budgets_ms).expand(10, 3) / 27.0)
@@ -193,7 +194,7 @@ def test_own_time_makes_a_controller_choose_cheaper(tiny_engine, tiny_samples, d
     ],
 )
 def test_features_of_another_model_are_refused(change, message, data, monkeypatch):
-    monkeypatch.setattr("policies.FINGERPRINT", replace(FINGERPRINT, **change))
+    monkeypatch.setattr("policies.FINGERPRINT", FINGERPRINT.model_copy(update=change))
     with pytest.raises(AdaMolmoError) as error:
         data(dearer_is_better)
     assert message in str(error.value)
@@ -214,7 +215,7 @@ def save(directory: Path, name=NAME, fingerprint=FINGERPRINT) -> Path:
     """The policy of an untrained controller."""
     torch.manual_seed(0)
     path = directory / "controllers" / name
-    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), PolicyCard(name, fingerprint, ARCHITECTURE, 30.0, {}))
+    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), policy_card(name, ARCHITECTURE, fingerprint))
     return path
 
 
@@ -231,15 +232,15 @@ def save(directory: Path, name=NAME, fingerprint=FINGERPRINT) -> Path:
 def test_policy_of_another_study_is_refused(change, message, tmp_path):
     save(tmp_path)
     with pytest.raises(AdaMolmoError) as error:
-        load_named(NAME, replace(context(tmp_path), fingerprint=replace(FINGERPRINT, **change)))
+        load_named(NAME, replace(context(tmp_path), fingerprint=FINGERPRINT.model_copy(update=change)))
     assert message in str(error.value)
     assert "policy.json" in str(error.value)
 
 
 def test_modelled_latency_belongs_to_no_device(tmp_path):
-    modelled = replace(FINGERPRINT, clock="modelled")
+    modelled = FINGERPRINT.model_copy(update={"clock": "modelled"})
     save(tmp_path, fingerprint=modelled)
-    elsewhere = replace(modelled, device={"name": "another core"})
+    elsewhere = modelled.model_copy(update={"device": {"name": "another core"}})
     assert load_named(NAME, replace(context(tmp_path), fingerprint=elsewhere)).name == NAME
 
 

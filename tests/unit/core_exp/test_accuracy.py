@@ -3,14 +3,12 @@ from flop_counting import count
 from pandas.testing import assert_frame_equal
 
 from adamolmo.core_exp.accuracy import accuracy_pass
-from adamolmo.core_exp.latency_model import STAGES
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
+from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.inference.controller import FixedController
 from adamolmo.inference.grid import BatchLimits
 from adamolmo.knobs import KnobConfig
-
-KNOBS = ["tier", "top_k", "num_active_blocks"]
 
 
 def accuracy(engine, samples, grid, batch_size=4):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from pandas import DataFrame
 
-from adamolmo.core_exp.latency_model import STAGES, StageModel, estimate_errors, held_out_estimates
+from adamolmo.core_exp.latency_model import StageModel, estimate_errors, held_out_estimates
+from adamolmo.files.columns import STAGES
 
 PREFIX = 3
 PER_TOP_K = {4: 0.30, 5: 0.41, 6: 0.43}  # of no particular form

@@ -7,15 +7,16 @@ from pandas.testing import assert_frame_equal
 from profile_parts import PROVENANCE, change_part, merge, parts, scored, true_stages
 
 from adamolmo.core_exp.accuracy import accuracy_pass
-from adamolmo.core_exp.latency_model import KNOBS, STAGES
 from adamolmo.core_exp.merge import drift, reference_latency
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.inference.grid import BatchLimits
 from adamolmo.knobs import KnobConfig
+from adamolmo.statistics.interval import Interval
 
 FULL = KnobConfig("high", 4, 7)
 
@@ -24,7 +25,7 @@ def test_measured_where_timed_and_estimated_elsewhere(tiny_grid, tmp_path):
     table, metadata = merge(*parts(tiny_grid), tiny_grid)
     assert len(table) == 12 * len(tiny_grid)
     assert table.groupby("latency_source")["sample_id"].nunique().to_dict() == {"estimated": 4, "measured": 8}
-    np.testing.assert_allclose(table["latency_ms"], table[STAGES].sum(axis=1), rtol=1e-6)
+    np.testing.assert_allclose(table["latency_ms"], table[[*STAGES]].sum(axis=1), rtol=1e-6)
     # The stage times are of the model's form, so estimates of samples that were not timed are exact.
     work = DataFrame(
         [
@@ -33,7 +34,7 @@ def test_measured_where_timed_and_estimated_elsewhere(tiny_grid, tmp_path):
         ]
     )
     truth = np.array([true_stages(row) for row in work.itertuples()])
-    np.testing.assert_allclose(table[STAGES], truth, rtol=1e-4)
+    np.testing.assert_allclose(table[[*STAGES]], truth, rtol=1e-4)
     from_runs = table["latency_source"] == "measured"
     assert (table.loc[from_runs, ["latency_iqr_ms", "memory_bytes"]].to_numpy() == [np.float64(0.1), 2000]).all()
     assert (table.loc[~from_runs, "memory_bytes"] == 1000).all()
@@ -154,16 +155,16 @@ def test_reference_is_the_median_of_the_full_configuration(tiny_grid):
     table, metadata = merge(*parts(tiny_grid), tiny_grid)
     reference = reference_latency(table, metadata, FULL)
     full = table[(table["tier"] == "high") & (table["top_k"] == 4) & (table["num_active_blocks"] == 7)]
-    assert reference["median_latency_ms"] == pytest.approx(np.median(full["latency_ms"]))
-    assert (reference["config"], reference["clock"]) == ("high-k4-b7", "measured")
-    assert reference["reference_request_ms"] == pytest.approx({"value": 10.0, "low": 10.0, "high": 10.0})
+    assert reference.median_latency_ms == pytest.approx(np.median(full["latency_ms"]))
+    assert (reference.config, reference.clock) == ("high-k4-b7", "measured")
+    assert reference.reference_request_ms == Interval(10.0, 10.0, 10.0)
     with pytest.raises(AdaMolmoError, match="no rows of high-k8-b7"):
         reference_latency(table, metadata, KnobConfig("high", 8, 7))
 
 
 def test_the_modelled_clock_times_no_reference_request(tiny_grid):
     table, metadata = merge(*parts(tiny_grid, clock="modelled"), tiny_grid)
-    assert reference_latency(table, metadata, FULL)["reference_request_ms"] is None
+    assert reference_latency(table, metadata, FULL).reference_request_ms is None
 
 
 def test_strings_are_dictionary_encoded(tiny_grid, tmp_path):

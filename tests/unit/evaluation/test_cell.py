@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_documents import reference
 
 from adamolmo.budgets import Budget
 from adamolmo.data.samples import Questions
@@ -9,12 +10,14 @@ from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell import evaluate_cell
 from adamolmo.evaluation.cell_summary import Cell, summarise_cell
-from adamolmo.files.evaluation import CELL, EVALUATION
-from adamolmo.files.schema import read_json, read_table, write_json, write_table
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.evaluation import EVALUATION, CellSummary
+from adamolmo.files.schema import read_table, write_table
 from adamolmo.inference.clock import StageTimes
 from adamolmo.inference.controller import FixedController
 from adamolmo.inference.device import describe_device
 from adamolmo.knobs import KnobConfig
+from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling
 
 CONFIG = KnobConfig("high", 3, 6)
@@ -22,15 +25,14 @@ RESAMPLING = Resampling(200)
 
 
 def evaluate(engine, samples, budget="120pct", **overrides):
-    reference = {
-        "config": "high-k4-b7",
-        "median_latency_ms": 2.0,
-        "lowest_median_latency_ms": 1.0,
-        "reference_request_ms": None if engine.clock.name == "modelled" else {"value": 1.0, "low": 1.0, "high": 1.0},
-        "device": describe_device("cpu"),
-        "clock": engine.clock.name,
-    }
-    cell = Cell("tiny", f"static-{CONFIG}", Budget.parse(budget), reference | overrides.pop("reference", {}))
+    expected = reference(
+        median_latency_ms=2.0,
+        lowest_median_latency_ms=1.0,
+        reference_request_ms=None if engine.clock.name == "modelled" else Interval(1.0, 1.0, 1.0),
+        device=describe_device("cpu"),
+        clock=overrides.pop("reference_clock", engine.clock.name),
+    )
+    cell = Cell("tiny", f"static-{CONFIG}", Budget.parse(budget), expected)
     settings = {"full": KnobConfig("high", 4, 7), "max_warmup": 3, "resampling": RESAMPLING} | overrides
     questions = Questions(samples, "tiny", vqa_score)
     table, timing = evaluate_cell(engine, questions, FixedController(CONFIG), cell, **settings)
@@ -40,14 +42,14 @@ def evaluate(engine, samples, budget="120pct", **overrides):
 def test_cell_of_real_requests_passes_the_schema(tiny_engine, tiny_samples, tmp_path):
     table, summary = evaluate(tiny_engine, tiny_samples)
     write_table(table, tmp_path / "cell.parquet", EVALUATION, {})
-    write_json(summary, tmp_path / "cell.json", CELL)
+    write_json(summary, tmp_path / "cell.json")
     rows, _ = read_table(tmp_path / "cell.parquet", EVALUATION)
-    stored = read_json(tmp_path / "cell.json", CELL)
-    assert stored["knob_counts"] == {str(CONFIG): 10}
-    assert stored["clock"] == "modelled"
-    assert stored["failed"] == []
-    assert (stored["controller"], stored["budget"], stored["budget_ms"]) == (f"static-{CONFIG}", "120pct", 2.4)
-    assert stored["accuracy"]["value"] == pytest.approx(rows["accuracy"].mean(), abs=1e-6)
+    stored = read_json(tmp_path / "cell.json", CellSummary)
+    assert stored.knob_counts == {str(CONFIG): 10}
+    assert stored.clock == "modelled"
+    assert stored.failed == ()
+    assert (stored.controller, stored.budget, stored.budget_ms) == (f"static-{CONFIG}", "120pct", 2.4)
+    assert stored.accuracy.value == pytest.approx(rows["accuracy"].mean(), abs=1e-6)
     for sample, row in zip(tiny_samples, rows.itertuples(), strict=True):
         assert row.sample_id == sample.sample_id
         assert row.accuracy == pytest.approx(vqa_score(row.prediction, sample.answers))
@@ -73,8 +75,8 @@ def test_measured_cell_warms_up_first_and_asks_each_sample_once(measured_engine,
     questions, own = [sample.question for sample in tiny_samples[:4]], f"static-{CONFIG}"
     warm_up, reference = [(questions[0], own)] * 3, [("how many objects are there ?", "static-high-k4-b7")]
     assert asked == warm_up + reference + [(question, own) for question in questions]
-    assert summary["clock"] == "measured"
-    assert summary["budget_ms"] == 170.0
+    assert summary.clock == "measured"
+    assert summary.budget_ms == 170.0
     assert len(table) == 4
 
 
@@ -91,13 +93,13 @@ def test_the_speed_probe_is_timed_throughout_and_its_median_counts(measured_engi
     samples = [tiny_samples[number % 10] for number in range(25)]
     table, summary = evaluate(measured_engine, samples, "2ms", max_warmup=1)
     assert [number for number, name in enumerate(order) if name == "static-high-k4-b7"] == [1, 12, 23]
-    assert summary["slowdown"] == {"value": 2.0, "low": 1.0, "high": 7.0}
-    assert [summary[name]["value"] for name in ("violation_rate", "violation_rate_at_profile_speed")] == [1.0, 0.0]
+    assert summary.slowdown == Interval(2.0, 1.0, 7.0)
+    assert (summary.violation_rate.value, summary.violation_rate_at_profile_speed.value) == (1.0, 0.0)
     assert len(table) == 25
 
 
 def test_feasible_compares_with_the_fastest_configuration(tiny_engine, tiny_samples):
-    assert [evaluate(tiny_engine, tiny_samples[:1], budget)[1]["feasible"] for budget in ("50pct", "49pct")] == [
+    assert [evaluate(tiny_engine, tiny_samples[:1], budget)[1].feasible for budget in ("50pct", "49pct")] == [
         True,
         False,
     ]
@@ -105,4 +107,4 @@ def test_feasible_compares_with_the_fastest_configuration(tiny_engine, tiny_samp
 
 def test_reference_of_another_clock_is_refused(tiny_engine, tiny_samples):
     with pytest.raises(AdaMolmoError, match="the profile's clock is measured, but this evaluation's is modelled"):
-        evaluate(tiny_engine, tiny_samples, reference={"clock": "measured"})
+        evaluate(tiny_engine, tiny_samples, reference_clock="measured")

@@ -1,9 +1,13 @@
 import pytest
+from made_documents import reference
 from pandas import DataFrame
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference, summarise_cell
+from adamolmo.files.documents import Failed
+from adamolmo.files.evaluation import CellSummary
+from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling, clopper_pearson
 
 
@@ -29,57 +33,58 @@ def hand_made() -> DataFrame:
     )
 
 
-def summarise(probe_ms: dict | None) -> dict:
-    in_profile_ms = {"value": 15.0, "low": 12.0, "high": 16.0}
-    reference = {"median_latency_ms": 20.0, "lowest_median_latency_ms": 10.0, "reference_request_ms": in_profile_ms}
-    cell = Cell("tiny", "lookup-mean", Budget.parse("50pct"), reference)
+def summarise(probe_ms: Interval | None) -> CellSummary:
+    of_profile = reference(
+        median_latency_ms=20.0, lowest_median_latency_ms=10.0, reference_request_ms=Interval(15.0, 12.0, 16.0)
+    )
+    cell = Cell("tiny", "lookup-mean", Budget.parse("50pct"), of_profile)
     failed = [{"sample_id": "torn", "reason": "no image"}]
     return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), failed, Resampling(500))
 
 
 def test_summary_against_hand_computed_values():
     summary = summarise(None)
-    assert summary["feasible"]
-    assert summary["num_samples"] == 4
-    assert summary["failed"] == [{"sample_id": "torn", "reason": "no image"}]
-    assert summary["budget_ms"] == 10.0
-    assert summary["accuracy"] == pytest.approx({"value": 0.75, "low": 0.5, "high": 1.0})
-    assert summary["latency_ms"]["mean"]["value"] == 12.5
-    assert summary["latency_ms"]["p50"]["value"] == 11.0
-    assert summary["latency_ms"]["p95"]["value"] == pytest.approx(12 + 0.85 * 8)
-    assert summary["latency_ms"]["p99"]["value"] == pytest.approx(12 + 0.97 * 8)
+    assert summary.feasible
+    assert summary.num_samples == 4
+    assert summary.failed == (Failed(sample_id="torn", reason="no image"),)
+    assert summary.budget_ms == 10.0
+    assert vars(summary.accuracy) == pytest.approx({"value": 0.75, "low": 0.5, "high": 1.0})
+    assert summary.latency_ms.mean.value == 12.5
+    assert summary.latency_ms.p50.value == 11.0
+    assert summary.latency_ms.p95.value == pytest.approx(12 + 0.85 * 8)
+    assert summary.latency_ms.p99.value == pytest.approx(12 + 0.97 * 8)
     # Clopper-Pearson 95 % for 2 of 4, from its defining beta quantiles; exactly at the budget is no violation.
-    assert summary["violation_rate"] == pytest.approx({"value": 0.5, "low": 0.067586, "high": 0.932414}, abs=1e-5)
-    assert summary["mean_overshoot_pct"] == pytest.approx({"value": 30.0, "low": 10.0, "high": 50.0})
-    assert summary["knob_counts"] == {"high-k8-b16": 1, "low-k4-b12": 1, "low-k4-b16": 2}
-    assert summary["stages_ms"] == {
+    assert vars(summary.violation_rate) == pytest.approx({"value": 0.5, "low": 0.067586, "high": 0.932414}, abs=1e-5)
+    assert vars(summary.mean_overshoot_pct) == pytest.approx({"value": 30.0, "low": 10.0, "high": 50.0})
+    assert summary.knob_counts == {"high-k8-b16": 1, "low-k4-b12": 1, "low-k4-b16": 2}
+    assert summary.stages_ms.model_dump() == {
         "vision_ms": 3.5,
         "prefill_ms": 6.0,
         "controller_ms": 1.25,
         "decode_ms": 1.75,
         "preprocess_ms": 4.0,
     }
-    assert summary["controller_ms"] == 1.25
-    assert summary["controller_share_pct"] == 10.0
-    assert summary["flops"] == 2e6
-    assert summary["memory_bytes"] == 300
-    assert summary["slowdown"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert summary["violation_rate_at_profile_speed"] == summary["violation_rate"]
+    assert summary.controller_ms == 1.25
+    assert summary.controller_share_pct == 10.0
+    assert summary.flops == 2e6
+    assert summary.memory_bytes == 300
+    assert summary.slowdown == Interval(1.0, 1.0, 1.0)
+    assert summary.violation_rate_at_profile_speed == summary.violation_rate
 
 
 def test_violations_at_the_profile_speed():
     """Latencies of 8, 12, 20 and 10 ms under 10 ms, while the speed probe takes 18 ms instead of 15; it may also
     have been as fast as 16 against 16, then two are late, or as slow as 24 against 12, then none is."""
-    summary = summarise({"value": 18.0, "low": 16.0, "high": 24.0})
-    assert summary["slowdown"] == {"value": 1.2, "low": 1.0, "high": 2.0}
-    assert summary["violation_rate"]["value"] == 0.5
+    summary = summarise(Interval(18.0, 16.0, 24.0))
+    assert summary.slowdown == Interval(1.2, 1.0, 2.0)
+    assert summary.violation_rate.value == 0.5
     two_late, none_late = clopper_pearson(2, 4), clopper_pearson(0, 4)
-    expected = {"value": 0.25, "low": none_late.low, "high": two_late.high}
-    assert summary["violation_rate_at_profile_speed"] == expected
+    expected = Interval(0.25, none_late.low, two_late.high)
+    assert summary.violation_rate_at_profile_speed == expected
 
 
 def test_reference_of_another_device_is_refused():
     with pytest.raises(AdaMolmoError, match="the profile's device is .*other"):
-        check_reference({"clock": "measured", "device": {"name": "other"}}, {"name": "this"}, "measured")
+        check_reference(reference(clock="measured", device={"name": "other"}), {"name": "this"}, "measured")
     # A modelled latency is the same on every device.
-    check_reference({"clock": "modelled", "device": {"name": "other"}}, {"name": "this"}, "modelled")
+    check_reference(reference(clock="modelled", device={"name": "other"}), {"name": "this"}, "modelled")

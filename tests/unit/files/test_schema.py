@@ -7,22 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.importance import IMPORTANCE
+from adamolmo.files.catalogue import FILES
 from adamolmo.files.samples import SAMPLES
-from adamolmo.files.schema import Table, read_json, read_table, write_json, write_table
+from adamolmo.files.schema import Table, read_table, write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.files.writing import file_checksum
-from adamolmo.report.docs_pages import FILES
-
-REFERENCE_CONTENT = {
-    "config": "high-k8-b16",
-    "median_latency_ms": 35.5,
-    "lowest_median_latency_ms": 11.0,
-    "reference_request_ms": None,
-    "device": {"kind": "cpu"},
-    "clock": "measured",
-}
 
 
 @pytest.fixture
@@ -137,63 +126,6 @@ def test_impossible_values_are_found_on_reading(log, tmp_path):
         read_table(path, TRAINING)
 
 
-def test_json_round_trip(tmp_path):
-    path = tmp_path / "new" / "reference.json"
-    write_json(REFERENCE_CONTENT, path, REFERENCE)
-    assert read_json(path, REFERENCE) == REFERENCE_CONTENT
-    assert [path.name for path in path.parent.iterdir()] == ["reference.json"]
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"median_latency_ms": float("nan")}, r"key 'median_latency_ms' is nan; expected number"),
-        ({"median_latency_ms": "35"}, r"key 'median_latency_ms' is '35'; expected number"),
-        ({"median_latency_ms": True}, r"key 'median_latency_ms' is True; expected number"),
-        ({"more": 1}, r"key 'more' is unknown"),
-        ({"device": {"speed": float("inf")}}, r"cannot be written as JSON"),
-    ],
-)
-def test_impossible_json_is_not_written(tmp_path, change, sentence):
-    with pytest.raises(AdaMolmoError, match=sentence):
-        write_json(REFERENCE_CONTENT | change, tmp_path / "r.json", REFERENCE)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_only_the_right_json_is_read(tmp_path):
-    path = tmp_path / "r.json"
-    for content, sentence in [
-        (None, "does not exist; expected the JSON document reference"),
-        ("{", "cannot be read as the JSON document reference"),
-        ("[]", "holds a list"),
-        ('{"config": "x"}', "key 'median_latency_ms' is missing"),
-    ]:
-        if content is not None:
-            path.write_text(content)
-        with pytest.raises(AdaMolmoError, match=rf"^{path}: {sentence}"):
-            read_json(path, REFERENCE)
-
-
-def test_a_key_that_may_be_null(tmp_path):
-    content = {
-        "model_checksum": "x",
-        "num_blocks": 16,
-        "num_samples": 1,
-        "baseline_accuracy": 1,
-        "scores": {},
-        "selection": "accuracy_drop",
-        "removal_order": [],
-        "removed_sets": None,
-        "removal_orders": {},
-        "agreement": {},
-        "spearman_between_halves": None,
-        "datasets": {},
-    }
-    write_json(content, tmp_path / "scores.json", IMPORTANCE)
-    with pytest.raises(AdaMolmoError, match="expected number or null"):
-        write_json(content | {"spearman_between_halves": "high"}, tmp_path / "scores.json", IMPORTANCE)
-
-
 def test_checksum_sees_every_byte_and_the_order(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     a.write_bytes(b"1" * 3_000_000)
@@ -207,4 +139,4 @@ def test_checksum_sees_every_byte_and_the_order(tmp_path):
 def test_keys_are_columns_and_files_have_different_names():
     for table in (file for file in FILES if isinstance(file, Table)):
         assert set(table.key) <= set(table.columns)
-    assert len({file.name for file in FILES}) == len({file.path for file in FILES}) == len(FILES)
+    assert len({file.path for file in FILES}) == len(FILES)

@@ -9,15 +9,16 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from made_documents import ORIGIN, reference
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
 from adamolmo.controllers.table import Entry, LookupTable, save_table
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.core_exp import REFERENCE
+from adamolmo.files.documents import write_json
 from adamolmo.files.launcher import LAUNCHER, launcher
 from adamolmo.files.samples import SAMPLES
-from adamolmo.files.schema import write_json, write_table
+from adamolmo.files.schema import write_table
 from adamolmo.files.writing import replacing
 from adamolmo.knobs import KnobConfig
 from adamolmo.report.figures import style
@@ -42,18 +43,12 @@ def table(path):
 
 
 def document(path):
-    content = {
-        "config": "high-k8-b16",
-        "median_latency_ms": 35.5,
-        "lowest_median_latency_ms": 11.0,
-        "reference_request_ms": None,
-    }
-    write_json(content | {"device": {"kind": "x" * 2000}, "clock": "measured"}, path, REFERENCE)
+    write_json(reference(device={"kind": "x" * 2000}), path)
 
 
 def lookup_tables(path):
     entries = [Entry(KnobConfig("high", k, b), 0.5, 10.0 * k + b, 3) for k in range(1, 9) for b in range(1, 9)]
-    save_table(LookupTable(entries, {}), path)
+    save_table(LookupTable(entries), ORIGIN, path)
 
 
 def tensors(path):

@@ -1,12 +1,13 @@
-import json
 from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
 
 import pytest
 import torch
+from made_documents import importance
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import write_json
 from adamolmo.inference.clock import MeasuredClock, ModelledClock
 from adamolmo.inference.controller import NOTHING, Controller, Decision
 from adamolmo.inference.engine import Engine
@@ -244,7 +245,7 @@ def test_more_experts_than_the_model_has_are_refused(tiny_engine, tiny_samples):
 
 
 def write_scores(path, checksum):
-    path.write_text(json.dumps({"model_checksum": checksum, "num_blocks": 7, "removal_order": [5, 3]}))
+    write_json(importance(model_checksum=checksum), path)
     return path
 
 

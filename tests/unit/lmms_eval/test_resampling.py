@@ -7,16 +7,19 @@ import pandas as pd
 import pytest
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK, BENCHMARK_COMPARISONS, BENCHMARKS
-from adamolmo.files.schema import write_json, write_table
+from adamolmo.files.documents import write_json
+from adamolmo.files.evaluation import LatencySummary, StageMeans
+from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, BENCHMARKS, Benchmark, Metric
+from adamolmo.files.schema import write_table
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.resampling import resampled_values
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
-from adamolmo.statistics.intervals import Interval, Resampling, paired_bootstrap
+from adamolmo.statistics.interval import Interval
+from adamolmo.statistics.intervals import Resampling, paired_bootstrap
 
 IMAGES = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
-INTERVAL = {"value": 20.0, "low": 19.0, "high": 21.0}
-RATE = {"value": 0.25, "low": 0.03, "high": 0.65}
+INTERVAL = Interval(20.0, 19.0, 21.0)
+RATE = Interval(0.25, 0.03, 0.65)
 SCORES = {
     "static-full": np.array([1.0, 1, 1, 0, 1, 1, 0, 1]),
     "lookup-mean": np.array([1.0, 0, 1, 0, 0, 1, 0, 1]),
@@ -85,15 +88,15 @@ def cell(folder, controller, budget="60pct", **changes):
         "controller": controller,
         "budget": budget,
         "profile": "okvqa",
-        "metrics": {"accuracy": accuracy, "other": missing},
+        "metrics": {"accuracy": Metric(**accuracy), "other": Metric(**missing)},
         "budget_ms": 24.0 if budget == "60pct" else 40.0,
         "feasible": True,
         "num_samples": len(scores),
-        "latency_ms": dict.fromkeys(("mean", "p50", "p95", "p99"), INTERVAL),
+        "latency_ms": LatencySummary(mean=INTERVAL, p50=INTERVAL, p95=INTERVAL, p99=INTERVAL),
         "violation_rate": RATE,
         "mean_overshoot_pct": INTERVAL,
         "knob_counts": {"high-k8-b16": len(scores)},
-        "stages_ms": {},
+        "stages_ms": StageMeans(**dict.fromkeys(StageMeans.model_fields, 4.0)),
         "controller_ms": 0.1,
         "controller_share_pct": 0.5,
         "flops": 1e9,
@@ -103,7 +106,7 @@ def cell(folder, controller, budget="60pct", **changes):
         "lmms_eval_version": "0.7.3",
     } | changes
     path = folder / controller / f"{budget}.json"
-    write_json(content, path, BENCHMARK)
+    write_json(Benchmark(**content), path)
     rows = pd.DataFrame({"doc_id": range(len(scores)), "image_id": IMAGES, "scores": [json.dumps(s) for s in scores]})
     rows = rows.assign(prompt="what ?", prediction="this", tier="high", top_k=8, num_active_blocks=16, budget_met=True)
     rest = [name for name in ANSWERS.columns if name not in rows]

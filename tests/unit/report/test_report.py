@@ -12,6 +12,7 @@ from PIL import Image
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.summary import collect
+from adamolmo.files.model import Manifest
 from adamolmo.knobs import KnobConfig
 from adamolmo.report import page
 from adamolmo.report.findings import StudyResults, first_paragraph, flat_knobs, missed_budgets
@@ -208,7 +209,7 @@ def written(results, tmp_path) -> Path:
         _plant(results, "okvqa", "two-stage-budget", 0.031, 0.001),
         [tmp_path / "pareto.png"],
         {"pareto": "How to read it: 1 < 2 & so on."},
-        manifest={"num_parameters": 2_400_000, "num_blocks": 16, "dtype": "float32", "checksum": "0" * 64},
+        manifest=Manifest(num_parameters=2_400_000, num_blocks=16, dtype="float32", checksum="0" * 64),
         configuration={"seed": 0, "budgets": ["60pct"]},
         rule_graph=DOT,
     )

@@ -8,7 +8,7 @@ training can push a budget token through the prefix with gradients to its encode
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from adamolmo.data.samples import Questions
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import parse_json
+from adamolmo.files.features import FeaturesInfo
 from adamolmo.files.writing import replacing
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import batches_by_length, run_shared
@@ -102,23 +104,6 @@ def prompt_entries(prefix: PrefixState, cache: KVCache, num_layers: int) -> list
 
 
 @dataclass(frozen=True)
-class FeaturesInfo:
-    """What a features file belongs to.
-
-    Attributes:
-        d_model: width of the model.
-        sample_ids, tiers: the prompts, all tiers of a sample one after the other.
-    """
-
-    dataset: str
-    model_checksum: str
-    fixed_prefix_layers: int
-    d_model: int
-    sample_ids: tuple[str, ...]
-    tiers: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Readings:
     """What stage 1 can read of each sample (`inference.controller.Stage1Inputs`).
 
@@ -151,7 +136,7 @@ def save_features(path: Path, info: FeaturesInfo, readings: Readings, entries: S
             )
     lengths = torch.tensor([prompt.shape[2] for prompt in entries])
     # One metadata key: safetensors writes several in random order, and equal input must give equal bytes.
-    metadata = {"adamolmo": json.dumps(asdict(info), sort_keys=True)}
+    metadata = {"adamolmo": json.dumps(info.model_dump(), sort_keys=True)}
     tensors = {"entries": torch.cat([prompt.flatten() for prompt in entries]), "lengths": lengths, **vars(readings)}
     with replacing(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
@@ -179,7 +164,14 @@ def make_features(
         for row, prompt in zip(rows, prompt_entries(*run_shared(engine, inputs), num_layers), strict=True):
             entries[row, tier] = prompt.to("cpu", dtype)
     sample_ids = tuple(sample.sample_id for sample in samples)
-    info = FeaturesInfo(dataset, checksum, num_layers, engine.model.config.d_model, sample_ids, tiers)
+    info = FeaturesInfo(
+        dataset=dataset,
+        model_checksum=checksum,
+        fixed_prefix_layers=num_layers,
+        d_model=engine.model.config.d_model,
+        sample_ids=sample_ids,
+        tiers=tiers,
+    )
     prompts = [entries[row, tier] for row in range(len(samples)) for tier in tiers]
     save_features(path, info, readings_of(engine, questions, batch_size), prompts)
 
@@ -214,13 +206,12 @@ class Features:
         """Raises AdaMolmoError when the file is absent, truncated or something else."""
         try:
             with safe_open(path, framework="pt") as file:
-                info = json.loads(file.metadata()["adamolmo"])
+                self.info = parse_json(file.metadata()["adamolmo"], FeaturesInfo, path)
                 entries, lengths = file.get_tensor("entries"), file.get_tensor("lengths")
                 self.readings = Readings(*(file.get_tensor(field.name) for field in fields(Readings)))
-            self.info = FeaturesInfo(**info | {key: tuple(info[key]) for key in ("sample_ids", "tiers")})
             per_token = self.info.fixed_prefix_layers * 2 * self.info.d_model
             self._prompts = entries.split([length * per_token for length in lengths.tolist()])
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
             raise AdaMolmoError(f"{path}: cannot be read as a features file ({error!r}).") from error
 
     def prompt(self, sample: int, tier: int) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.controllers.fingerprint import Fingerprint
-from adamolmo.controllers.policy_file import PolicyCard, load_card, load_weights, save_policy
+from adamolmo.controllers.policy_file import load_card, load_weights, save_policy
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import BudgetCode
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.files.policy import Fingerprint, PolicyCard
 from adamolmo.inference.controller import Controller
 from adamolmo.knobs import KnobGrid
 
@@ -102,7 +102,9 @@ def train_learned(
         torch.manual_seed(seed)
         policy = build(name, architecture, data.fingerprint.grid).to(data.device)
         policy.fit(data, split.learned)
-    card = PolicyCard(name, data.fingerprint, architecture, scale_ms, {})
+    card = PolicyCard(
+        controller=name, fingerprint=data.fingerprint, architecture=architecture, scale_ms=scale_ms, training={}
+    )
     added_ms = overhead_ms(make(name, policy, card, str(data.device), data.prefix.dtype))
 
     def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
@@ -120,7 +122,7 @@ def train_learned(
         "held_out_reward": float(log["held_out_reward"].max()),
         "overhead_ms": added_ms,
     }
-    save_policy(directory, policy, PolicyCard(name, data.fingerprint, architecture, scale_ms, training))
+    save_policy(directory, policy, card.model_copy(update={"training": training}))
     return log
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adamolmo.controllers.fingerprint import Fingerprint
 from adamolmo.controllers.training.features import Features, FixedPrefix, Readings, stack_prompts
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.policy import Fingerprint
 
 
 @dataclass(frozen=True)

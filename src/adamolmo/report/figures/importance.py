@@ -1,6 +1,5 @@
 """Which blocks matter: the accuracy lost without each, and what is left when more and more are skipped."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
+from adamolmo.files.importance import Importance
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import legend_below
 from adamolmo.report.figures.style import PAGE_IN, styled
@@ -21,14 +21,14 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 
 
 @styled
-def draw(scores: Mapping[str, object], profile: pd.DataFrame, path: str | Path) -> Figure:
+def draw(scores: Importance, profile: pd.DataFrame, path: str | Path) -> Figure:
     """Left, points of accuracy lost when one block is skipped, per dataset and over all, with the order of removal.
     Right, accuracy of the full tier and top-k against the blocks kept, with 95 % intervals clustered by image.
 
     Args:
-        scores: the content of `importance/scores.json`; profile: rows of core_exp.
+        profile: rows of core_exp.
     """
-    datasets = list(scores["datasets"])
+    datasets = list(scores.datasets)
     figure = Figure(figsize=(PAGE_IN, max(1.9, 0.9 + 0.2 * len(datasets))))
     left, right = figure.subplots(1, 2, width_ratios=(2.1, 1))
     _heat_map(left, scores, datasets)
@@ -36,9 +36,9 @@ def draw(scores: Mapping[str, object], profile: pd.DataFrame, path: str | Path) 
     return style.save(figure, path)
 
 
-def _heat_map(axes: Axes, scores: Mapping[str, object], datasets: list[str]) -> None:
-    blocks = sorted(map(int, scores["scores"]))
-    rows = {"all": scores["scores"]} | {name: scores["datasets"][name]["scores"] for name in datasets}
+def _heat_map(axes: Axes, scores: Importance, datasets: list[str]) -> None:
+    blocks = sorted(map(int, scores.scores))
+    rows = {"all": scores.scores} | {name: scores.datasets[name].scores for name in datasets}
     lost = 100 * np.array([[row[str(block)] for block in blocks] for row in rows.values()])
     reach = max(1.0, np.abs(lost).max())
     norm = TwoSlopeNorm(0.0, -reach, reach)
@@ -46,7 +46,7 @@ def _heat_map(axes: Axes, scores: Mapping[str, object], datasets: list[str]) -> 
     for (row, column), value in np.ndenumerate(lost):
         color = style.ink_on(_GAIN_LOSS(norm(value)))
         axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", fontsize=5, color=color)
-    for place, block in enumerate(scores["removal_order"], start=1):
+    for place, block in enumerate(scores.removal_order, start=1):
         above = {"xytext": (0, 2), "textcoords": "offset points", "ha": "center", "fontsize": 5.5, "color": style.GREY}
         axes.annotate(str(place), (blocks.index(block) + 0.5, 0), **above)
     axes.set_title("Points of accuracy lost without one block (above: order of removal)", pad=12, fontsize=7)

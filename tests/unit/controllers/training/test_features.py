@@ -1,13 +1,10 @@
 """Stored keys and values of the prefix: the budget token's course through them is that of the real model."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from adamolmo.controllers.training.features import (
     Features,
-    FeaturesInfo,
     FixedPrefix,
     Readings,
     make_features,
@@ -18,6 +15,7 @@ from adamolmo.controllers.training.features import (
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.features import FeaturesInfo
 from adamolmo.inference.controller import Controller, Decision
 from adamolmo.inference.grid import run_shared
 from adamolmo.knobs import DecoderKnobs
@@ -64,12 +62,23 @@ def test_states_are_those_of_the_model(tiny_engine, tiny_samples, prefix, budget
             torch.testing.assert_close(states[row, budget], expected, atol=1e-5, rtol=1e-5)
 
 
+def info(num_layers, d_model, sample_ids, tiers) -> FeaturesInfo:
+    return FeaturesInfo(
+        dataset="okvqa",
+        model_checksum="checksum",
+        fixed_prefix_layers=num_layers,
+        d_model=d_model,
+        sample_ids=sample_ids,
+        tiers=tiers,
+    )
+
+
 def test_file_keeps_the_states_within_float16(tiny_engine, tiny_samples, prefix, budget_tokens, tmp_path):
     path = tmp_path / "features" / "okvqa.safetensors"
     make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", 4, "checksum", path)
     features = Features(path)
     ids = tuple(sample.sample_id for sample in tiny_samples)
-    assert features.info == FeaturesInfo("okvqa", "checksum", 3, tiny_engine.model.config.d_model, ids, TIERS)
+    assert features.info == info(3, tiny_engine.model.config.d_model, ids, TIERS)
     for index, sample in enumerate(tiny_samples):
         for tier, name in enumerate(TIERS):
             stored = features.prompt(index, tier)
@@ -157,8 +166,7 @@ def test_answer_is_the_same_with_and_without_the_token(tiny_engine, tiny_samples
 @pytest.fixture
 def small_file(tmp_path):
     path = tmp_path / "okvqa.safetensors"
-    info = FeaturesInfo("okvqa", "checksum", 2, 4, ("a", "b"), ("low",))
-    save_features(path, info, READINGS, [torch.ones(2, 2, length, 4) for length in (3, 5)])
+    save_features(path, info(2, 4, ("a", "b"), ("low",)), READINGS, [torch.ones(2, 2, length, 4) for length in (3, 5)])
     return path
 
 
@@ -175,9 +183,9 @@ def test_unusable_files(small_file):
 
 
 def test_numbers_outside_float16_are_refused(small_file):
-    info = replace(Features(small_file).info, tiers=("low", "high"))
+    belongs_to = Features(small_file).info.model_copy(update={"tiers": ("low", "high")})
     entries = [torch.full((2, 2, 3, 4), value).half() for value in (1.0, 1.0, 1.0, 1e6)]
     before = small_file.read_bytes()
     with pytest.raises(AdaMolmoError, match=r"sample 'b' at tier 'high' has keys or values outside .*float16"):
-        save_features(small_file, info, READINGS, entries)
+        save_features(small_file, belongs_to, READINGS, entries)
     assert small_file.read_bytes() == before

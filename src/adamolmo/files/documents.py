@@ -1,0 +1,102 @@
+"""JSON files between rules: a model of the content per file, and its writing and reading with all checks.
+
+Equal content gives equal bytes. The study's own documents are declared beside this file.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.faults import sentence
+from adamolmo.files.writing import replacing
+
+Clock = Literal["measured", "modelled"]
+Device = dict[str, str | int]  # as `inference.device.describe_device` says
+
+
+class Part(BaseModel):
+    """What stands inside of a document: exactly these keys, with finite numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Kind = TypeVar("Kind", bound=Part)
+
+
+class Document(Part):
+    """A JSON file; the docstring of a kind of document says what it is.
+
+    Attributes:
+        path: where it lies.
+
+    Raises AdaMolmoError when it is made of missing, unknown or impossible values.
+    """
+
+    path: ClassVar[str]
+
+    def __init__(self, **content: Any) -> None:
+        try:
+            super().__init__(**content)
+        except ValidationError as error:
+            raise AdaMolmoError(sentence(error, type(self), lambda _: f"the document {name_of(type(self))}")) from error
+
+    # As pydantic's own: it makes what it reads without calling __init__, so that JSON keeps the rules of JSON.
+    __init__.__pydantic_base_init__ = True
+
+
+class Failed(Part):
+    """A sample that could not be used."""
+
+    sample_id: str = Field(description="the question's id")
+    reason: str = Field(description="why, in one sentence")
+
+
+def name_of(kind: type[Part]) -> str:
+    """As sentences call it: 'cell summary'."""
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).lower()
+
+
+def write_json(document: Document, path: str | Path) -> None:
+    """Raises AdaMolmoError when a number is not finite or the file cannot be written."""
+    try:
+        text = json.dumps(document.model_dump(), indent=1, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise AdaMolmoError(f"{path}: cannot be written as JSON ({error}).") from error
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n")
+
+
+def read_json(path: str | Path, kind: type[Kind]) -> Kind:
+    """Raises AdaMolmoError that names the file when it is absent, truncated or another document."""
+    if not Path(path).is_file():
+        raise AdaMolmoError(f"{path}: does not exist; expected the JSON document {name_of(kind)}.")
+    try:
+        text = Path(path).read_text()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, kind, error) from error
+    return parse_json(text, kind, path)
+
+
+def parse_json(text: str, kind: type[Kind], source: str | Path) -> Kind:
+    """The content of `source`. Raises AdaMolmoError that names it when it is truncated or another document."""
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        if fault["type"] == "json_invalid":
+            raise _unreadable(source, kind, fault["msg"]) from error
+        if not fault["loc"]:
+            found = type(fault["input"]).__name__
+            raise AdaMolmoError(f"{source}: holds a {found}; expected the JSON document {name_of(kind)}.") from error
+        raise AdaMolmoError(sentence(error, kind, lambda _: str(source))) from error
+
+
+def _unreadable(source: str | Path, kind: type[Part], reason: Any) -> AdaMolmoError:
+    return AdaMolmoError(
+        f"{source}: cannot be read as the JSON document {name_of(kind)} ({reason}); "
+        "delete the file and run Snakemake again to remake it."
+    )

@@ -1,0 +1,50 @@
+"""What is left of the training of a controller: the policy's weights, and the study that it is only valid for."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, JsonValue
+
+from adamolmo.files.documents import Clock, Device, Document, Part
+from adamolmo.files.schema import Tensors
+from adamolmo.knobs import KnobGrid
+
+
+class Fingerprint(Part):
+    """What tells one study from another, to a policy: its rewards and its inputs were measured there."""
+
+    grid: KnobGrid = Field(description="values of the knobs")
+    model_checksum: str = Field(description="of the weights")
+    fixed_prefix_layers: int = Field(description="blocks that the budget token passes before stage 2")
+    clock: Clock = Field(description="how latencies were timed")
+    device: Device = Field(description="the device, as in the profile's metadata; free with the modelled clock")
+
+    def differences(self, present: Self) -> Iterator[tuple[str, Any, Any]]:
+        """(field, value here, value there) of what keeps a policy with this fingerprint from serving `present`."""
+        for field, own in self:
+            other = getattr(present, field)
+            if own != other and (field, present.clock) != ("device", "modelled"):
+                yield field, own, other
+
+
+class PolicyCard(Document):
+    """What a policy is: how its networks are built, and what it was trained for."""
+
+    path: ClassVar[str] = "results/controllers/{controller}/policy.json"
+
+    controller: str = Field(description="its name")
+    fingerprint: Fingerprint = Field(description="of the study that it was trained for")
+    architecture: dict[str, JsonValue] = Field(
+        description="what the networks are built from: d_model, overview_dim, mobilevit"
+    )
+    scale_ms: float = Field(description="budgets enter the networks as budget / scale_ms")
+    training: dict[str, JsonValue] = Field(
+        description="for the record: settings, seed, size and outcome of the training, overhead_ms"
+    )
+
+
+WEIGHTS = Tensors(
+    "results/controllers/{controller}/policy.safetensors",
+    "The weights of a policy.",
+    {"the parameters and buffers of its networks": "float32, shapes follow from the architecture in policy.json"},
+)

@@ -1,0 +1,49 @@
+"""Documents of a made-up study, whole but for what a test changes."""
+
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.importance import BeamSearch, Importance
+from adamolmo.files.lookup import LookupOrigin
+
+ORIGIN = LookupOrigin(model_checksum="checksum", clock="measured", device={"name": "a core"}, aggregation="mean")
+
+
+def reference(**changes) -> Reference:
+    content = {
+        "config": "high-k8-b16",
+        "median_latency_ms": 35.5,
+        "lowest_median_latency_ms": 11.0,
+        "reference_request_ms": None,
+        "device": {"kind": "cpu"},
+        "clock": "measured",
+    }
+    return Reference(**content | changes)
+
+
+def importance(**changes) -> Importance:
+    content = {
+        "model_checksum": "abc",
+        "num_blocks": 7,
+        "num_samples": 1,
+        "baseline_accuracy": 1.0,
+        "scores": {},
+        "selection": "accuracy_drop",
+        "removal_order": (5, 3),
+        "removed_sets": None,
+        "removal_orders": {},
+        "spearman_between_halves": None,
+        "agreement": {},
+        "datasets": {},
+    }
+    return Importance(**content | changes)
+
+
+def beam_search(*removed_sets: tuple[int, ...]) -> BeamSearch:
+    return BeamSearch(
+        model_checksum="abc",
+        num_samples=1,
+        baseline_accuracy=1.0,
+        width=1,
+        sets_tried=len(removed_sets),
+        removed_sets=removed_sets,
+        accuracies=(1.0,) * len(removed_sets),
+    )
