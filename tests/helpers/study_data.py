@@ -1,7 +1,7 @@
 """Plausible results of a study, made up: 8 controllers x 3 datasets x 5 budgets, full config about 35 ms."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
 
@@ -204,15 +204,18 @@ def training_log(steps: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
-def importance_scores() -> Importance:
-    drops = [0.061, 0.043, 0.067, 0.033, 0.024, 0.004, 0.027, 0.037, 0.020, 0.009, 0.013, -0.002, 0.006]
-    overall = {str(block): drop for block, drop in enumerate(drops, start=3)}
-    datasets = {
-        dataset: _importance_of({block: drop * factor + 0.003 for block, drop in overall.items()})
-        for dataset, factor in zip(DATASETS, (0.8, 0.6, 1.5), strict=True)
+_DROPS = [0.061, 0.043, 0.067, 0.033, 0.024, 0.004, 0.027, 0.037, 0.020, 0.009, 0.013, -0.002, 0.006]
+
+
+def importance_scores(overall: Mapping[str, float] | None = None, datasets: Sequence[str] = DATASETS) -> Importance:
+    """Drops by block, by default of the 13 behind a fixed prefix of 3; each dataset's are larger or smaller."""
+    overall = overall or {str(block): drop for block, drop in enumerate(_DROPS, start=3)}
+    of_datasets = {
+        dataset: _importance_of({block: drop * factor for block, drop in overall.items()})
+        for dataset, factor in zip(datasets, (0.8, 0.6, 1.5), strict=False)
     }
     order = tuple(sorted((int(block) for block in overall), key=lambda block: overall[str(block)]))
-    return importance(num_blocks=16, scores=overall, removal_order=order, datasets=datasets)
+    return importance(num_blocks=16, scores=dict(overall), removal_order=order, datasets=of_datasets)
 
 
 def _importance_of(scores: dict[str, float]) -> DatasetImportance:

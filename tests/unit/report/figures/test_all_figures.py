@@ -62,7 +62,7 @@ def test_the_smallest_study_is_drawn_well_too(profile, tmp_path):
     rows = profile.query("dataset != 'okvqa'").assign(accuracy=0.0, latency_iqr_ms=0.0, latency_source="modelled")
     flat = {"3": 0.0, "4": 0.0}
     inputs = figure_inputs(cells, rows) | {
-        "scores": {"scores": flat, "removal_order": [4, 3], "datasets": {"okvqa": {"scores": flat}}},
+        "scores": study_data.importance_scores(flat, ("okvqa",)),
         "timing": dict.fromkeys(study_data.DATASETS, dict.fromkeys(study_data.TIMING)),
         "training": {"two-stage-budget": study_data.training_log(1)},
     }

@@ -12,10 +12,10 @@ def test_importance_shows_every_drop_and_the_order_of_removal(figures):
     heat = figures["importance"].axes[0]
     (mesh,) = heat.collections
     np.testing.assert_allclose(mesh.get_array()[0], 100 * np.array(list(scores.scores.values())))
-    last = scores.datasets[study_data.DATASETS[-1]]["scores"]
+    last = scores.datasets[study_data.DATASETS[-1]].scores
     np.testing.assert_allclose(mesh.get_array()[-1], 100 * np.array(list(last.values())))
     order = [text for text in heat.texts if isinstance(text, Annotation)]
-    assert [round(text.xy[0] - 0.5) + 3 for text in order] == scores.removal_order
+    assert [round(text.xy[0] - 0.5) + 3 for text in order] == list(scores.removal_order)
     assert [text.get_text() for text in order] == [str(place) for place in range(1, 14)]
 
 
