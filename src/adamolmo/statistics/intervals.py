@@ -84,26 +84,11 @@ def median_interval(values: ArrayLike, resampling: Resampling = DEFAULT_RESAMPLI
     return clustered_bootstrap(values, np.arange(len(values)), median, resampling)
 
 
-def paired_bootstrap(
-    a: ArrayLike,
-    b: ArrayLike,
-    clusters: ArrayLike,
-    statistic: Statistic = mean,
-    resampling: Resampling = DEFAULT_RESAMPLING,
-) -> Interval:
-    """Interval of statistic(a) - statistic(b) for two outcomes [n] of the SAME samples in the same order.
-
-    Both sides see the same resample, so what makes a sample hard for both cancels. Otherwise `clustered_bootstrap`.
-    """
-    a, b = _checked(a, "a", clusters), _checked(b, "b", clusters)
-    resampled = [statistic(a, w) - statistic(b, w) for w in cluster_weights(clusters, resampling)]
-    return percentile_interval(_plain(statistic, a) - _plain(statistic, b), np.concatenate(resampled))
-
-
 def mean_intervals(values: ArrayLike, clusters: ArrayLike, resampling: Resampling = DEFAULT_RESAMPLING) -> np.ndarray:
     """`clustered_bootstrap` of the means of many rows [rows, n] over the same samples at once.
 
-    Returns (value, low, high) [3, rows]; of differences between two outcomes the intervals of `paired_bootstrap`.
+    Returns (value, low, high) [3, rows]; of the differences between two outcomes of the same samples
+    that is the paired bootstrap: both sides see the same resample, so what makes a sample hard for both cancels.
     Raises as `clustered_bootstrap`.
     """
     rows = np.stack([_checked(row, "values", clusters) for row in np.atleast_2d(values)])

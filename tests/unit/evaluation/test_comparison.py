@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from paired_bootstrap import paired_bootstrap
 
 from adamolmo.controllers.roles import baseline_of
 from adamolmo.errors import AdaMolmoError
@@ -18,7 +19,7 @@ from adamolmo.evaluation.comparison import (
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.schema import read_table, write_table
-from adamolmo.statistics.intervals import Resampling, paired_bootstrap, percentile_interval, sign_flip_test
+from adamolmo.statistics.intervals import Resampling, percentile_interval, sign_flip_test
 from adamolmo.statistics.pareto import resampled_hypervolume
 
 RESAMPLING = Resampling(100, seed=4)

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from paired_bootstrap import paired_bootstrap
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import write_json
@@ -15,7 +16,7 @@ from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.resampling import resampled_values
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
 from adamolmo.statistics.interval import Interval
-from adamolmo.statistics.intervals import Resampling, paired_bootstrap
+from adamolmo.statistics.intervals import Resampling
 
 IMAGES = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
 INTERVAL = Interval(20.0, 19.0, 21.0)
