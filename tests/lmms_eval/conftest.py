@@ -45,7 +45,7 @@ class Bench:
 
 @pytest.fixture(scope="session")
 def bench(tmp_path_factory) -> Bench:
-    pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
+    pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (make test-lmms-eval)")
     study = Study.clone(tmp_path_factory.mktemp("bench"))
     (study.repository / OVERRIDE).parent.mkdir(parents=True)
     shutil.copy2(ROOT / OVERRIDE, study.repository / OVERRIDE)

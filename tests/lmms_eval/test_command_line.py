@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 import pytest
 from mini_study import MINI, ROOT
 
-pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
+pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (make test-lmms-eval)")
 
 
 def lmms_eval(bench, data, tasks: str, *options: str) -> subprocess.CompletedProcess:

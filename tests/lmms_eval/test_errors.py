@@ -6,7 +6,7 @@ import pytest
 
 from adamolmo.errors import AdaMolmoError
 
-pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
+pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (make test-lmms-eval)")
 
 import datasets
 from fabricated import write_hub

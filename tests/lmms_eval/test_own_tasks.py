@@ -8,7 +8,7 @@ from adamolmo.files.documents import read_json
 from adamolmo.files.evaluation import EVALUATION, CellSummary
 from adamolmo.files.schema import read_table
 
-pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
+pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (make test-lmms-eval)")
 
 from adamolmo.lmms_eval.data import prepare_own
 from adamolmo.lmms_eval.run import run_task

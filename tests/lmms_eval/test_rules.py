@@ -9,7 +9,7 @@ from adamolmo.files.evaluation import CellSummary
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, BENCHMARKS, Benchmark
 from adamolmo.files.schema import read_table
 
-pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
+pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (make test-lmms-eval)")
 
 CONTROLLERS = ("static-full", "lookup-mean")
 TASKS = ("adamolmo_text_vqa", "adamolmo_okvqa", "adamolmo_coco_2014_vqa", "mme")

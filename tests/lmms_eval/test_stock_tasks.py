@@ -10,7 +10,7 @@ import pytest
 from adamolmo.controllers.table import LookupTable, load_table
 from adamolmo.statistics.intervals import Resampling, cluster_weights, clustered_bootstrap
 
-pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (pip install 'adamolmo[lmms-eval]')")
+pytest.importorskip("lmms_eval", reason="lmms-eval is not installed (make test-lmms-eval)")
 
 from fabricated import (
     ANNOTATORS,

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from adamolmo.errors import AdaMolmoError
 
 
 def read_yaml(path: str | Path) -> dict:
     """Raises AdaMolmoError that names the file."""
-    import yaml
-
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, yaml.YAMLError) as error:

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+import datasets
+from datasets.utils.logging import disable_progress_bar
+from lmms_eval.api.task import ConfigurableTask
+
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.lmms_eval import TaskData
@@ -26,8 +30,6 @@ def prepare(task: str, source: Path | None, target: Path) -> None:
 
     Raises AdaMolmoError for an unknown task and for data that cannot be had.
     """
-    import datasets
-
     config = load_config(task)
     repository, name, split = _origin(task, config)
     origin = repository if source is None else source / repository
@@ -47,8 +49,6 @@ def prepare(task: str, source: Path | None, target: Path) -> None:
 
 def prepare_own(task: str, samples: Path, target: Path) -> None:
     """The same for a task on a dataset of the study; `samples` is its prepared evaluation split."""
-    import datasets
-
     repository, name, split = _origin(task, load_config(task))
     table, _ = read_table(samples, SAMPLES)
     table["image"] = [{"bytes": image, "path": None} for image in table["image"]]
@@ -69,8 +69,6 @@ def task_data(data: Path | None, failing: Callable[[], AbstractContextManager] =
     attempts of two seconds that hide the reason. `failing` surrounds that place. Raises AdaMolmoError when a task's
     data is not there.
     """
-    from lmms_eval.api.task import ConfigurableTask
-
     original = ConfigurableTask.download
 
     def read(task: ConfigurableTask, options: dict | None = None) -> None:
@@ -99,8 +97,6 @@ def task_data(data: Path | None, failing: Callable[[], AbstractContextManager] =
 @contextmanager
 def scored_once() -> Iterator[None]:
     """Within it an error in a task's scoring is raised at once: lmms-eval tries five times, and then hides it."""
-    from lmms_eval.api.task import ConfigurableTask
-
     score = ConfigurableTask.process_results
     ConfigurableTask.process_results = score.__wrapped__
     try:
@@ -146,8 +142,6 @@ def _origin(task: str, config: dict) -> tuple[str, str | None, str]:
 
 
 def _write(documents, target: Path, task: str, repository: str, name: str | None, split: str) -> None:
-    import datasets
-
     shutil.rmtree(target, ignore_errors=True)
     datasets.DatasetDict({split: documents}).save_to_disk(str(target / "documents"))
     content = TaskData(task=task, repository=repository, name=name, split=split, num_documents=len(documents))
@@ -157,8 +151,6 @@ def _write(documents, target: Path, task: str, repository: str, name: str | None
 @contextmanager
 def _scratch(target: Path) -> Iterator[Path]:
     """A cache of the datasets library beside `target`, gone afterwards: a kept one answers with yesterday's data."""
-    from datasets.utils.logging import disable_progress_bar
-
     disable_progress_bar()
     scratch = target.with_name(f"{target.name}.scratch")
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from lmms_eval.evaluator import simple_evaluate
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.lmms_eval import Metric
@@ -66,8 +67,6 @@ def _arguments(submissions: str) -> argparse.Namespace:
 
 
 def _evaluate(model: AdaMolmo, loaded: Any, args: argparse.Namespace, limit: int | None) -> dict:
-    from lmms_eval.evaluator import simple_evaluate
-
     # Not with its response cache: its key does not know the budget.
     return simple_evaluate(
         model=model, tasks=[loaded], task_manager=_NoTaskManager(), limit=limit, cli_args=args, bootstrap_iters=0

@@ -32,7 +32,7 @@ def stock_tasks() -> Path:
     """The folder of lmms-eval's own tasks. Raises AdaMolmoError when lmms-eval is not installed."""
     spec = find_spec("lmms_eval")
     if spec is None:
-        raise AdaMolmoError("lmms-eval is not installed here; expected `pip install 'adamolmo[lmms-eval]'`.")
+        raise AdaMolmoError("lmms-eval is not installed here; expected the environment that `make lmms-eval` makes.")
     return Path(spec.submodule_search_locations[0]) / "tasks"
 
 
