@@ -147,8 +147,13 @@ def code(script, *modules, on_device=False):
 
 
 def _code(script, *modules):
-    source, started = Path(HERE, "src"), [Path(SCRIPTS, script), *map(module_file, modules)]
-    return code_version([file for start in started for file in code_files(start, source)], HERE)
+    started = Path(SCRIPTS, script), *map(module_file, modules)
+    return code_version([file for start in started for file in files_behind(start)], HERE)
+
+
+@cache
+def files_behind(start):
+    return code_files(start, Path(HERE, "src"))
 
 
 def module_file(module):

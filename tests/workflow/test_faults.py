@@ -46,7 +46,10 @@ def job_of(study: Study) -> psutil.Process | None:
     for process in psutil.process_iter():
         try:
             command = process.cmdline()
-            if any("workflow/scripts/" in word for word in command[1:2]) and process.cwd() == str(study.directory):
+            started = "python" in os.path.basename(command[0]) and any(
+                "workflow/scripts/" in word for word in command[1:5]
+            )
+            if started and process.cwd() == str(study.directory):
                 return process
         except psutil.Error:  # ended meanwhile, or is somebody else's
             continue
@@ -134,7 +137,7 @@ def test_full_disk(study, repetition):
     mounts = ["unshare", "--mount", "--map-root-user"]
     if subprocess.run([*mounts, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False).returncode:
         pytest.skip("this machine lets nobody mount a file system")
-    expected = {os.path.basename(name): content for name, content in bytes_of(study, LOOKUP).items()}
+    expected = {path.name: path.read_bytes() for path in study.path(LOOKUP).glob("*.json")}
     study.path("refilled").mkdir()
     free_kb = random.Random(repetition).choice([0, 4, 8])
     run = study.command("--", f"{LOOKUP}/mean.json")

@@ -29,10 +29,7 @@ def test_touching_a_source_file_plans_nothing(study):
     [
         ("src/adamolmo/controllers/table.py", {"lookup": 2, "lookup_over_all": 1, "evaluate": 4, **AFTER_CELLS}),
         ("src/adamolmo/core_exp/accuracy.py", None),
-        (
-            "src/adamolmo/controllers/static.py",
-            {"train_controller": 2, **AFTER_TRAINING, "evaluate": 16},
-        ),
+        ("src/adamolmo/controllers/static.py", {"evaluate": 4, **AFTER_CELLS}),
         (
             "src/adamolmo/controllers/training/grpo.py",
             {"train_controller": 2, **AFTER_TRAINING},

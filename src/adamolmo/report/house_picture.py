@@ -25,7 +25,7 @@ def house_picture(root: Path) -> str:
 
 def _purposes(readme: str) -> dict[str, str]:
     """Package or module -> its clause in the README's map; several of one line share it."""
-    (listing,) = re.findall(r"^    src/adamolmo/\n((?:      .*\n)+)", readme, re.MULTILINE)
+    (listing,) = re.findall(r"^src/adamolmo/\n((?:  .*\n)+)", readme, re.MULTILINE)
     lines = [re.fullmatch(r" +(\S+(?:, \S+)*) {2,}(.*)", line) for line in listing.splitlines()]
     return {name.strip("/"): line[2] for line in lines for name in line[1].split(", ")}
 
