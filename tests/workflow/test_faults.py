@@ -46,10 +46,10 @@ def job_of(study: Study) -> psutil.Process | None:
     for process in psutil.process_iter():
         try:
             command = process.cmdline()
-            started = "python" in os.path.basename(command[0]) and any(
+            is_script = any(
                 "workflow/scripts/" in word for word in command[1:5]
-            )
-            if started and process.cwd() == str(study.directory):
+            )  # behind the launcher, if it needs one
+            if is_script and "python" in command[0] and process.cwd() == str(study.directory):
                 return process
         except psutil.Error:  # ended meanwhile, or is somebody else's
             continue
