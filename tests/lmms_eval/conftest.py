@@ -36,10 +36,12 @@ class Bench:
 
     def model(self, controller: str, budget: str, profile: str = "coco_2014_vqa", style: str | None = "vqa2"):
         """A light model around the one engine."""
+        from adamolmo.controllers.registry import find_controller
         from adamolmo.lmms_eval.model import AdaMolmo
         from adamolmo.lmms_eval.setting import load_setting
 
-        setting = load_setting(self.settings, self.model_dir, profile, controller, Budget.parse(budget), style)
+        module = find_controller(controller, self.settings.own_controllers).module
+        setting = load_setting(self.settings, self.model_dir, profile, controller, module, Budget.parse(budget), style)
         return AdaMolmo(self.engine, lambda task: setting)
 
 
