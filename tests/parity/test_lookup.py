@@ -35,7 +35,7 @@ def test_aggregate(directory, results, profile):
 
 def test_choose(results, profile):
     for how, lookups in results.items():
-        table = LookupTable.from_frame(aggregate(profile, how), {})
+        table = LookupTable.from_frame(aggregate(profile, how))
         for expected in lookups:
             case = (how, expected["budget_ms"], expected["tolerance"])
             choice = table.choose(expected["budget_ms"], expected["tolerance"])
