@@ -1,8 +1,8 @@
 """What every knob costs and saves: accuracy and latency of the configurations along each axis of the grid.
 
-Prints the Markdown table of the embedded model's card. Accuracy over `--questions` held-out questions per dataset (95 %
-interval clustered by image); latency at batch 1 on one claimed core, configurations interleaved, median over `--timed`
-questions per dataset. Its last line is JSON.
+Prints the Markdown tables of the embedded model's card: all knobs, and the tiers by the size of the image. Accuracy
+over `--questions` held-out questions per dataset (95 % interval clustered by image); latency at batch 1 on one claimed
+core, configurations interleaved, median over `--timed` questions per dataset. Its last line is JSON.
 
     python benchmarks/knob_effects.py --model results/model --importance results/importance/scores.json
 """
@@ -24,6 +24,7 @@ CONFIGS = [
     KnobConfig("low", 8, 16),
     KnobConfig("low", 1, 12),
 ]
+TIERS = [KnobConfig(tier, 8, 16) for tier in ("high", "medium", "low")]
 KNOBS = ["tier", "top_k", "num_active_blocks"]
 
 
@@ -38,7 +39,10 @@ def main() -> None:
     args = parser.parse_args()
     study = StudyConfig.load(args.config)
     with claim_device(study.model.device):
-        report(*measure(study, args), args.questions)
+        scored, timed = measure(study, args)
+    rows = report_knobs(scored, timed)
+    report_sizes(scored)
+    print(json.dumps({"device": describe_device("cpu"), "questions_per_dataset": args.questions, "rows": rows}))
 
 
 def measure(study: StudyConfig, args: argparse.Namespace):
@@ -57,7 +61,9 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     for name, dataset in study.datasets.items():
         drawn = draw_samples(dataset, name, "evaluation", args.questions, args.seed)
         questions = questions_of(study, name, samples_of(drawn))
-        scored.append(accuracy_pass(engine, questions, CONFIGS, BatchLimits(16)).assign(dataset=name))
+        passed = accuracy_pass(engine, questions, CONFIGS, BatchLimits(16))
+        sizes = {sample.image_id: "{} x {}".format(*sample.open_image().size) for sample in questions.samples}
+        scored.append(passed.assign(dataset=name, size=passed["image_id"].map(sizes)))
         timed_questions = replace(questions, samples=questions.samples[: args.timed])
         rows, _ = latency_pass(
             engine, timed_questions, CONFIGS, study.knobs.grid.full, repeats=3, max_warmup=30, seed=0
@@ -66,23 +72,45 @@ def measure(study: StudyConfig, args: argparse.Namespace):
     return pd.concat(scored, ignore_index=True), pd.concat(timed, ignore_index=True)
 
 
-def report(scored, timed, questions: int) -> None:
-    from adamolmo.statistics.intervals import clustered_bootstrap
-
+def report_knobs(scored, timed) -> list[dict]:
+    """Prints a row per configuration; returns the rows."""
     datasets = list(dict.fromkeys(scored["dataset"]))
     print(f"| configuration | {' | '.join(datasets)} | all (95 % interval) | latency, ms |")
     print("|---|" + "---|" * (len(datasets) + 2))
-    scored, timed = scored.set_index(KNOBS).sort_index(), timed.set_index(KNOBS).sort_index()
     records = []
     for config in CONFIGS:
-        rows, times = (table.loc[(config.tier, config.top_k, config.num_active_blocks)] for table in (scored, timed))
+        rows, times = rows_of(scored, config), rows_of(timed, config)
         by_dataset = rows.groupby("dataset")["accuracy"].mean().to_dict()
-        pooled = clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
         latency_ms = float(times[["vision_ms", "prefill_ms", "decode_ms"]].sum(axis=1).median())
-        records.append({"config": str(config), "latency_ms": latency_ms, "accuracy": pooled.value, **by_dataset})
+        records.append(
+            {"config": str(config), "latency_ms": latency_ms, "accuracy": rows["accuracy"].mean(), **by_dataset}
+        )
         cells = " | ".join(f"{by_dataset[name]:.3f}" for name in datasets)
-        print(f"| {config} | {cells} | {pooled.value:.3f} ({pooled.low:.3f}-{pooled.high:.3f}) | {latency_ms:.1f} |")
-    print(json.dumps({"device": describe_device("cpu"), "questions_per_dataset": questions, "rows": records}))
+        print(f"| {config} | {cells} | {with_interval(rows)} | {latency_ms:.1f} |")
+    return records
+
+
+def report_sizes(scored) -> None:
+    """Prints a row per tier and size of the images, everything else at its full value."""
+    datasets = list(dict.fromkeys(scored["dataset"]))
+    print(f"\n| image, px | tier | crops | {' | '.join(datasets)} |")
+    print("|---|---|---|" + "---|" * len(datasets))
+    for size in sorted(scored["size"].unique(), key=lambda size: [-int(side) for side in size.split(" x ")]):
+        for config in TIERS:
+            rows = rows_of(scored[scored["size"] == size], config)
+            cells = " | ".join(with_interval(rows[rows["dataset"] == name]) for name in datasets)
+            print(f"| {size} | {config.tier} | {rows['num_crops'].median():.0f} | {cells} |")
+
+
+def rows_of(table, config: KnobConfig):
+    return table[(table[KNOBS] == list(vars(config).values())).all(axis=1)]
+
+
+def with_interval(rows) -> str:
+    from adamolmo.statistics.intervals import clustered_bootstrap
+
+    pooled = clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
+    return f"{pooled.value:.3f} ({pooled.low:.3f}-{pooled.high:.3f})"
 
 
 if __name__ == "__main__":
