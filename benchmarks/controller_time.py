@@ -34,14 +34,14 @@ def main() -> None:
     reference = read_json(args.results / "core_exp" / f"{dataset}.reference.json", REFERENCE)
     with claim_device(settings.model.device):
         from adamolmo.controllers.training.overhead import overhead_ms
-        from adamolmo.inference.controller import FixedController
+        from adamolmo.inference.controller import FixedController, Limit
 
         engine = load_engine(settings, args.results / "model")
         context = controller_context(settings, args.results / "model", dataset)
         full = FixedController(settings.knobs.grid.full)
         budget_ms = reference["median_latency_ms"]
         plain_ms = median(
-            engine.answer(sample.open_image(), sample.question, questions.style, full, budget_ms).stages.total_ms
+            engine.answer(sample.open_image(), sample.question, questions.style, full, Limit(budget_ms)).stages.total_ms
             for sample in questions.samples * args.repeats
         )
         print(f"{settings.knobs.grid.full}: {plain_ms:.2f} ms")

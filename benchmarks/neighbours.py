@@ -43,14 +43,14 @@ def main() -> None:
 def requester(study: StudyConfig, model: Path):
     """A function that answers one fixed request with the full configuration and returns its latency in ms."""
     from adamolmo.data.procedural import scene
-    from adamolmo.inference.controller import FixedController
+    from adamolmo.inference.controller import FixedController, Limit
     from adamolmo.jobs.loading import load_engine
 
     engine = load_engine(study, model)
     drawn = scene("text_vqa", "benchmark", 0)
     controller = FixedController(study.knobs.grid.full)
     question = drawn.questions[0].text
-    return lambda: engine.answer(drawn.image, question, "text_vqa", controller, float("inf")).stages.total_ms
+    return lambda: engine.answer(drawn.image, question, "text_vqa", controller, Limit()).stages.total_ms
 
 
 def _work_when_told(study: StudyConfig, model: Path, working) -> None:

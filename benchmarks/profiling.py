@@ -73,14 +73,14 @@ def spread(grid: list, count: int) -> list:
 
 def ask_one_by_one(engine, questions, configs) -> dict:
     """(sample, configuration) -> (answer, seconds)."""
-    from adamolmo.inference.controller import FixedController
+    from adamolmo.inference.controller import FixedController, Limit
 
     requests = {}
     for config in configs:
         controller = FixedController(config)
         for sample in questions.samples:
             start = time.perf_counter()
-            response = engine.answer(sample.open_image(), sample.question, questions.style, controller, float("inf"))
+            response = engine.answer(sample.open_image(), sample.question, questions.style, controller, Limit())
             requests[sample.sample_id, config] = response.answer, time.perf_counter() - start
     return requests
 

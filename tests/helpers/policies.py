@@ -16,7 +16,7 @@ from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
-from adamolmo.inference.controller import Controller
+from adamolmo.inference.controller import Controller, Limit
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
@@ -118,7 +118,7 @@ def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
 
 
 def ask(engine, sample, controller, budget_ms):
-    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms).config
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms)).config
 
 
 def rewards_at(budget_ms: float, accuracy: np.ndarray) -> np.ndarray:
