@@ -21,11 +21,11 @@ def main() -> None:
     reference = read_json(args.reference, REFERENCE)
     check_reference(reference, metadata["device"], metadata["clock"])
     cell = Cell(args.dataset, ORACLE, args.budget, reference)
-    table = oracle_table(profile, args.settings.knobs.grid.configs, cell.budget_ms)
+    table = oracle_table(profile, args.settings.knobs.grid.configs, cell.budget_ms, args.budget.promise)
     timing = Timing(metadata["device"], metadata["clock"], metadata["reference_request_ms"])
     resampling = Resampling(args.settings.bootstrap.resamples, args.settings.seed)
     write_table(table, args.table, EVALUATION)
-    write_json(summarise_cell(cell, table, timing, metadata["failed"], resampling), args.summary, CELL)
+    write_json(summarise_cell(cell, table, timing, None, metadata["failed"], resampling), args.summary, CELL)
 
 
 if __name__ == "__main__":
