@@ -1,5 +1,6 @@
 """Evaluates one cell: a controller answers the evaluation split of a dataset under a budget."""
 
+from adamolmo.controllers.governor import load_governor
 from adamolmo.controllers.modules import load_controller
 from adamolmo.evaluation.cell import evaluate_cell
 from adamolmo.evaluation.cell_summary import Cell, summarise_cell
@@ -20,18 +21,23 @@ def main() -> None:
     questions, failed = load_questions(settings, args.dataset, args.samples)
     cell = Cell(args.dataset, args.controller, args.budget, read_json(args.reference, REFERENCE))
     engine = load_engine(settings, args.model, args.scores)
-    controller = load_controller(args.controller, args.module, controller_context(settings, args.model, args.dataset))
+    context = controller_context(settings, args.model, args.dataset)
+    controller = load_controller(args.controller, args.module, context)
+    governor = load_governor(controller, args.budget, cell.budget_ms, context)
+    start = governor.state
     table, timing = evaluate_cell(
         engine,
         questions,
         controller,
+        governor,
         cell,
         full=settings.knobs.grid.full,
         max_warmup=settings.latency.max_warmup,
         resampling=resampling,
     )
     write_table(table, args.table, EVALUATION)
-    write_json(summarise_cell(cell, table, timing, failed, resampling), args.summary, CELL)
+    states = {"start": vars(start), "end": vars(governor.state)}
+    write_json(summarise_cell(cell, table, timing, states, failed, resampling), args.summary, CELL)
 
 
 if __name__ == "__main__":

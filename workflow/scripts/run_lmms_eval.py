@@ -29,6 +29,7 @@ def main() -> None:
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
     engine = load_engine(settings, args.model, args.scores)
     setting = load_setting(settings, args.model, task.profile, args.controller, args.module, args.budget, task.style)
+    governor, start = setting.governor, setting.governor.state
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resampling)
@@ -42,8 +43,9 @@ def main() -> None:
             "budget": str(args.budget),
             "profile": task.profile,
             "metrics": result.metrics,
-            "feasible": setting.budget_ms >= reference["lowest_median_latency_ms"],
-            **summarise_requests(result.answers, setting.budget_ms, resampling),
+            "feasible": governor.budget_ms >= reference["lowest_median_latency_ms"],
+            **summarise_requests(result.answers, governor.budget_ms, resampling),
+            "governor": {"start": vars(start), "end": vars(governor.state)},
             "device": device,
             "clock": settings.latency.clock,
             "lmms_eval_version": harness_version(),

@@ -32,6 +32,12 @@ class PolicyCard:
     scale_ms: float
     training: dict
 
+    @property
+    def overhead_ms(self) -> float:
+        """What deciding adds to a request's latency; of a controller with parts, that of the slowest."""
+        found = self.training.get("overhead_ms", 0.0)
+        return max(found) if isinstance(found, list) else found
+
 
 def save_policy(directory: Path, policy: nn.Module, card: PolicyCard) -> None:
     """Writes policy.safetensors and policy.json, each complete or not at all."""

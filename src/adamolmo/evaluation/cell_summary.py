@@ -60,11 +60,17 @@ def check_reference(reference: Mapping, device: Mapping, clock: str) -> None:
 
 
 def summarise_cell(
-    cell: Cell, table: DataFrame, timing: Timing, failed: Sequence[Mapping], resampling: Resampling
+    cell: Cell,
+    table: DataFrame,
+    timing: Timing,
+    governor: Mapping | None,
+    failed: Sequence[Mapping],
+    resampling: Resampling,
 ) -> dict:
     """The document `cell` of the rows of one table `evaluation`.
 
     Args:
+        governor: {start, end}, the two states of the governor; None without one.
         failed: unreadable samples, {sample_id, reason}.
 
     Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the speed probe's two times; the
@@ -83,6 +89,7 @@ def summarise_cell(
         **summarise_requests(table, cell.budget_ms, resampling),
         "slowdown": vars(slowdown),
         "violation_rate_at_profile_speed": vars(_at_profile_speed(table, slowdown, cell.budget_ms)),
+        "governor": governor,
         "device": timing.device,
         "clock": timing.clock,
     }

@@ -21,6 +21,10 @@ EVALUATION = Table(
             "float32", "resizing and cropping the decoded image, not part of latency_ms", "not negative"
         ),
         **COSTS,
+        "request": Column("int32", "place in the stream of requests, from 0", "not negative"),
+        "margin": Column("float64", "the governor's at this request: its effective budget was budget / (1 + margin)"),
+        "price_per_ms": Column("float64", "the governor's for a ms, in right answers; 0: none", "not negative"),
+        "budget_met": Column("bool", "whether latency_ms is at most the budget"),
     },
 )
 
@@ -46,6 +50,10 @@ CELL = Document(
         "stages_ms": (dict, "mean of vision_ms, prefill_ms, controller_ms, decode_ms, preprocess_ms"),
         "controller_ms": (float, "mean controller time"),
         "controller_share_pct": (float, "controller time in percent of latency"),
+        "governor": (
+            dict | None,
+            "{start, end}: requests so far and the margin, before the first and after the last; null for the oracle",
+        ),
         "slowdown": (
             dict,
             _INTERVAL + ": how many times as long as during the profile the speed probe took; 1 with the "

@@ -51,7 +51,6 @@ ANSWERS = Table(
         "prediction": Column("text", "the answer, cut at the task's stop strings"),
         "scores": Column("text", "JSON: metric -> what the task made of the answer"),
         **{name: EVALUATION.columns[name] for name in _OF_REQUEST},
-        "budget_met": Column("bool", "whether latency_ms is at most the budget"),
     },
     {"resampled": "metric -> its value on every bootstrap resample; equal images give equal resamples"},
 )

@@ -34,7 +34,7 @@ def summarise(probe_ms: dict | None) -> dict:
     reference = {"median_latency_ms": 20.0, "lowest_median_latency_ms": 10.0, "reference_request_ms": in_profile_ms}
     cell = Cell("tiny", "lookup-mean", Budget.parse("50pct"), reference)
     failed = [{"sample_id": "torn", "reason": "no image"}]
-    return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), failed, Resampling(500))
+    return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), None, failed, Resampling(500))
 
 
 def test_summary_against_hand_computed_values():

@@ -98,6 +98,7 @@ def cell(folder, controller, budget="60pct", **changes):
         "controller_share_pct": 0.5,
         "flops": 1e9,
         "memory_bytes": 10**8,
+        "governor": dict.fromkeys(("start", "end"), {"requests": 0, "margin": 0.0}),
         "device": {"name": "made up"},
         "clock": "measured",
         "lmms_eval_version": "0.7.3",
