@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.columns import IDS, KNOBS, STAGES
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.evaluation import CELL, EVALUATION
 from adamolmo.files.importance import IMPORTANCE
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.schema import Document, Table, read_json, read_table
@@ -25,6 +28,13 @@ def _table(schema: Table) -> Reader:
     return lambda paths: read_table(*paths, schema)[0]
 
 
+def _stream(path: Path) -> pd.DataFrame:
+    columns = ["request", "margin", "latency_ms", "budget_met"]
+    cell = read_json(path.with_suffix(".json"), CELL)
+    of_cell = {key: cell[key] for key in ("dataset", "controller", "budget", "budget_ms")}
+    return read_table(path, EVALUATION, columns)[0].assign(**of_cell)
+
+
 def _document(schema: Document) -> Reader:
     return lambda paths: read_json(*paths, schema)
 
@@ -36,6 +46,8 @@ READERS: Mapping[str, Reader] = {
     "regret": _table(REGRET),
     "scores": _document(IMPORTANCE),
     "manifest": _document(MANIFEST),
+    # The requests of cells that promise something, with dataset, controller and budget of their cell.
+    "streams": lambda paths: pd.concat(map(_stream, paths), ignore_index=True),
     "profile": lambda paths: read_profiles(paths, _PROFILE)[0],
     # Per dataset the metadata of its profile.
     "timing": lambda paths: {path.stem: read_table(path, CORE_EXP, ["dataset"])[1] for path in paths},
