@@ -24,10 +24,11 @@ from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
 from adamolmo.config.files import read_yaml
 from adamolmo.controllers.registry import find_controller
-from adamolmo.controllers.roles import ORACLE
+from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.controllers.table import AGGREGATIONS, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
 from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.jobs.records import check_records, mark_results
@@ -249,8 +250,30 @@ def controller_files(controller, name, dataset):
     return tables + (policy if controller.trained else [])
 
 
+def governor_files(controller, name, dataset, budget):
+    """What a governor starts from, where the budget promises something."""
+    if known(Budget.parse, budget).promise is None:
+        return []
+    rehearsed = [f"results/{response_path(name)}"] if controller.trained else []
+    return [f"results/{config_latency_path(dataset)}", *rehearsed]
+
+
 def controller_inputs(wildcards):
     return controller_files(cell_controller(wildcards), wildcards.controller, wildcards.dataset)
+
+
+def governor_inputs(wildcards):
+    return governor_files(cell_controller(wildcards), wildcards.controller, wildcards.dataset, wildcards.budget)
+
+
+def controller_of_learned(wildcards):
+    """What a trained controller is loaded from for any dataset that it learned from."""
+    found = known(registered, wildcards.controller)
+    return sorted({file for dataset in LEARNED for file in controller_files(found, wildcards.controller, dataset)})
+
+
+def rehearsal_code(wildcards):
+    return known(partial(code, on_device=True), "rehearse.py", controller_module(wildcards))
 
 
 def training_code(wildcards):

@@ -28,6 +28,24 @@ use rule lookup as lookup_over_all with:
         "Lookup tables over all datasets"
 
 
+# What governors of promised budgets start from, see docs/budgets.md.
+rule config_latency:
+    input:
+        core_exp="results/core_exp/{dataset}.parquet",
+    output:
+        f"results/{config_latency_path('{dataset}')}",
+    log:
+        "logs/controllers/latency/{dataset}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("config_latency.py"),
+    message:
+        "What every configuration took on {wildcards.dataset}"
+    shell:
+        "{params.run} --core-exp {input.core_exp} --output {output} 2>&1 | tee {log}"
+
+
 rule features:
     input:
         model=MODEL["manifest"],
@@ -87,3 +105,32 @@ rule train_controller:
         "{params.run} --controller {wildcards.controller} --module {params.module:q} --model results/model"
         " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
         " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"
+
+
+rule rehearse:
+    input:
+        model=MODEL["manifest"],
+        controller=controller_of_learned,
+        core_exp=expand("results/core_exp/{dataset}.parquet", dataset=LEARNED),
+        features=expand("results/features/{dataset}.safetensors", dataset=LEARNED),
+    output:
+        f"results/{response_path('{controller}')}",
+    log:
+        "logs/controllers/rehearsal/{controller}.log",
+    wildcard_constraints:
+        controller="[^/]+",
+    conda:
+        "../envs/study.yaml"
+    resources:
+        gpu=GPUS,
+    params:
+        run=command("rehearse.py", on_device=True),
+        code=rehearsal_code,
+        module=controller_module,
+        settings=settings(*ENGINE_KEYS, "training", "lookup", "seed"),
+    message:
+        "What {wildcards.controller} spends under every limit, on held-out questions"
+    shell:
+        "{params.run} --controller {wildcards.controller} --module {params.module:q} --model results/model"
+        " --core-exp {input.core_exp} --features {input.features} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"

@@ -1,8 +1,8 @@
 import pytest
 
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.files.core_exp import REFERENCE
-from adamolmo.files.schema import read_json
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
 
 CONTROLLERS = ("two-stage-language", "single-stage-mlp")
 TABLES = ["lookup-mean", "lookup-mean without tolerance", "one lookup-mean for all datasets"]
@@ -41,7 +41,7 @@ def best_within(budget: str, finished) -> float:
     """What can be had of a profile at a budget: the mean over questions of their best configuration's accuracy."""
     results = finished.path("results/core_exp")
     profile, _ = read_profiles([results / f"{name}.parquet" for name in DATASETS])
-    full_ms = {name: read_json(results / f"{name}.reference.json", REFERENCE)["median_latency_ms"] for name in DATASETS}
+    full_ms = {name: read_json(results / f"{name}.reference.json", Reference).median_latency_ms for name in DATASETS}
     budget_ms = profile["dataset"].astype(str).map(full_ms) * int(budget.removesuffix("pct")) / 100
     met = profile[profile["latency_ms"] <= budget_ms * (1 + TOLERANCE)]
     return met.groupby(["dataset", "sample_id"], observed=True)["accuracy"].max().mean()

@@ -17,7 +17,7 @@ from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.files.columns import IDS, KNOBS
 from adamolmo.files.policy import Fingerprint, PolicyCard
-from adamolmo.inference.controller import Controller
+from adamolmo.inference.controller import Controller, Limit
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
@@ -120,7 +120,7 @@ def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
 
 
 def ask(engine, sample, controller, budget_ms):
-    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms).config
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms)).config
 
 
 def rewards_at(budget_ms: float, accuracy: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,9 +15,11 @@ from policies import policy_card
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import save_policy
+from adamolmo.controllers.response import spent
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.table import Entry, LookupTable, save_table
 from adamolmo.files.documents import write_json
+from adamolmo.files.governor import ConfigLatency, config_latency_path
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig
 
@@ -60,6 +63,55 @@ def test_answer(study, capsys, tiny_engine, tiny_samples):
     assert lines["latency"].endswith("modelled)")
     assert " ms (vision " in lines["latency"]
     assert lines["budget"].startswith("2.20 ms, m")
+
+
+def write_latencies(study):
+    """What the table's configurations took: 1.0 ms, 1.5 ms, ... on average, and up to a tenth more."""
+    spent_by = {str(c): spent(np.linspace(0.9, 1.1, 21) * (1.0 + 0.5 * rank)) for rank, c in enumerate(GRID)}
+    write_json(ConfigLatency(configurations=spent_by), study / "results" / config_latency_path("okvqa"))
+
+
+def test_a_promise_is_kept_from_call_to_call(study, capsys, tiny_samples):
+    write_latencies(study)
+    question = tiny_samples[0].question
+    arguments = ["answer", "picture.png", question, "--budget", "55pct-p95", "--controller", "lookup-mean"]
+    main(arguments)
+    alone = capsys.readouterr().out
+    assert "promise  55 %, 95 in 100 on time: margin " in alone
+    states = []
+    for _ in range(3):
+        main([*arguments, "--state", "stream.json"])
+        states.append(json.loads((study / "stream.json").read_text()))
+    assert capsys.readouterr().out.startswith(alone)
+    assert [state["requests"] for state in states] == [1, 2, 3]
+    assert len({state["margin"] for state in states}) == 3
+    assert states[0] | {"requests": 0, "margin": 0.0} == {
+        "controller": "lookup-mean",
+        "dataset": "okvqa",
+        "budget": "55pct-p95",
+        "requests": 0,
+        "margin": 0.0,
+    }
+
+
+def test_state_files_that_do_not_fit_are_one_sentence(study, tiny_samples):
+    write_latencies(study)
+    shared = [
+        "answer",
+        "picture.png",
+        tiny_samples[0].question,
+        "--state",
+        "stream.json",
+        "--controller",
+        "lookup-mean",
+    ]
+    with pytest.raises(SystemExit, match="--budget 55pct promises nothing; expected such as 55pct-p95 or 55pct-mean"):
+        main([*shared, "--budget", "55pct"])
+    main([*shared, "--budget", "55pct-p95"])
+    with pytest.raises(
+        SystemExit, match="stream.json: keeps the requests of budget '55pct-p95'; expected '55pct-mean'"
+    ):
+        main([*shared, "--budget", "55pct-mean"])
 
 
 def test_budget_in_milliseconds_needs_no_reference(study, capsys):

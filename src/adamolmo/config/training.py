@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adamolmo.config.values import BudgetText, Count, Section
+from adamolmo.config.values import Count, PlainBudgetText, Section
 
 
 class RewardSettings(Section):
@@ -33,7 +33,7 @@ class TrainingSettings(Section):
     objective: Literal["grpo", "exact", "supervised"] = Field(
         description="'grpo' samples groups; 'exact' uses all rewards at once; 'supervised' imitates the best choice"
     )
-    budgets: Annotated[list[BudgetText], Field(min_length=2, max_length=2)] = Field(
+    budgets: Annotated[list[PlainBudgetText], Field(min_length=2, max_length=2)] = Field(
         description="lowest and highest budget that training draws from, uniformly; apart from `budgets`, so that "
         "a new evaluated budget retrains nothing"
     )

@@ -5,6 +5,7 @@ from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, Reference
 from adamolmo.files.documents import Document
 from adamolmo.files.evaluation import EVALUATION, CellSummary
+from adamolmo.files.governor import ConfigLatency, ControllerResponse, StreamState
 from adamolmo.files.importance import BeamSearch, DatasetImportance, Importance, InternalScores, Selection
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, BENCHMARKS, Benchmark, TaskData
 from adamolmo.files.lookup import LookupFile
@@ -34,6 +35,8 @@ FILES: tuple[Table | Tensors | Plain | type[Document], ...] = (
     policy.WEIGHTS,
     policy.PolicyCard,
     TRAINING,
+    ConfigLatency,
+    ControllerResponse,
     CellSummary,
     EVALUATION,
     SUMMARY,
@@ -42,6 +45,7 @@ FILES: tuple[Table | Tensors | Plain | type[Document], ...] = (
     REGRET,
     PLOT,
     RULE_GRAPH,
+    StreamState,
     TaskData,
     Benchmark,
     ANSWERS,

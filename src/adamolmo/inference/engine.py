@@ -1,9 +1,9 @@
-"""One request: image, question and budget in; answer, chosen knobs and stage times out.
+"""One request: image, question and limit in; answer, chosen knobs and stage times out.
 
 Evaluation, the timed pass of the profile, lmms-eval and the command line all answer through `Engine.answer`. A request
 passes these stages, in which the controller decides twice:
 
-    image, question, budget -> stage 1: the tier -> vision -> fixed prefix -> stage 2: top_k and blocks
+    image, question, limit -> stage 1: the tier -> vision -> fixed prefix -> stage 2: top_k and blocks
         -> the active blocks behind the prefix -> decoding -> answer
 """
 
@@ -20,7 +20,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import Clock, StageTimer, StageTimes
-from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.inference.ranking import load_ranking
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
@@ -73,7 +73,7 @@ class _Request:
     image: Picture
     question_ids: list[int]
     controller: Controller
-    budget_ms: float
+    limit: Limit
     timer: StageTimer
     flops: float = 0.0
 
@@ -227,7 +227,7 @@ class Engine:
         return self.tokenizer.decode(tokens).strip()
 
     def answer(
-        self, image: Picture, question: str, style: str | None, controller: Controller, budget_ms: float
+        self, image: Picture, question: str, style: str | None, controller: Controller, limit: Limit
     ) -> Response:
         """Answers one request with the knobs that the controller chooses on the way.
 
@@ -241,7 +241,7 @@ class Engine:
             torch.cuda.reset_peak_memory_stats()
         with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
             timer = self.clock.start()
-            request = _Request(image, self.question_ids(question, style), controller, budget_ms, timer)
+            request = _Request(image, self.question_ids(question, style), controller, limit, timer)
             run = self._run(request)
         request.mark("decode", run.decode)  # its tensors' memory is free again by now: that took time, too
         return Response(
@@ -271,13 +271,13 @@ class Engine:
 
     def _decide_tier(self, request: _Request) -> _Stage1:
         """Stage 1, before vision, from what the controller reads."""
-        controller, budget_ms = request.controller, request.budget_ms
+        controller, budget_ms = request.controller, request.limit.budget_ms
         reads = controller.reads(budget_ms)
         overview = self._encode_overview(request) if "overview" in reads else None
         thumbnail = self._thumbnail(request) if "thumbnail" in reads else None
         decision = controller.predict_stage1(
             Stage1Inputs(
-                budget_ms,
+                request.limit,
                 question=self.pool_question(request.question_ids) if "question" in reads else None,
                 overview=None if overview is None else summarise_overview(overview[0]),
                 thumbnail=thumbnail,
@@ -338,7 +338,7 @@ class Engine:
     ) -> tuple[KnobConfig, DecoderKnobs]:
         """Stage 2: top_k and blocks, from the budget token's state where they are not settled yet."""
         decision = stage1.decision
-        top_k, num_blocks = request.controller.predict_stage2(request.budget_ms, decision, prefix.budget_state)
+        top_k, num_blocks = request.controller.predict_stage2(request.limit.budget_ms, decision, prefix.budget_state)
         config = KnobConfig(decision.tier, top_k, num_blocks)
         knobs = self.decoder_knobs(config)
         request.mark("controller", stage1.cost)

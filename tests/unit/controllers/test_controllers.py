@@ -16,7 +16,7 @@ from adamolmo.controllers.registry import CONTROLLERS, find_controller
 from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.policy import Fingerprint
-from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.inference.controller import Limit, Stage1Inputs
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 16))
@@ -46,7 +46,7 @@ def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
     assert controller.name == name
     assert controller.budget_token(budget_ms) is None
     assert not controller.reads(budget_ms)
-    decision = controller.predict_stage1(Stage1Inputs(budget_ms))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     return str(KnobConfig(decision.tier, *controller.predict_stage2(budget_ms, decision, None)))
 
 
@@ -165,7 +165,7 @@ def test_a_table_chooses_in_microseconds(context):
     controller = load_named("lookup-mean", context)
     start = time.perf_counter()
     for budget_ms in range(1, 1001):
-        controller.predict_stage1(Stage1Inputs(budget_ms))
+        controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     assert (time.perf_counter() - start) / 1000 < 100e-6  # about 5 on an idle core
 
 

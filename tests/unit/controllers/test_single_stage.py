@@ -30,7 +30,7 @@ from adamolmo.controllers.training import light_vision
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
-from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.inference.controller import Limit, Stage1Inputs
 
 NAMES = [name for name in CONTROLLERS if name.startswith("single-stage")]
 FULL = ["single-stage-mlp", "single-stage-transformer"]
@@ -192,6 +192,6 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
     )
     controller = load_named(name, context(tmp_path))
     assert controller.reads(20.0) == {"question", "overview"}
-    decision = controller.predict_stage1(Stage1Inputs(20.0, torch.zeros(1, 16), torch.zeros(1, 64)))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(20.0), torch.zeros(1, 16), torch.zeros(1, 64)))
     assert controller.budget_token(20.0) is None
     assert controller.predict_stage2(20.0, decision, None) == decision.decoder

@@ -26,7 +26,7 @@ from adamolmo.controllers.base import Design
 from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.inference.controller import Limit, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
 NAME = "two-stage-budget"
@@ -119,11 +119,11 @@ def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, t
     try:
         for sample in tiny_samples[:3]:
             tokens.clear()
-            response = tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 30.0)
+            response = tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(30.0))
             ran = tokens.copy()
             tokens.clear()
             fixed = load_named(f"static-{response.config}", context(tmp_path))
-            plain = tiny_engine.answer(sample.open_image(), sample.question, "tiny", fixed, 30.0)
+            plain = tiny_engine.answer(sample.open_image(), sample.question, "tiny", fixed, Limit(30.0))
             assert response.answer == plain.answer
             assert [block for block, _ in ran] == [block for block, _ in tokens]
             assert [b - a for (_, a), (_, b) in zip(tokens, ran, strict=True)] == [1, 1, 1] + [0] * (len(ran) - 3)
@@ -274,7 +274,7 @@ def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
     token = controller.budget_token(20.0)
     assert (token.shape, token.dtype) == ((1, 16), torch.bfloat16)
     assert not torch.equal(token, controller.budget_token(25.0))
-    decision = controller.predict_stage1(Stage1Inputs(20.0))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(20.0)))
     assert decision.tier in GRID.tiers
     assert decision.decoder is None
     top_k, blocks = controller.predict_stage2(20.0, decision, token)

@@ -9,7 +9,7 @@ from made_documents import importance
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import write_json
 from adamolmo.inference.clock import MeasuredClock, ModelledClock
-from adamolmo.inference.controller import NOTHING, Controller, Decision
+from adamolmo.inference.controller import NOTHING, Controller, Decision, Limit
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
 from adamolmo.knobs import CropRange, KnobConfig, KnobGrid
@@ -41,7 +41,7 @@ class Fixed(Controller):
 
 
 def ask(engine, sample, controller, budget_ms=100.0):
-    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms)
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms))
 
 
 def test_answers_depend_on_sample_and_knobs(tiny_engine, tiny_samples, tiny_grid):
@@ -178,7 +178,7 @@ def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engin
     for sample in tiny_samples * 2:
         image = sample.open_image()
         start = perf_counter()
-        response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), 100.0)
+        response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), Limit(100.0))
         wall_ms = (perf_counter() - start) * 1e3
         assert all(value > 0 for value in vars(response.stages).values())
         ratios.append((response.stages.total_ms + response.stages.preprocess_ms) / wall_ms)
