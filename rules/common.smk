@@ -77,6 +77,7 @@ MODEL = {
     "tokenizer": "results/model/tokenizer.json",
     "manifest": "results/model/manifest.json",
 }
+EXPECTED_LATENCY = "results/lookup/expected_latency.json"
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
 CELLS = expand(
     "results/eval/{dataset}/{controller}/{budget}.json",

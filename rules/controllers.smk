@@ -2,17 +2,20 @@ rule lookup:
     input:
         core_exp=PROFILES,
     output:
-        expand("results/lookup/{aggregation}.json", aggregation=AGGREGATIONS),
+        tables=expand("results/lookup/{aggregation}.json", aggregation=AGGREGATIONS),
+        latency=EXPECTED_LATENCY,
     log:
         "logs/controllers/lookup.log",
     conda:
         "../envs/study.yaml"
     params:
         **program("lookup.py"),
+        settings=settings("model.fixed_prefix_layers", "knobs", "max_new_tokens"),
     message:
-        "Lookup tables"
+        "Lookup tables and expected latencies"
     shell:
-        "python {params.script} --core-exp {input.core_exp} --outputs {output} 2>&1 | tee {log}"
+        "python {params.script} --core-exp {input.core_exp} --settings {params.settings:q} --tables {output.tables}"
+        " --latency {output.latency} 2>&1 | tee {log}"
 
 
 rule features:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.base import Controller, Decision, Stage1Inputs
+from adamolmo.controllers.base import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.controllers.registry import load_controller
 from adamolmo.core_exp.inspection import inspect_profile
 from adamolmo.errors import AdaMolmoError
@@ -131,7 +131,7 @@ def _decide_without_request(controller: Controller, budget_ms: float) -> Decisio
         raise AdaMolmoError(
             f"controller '{controller.name}' reads {' and '.join(sorted(reads))}; expected IMAGE and QUESTION as well."
         )
-    return controller.predict_stage1(Stage1Inputs(budget_ms))
+    return controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
 
 
 class Request:

@@ -7,27 +7,21 @@ import pandas as pd
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.table import Entry, LookupTable, save_tables
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
-from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.reward import COLUMNS, Profile
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.core_exp import expected_latency
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.knobs import KnobConfig
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
 STUDY = Study(GRID, "checksum", 3, "measured", {"name": "a core", "cores": 2})
 LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
+EXPECTED = {"okvqa": ExpectedLatency(np.repeat([0, 1], 9), LATENCY_MS, np.zeros(18), np.zeros(18))}
+SIZE = (2, 30)  # crops and tokens of every sample
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
-PROFILE_COLUMNS = [
-    "dataset",
-    "sample_id",
-    "image_id",
-    "tier",
-    "top_k",
-    "num_active_blocks",
-    "accuracy",
-    "latency_ms",
-    "flops",
-]
 MOBILEVIT = {"checkpoint": None, "width": 0.1}
 
 
@@ -72,14 +66,24 @@ def context(directory) -> ControllerContext:
     return ControllerContext(STUDY, directory, "okvqa", 0.05, False, "cpu", "float32")
 
 
+def write_lookup(directory, accuracy, dataset="okvqa") -> None:
+    """What controllers look up of a dataset: these mean accuracies [configurations], and LATENCY_MS for every size."""
+    entries = [Entry(c, float(a), float(ms), 9) for c, a, ms in zip(GRID.configs, accuracy, LATENCY_MS, strict=True)]
+    (directory / "lookup").mkdir(parents=True, exist_ok=True)
+    save_tables({dataset: LookupTable(entries, {})}, directory / "lookup" / "mean.json")
+    of_size = {"fixed_ms": LATENCY_MS.tolist(), "ms_per_crop": [0.0] * 18, "ms_per_token": [0.0] * 18, "error_pct": 0.0}
+    path = directory / "lookup" / "expected_latency.json"
+    expected_latency.save({dataset: of_size}, GRID.configs, "measured", {}, path)
+
+
 def core_exp(samples, accuracy) -> pd.DataFrame:
     """`accuracy(sample index, config)`; latency is the same for all samples."""
     rows = [
-        ("okvqa", s.sample_id, s.image_id, c.tier, c.top_k, c.num_active_blocks, accuracy(index, c), ms, ms)
+        ("okvqa", s.sample_id, s.image_id, c.tier, c.top_k, c.num_active_blocks, accuracy(index, c), ms, ms, *SIZE)
         for index, s in enumerate(samples)
         for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)
     ]
-    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def dearer_is_better(_, config) -> float:
@@ -87,8 +91,8 @@ def dearer_is_better(_, config) -> float:
 
 
 def training_set(samples, accuracy, features, prefix) -> TrainingSet:
-    profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS)
-    return TrainingSet.join(STUDY, profile, features, prefix)
+    profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS, EXPECTED)
+    return TrainingSet.join(STUDY, profile, features, EXPECTED, prefix)
 
 
 def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:

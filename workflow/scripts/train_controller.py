@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.controllers.registry import find_controller
+from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
@@ -15,7 +16,8 @@ from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import claimed_engine, describe_study
 from adamolmo.jobs.script import run
 
-COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+KNOBS = ["tier", "top_k", "num_active_blocks"]
+COLUMNS = ["dataset", "sample_id", "image_id", *KNOBS, "accuracy", "latency_ms", "flops", "num_crops", "input_tokens"]
 TIMED_SAMPLES = 12  # requests that the controller's own time is measured on
 
 
@@ -23,6 +25,7 @@ def main() -> None:
     parser = job_parser(__doc__, "controller", "model", "samples", "settings", "output")
     parser.add_argument("--core-exp", type=Path, nargs="+", required=True)
     parser.add_argument("--references", type=Path, nargs="+", required=True)
+    parser.add_argument("--latency", type=Path, required=True, help="the expected latencies of all datasets")
     parser.add_argument("--features", type=Path, nargs="+", required=True)
     args = parser.parse_args()
     settings, model = args.settings, args.settings.model
@@ -42,14 +45,18 @@ def main() -> None:
         from adamolmo.controllers.training.training_set import TrainingSet
 
         study = describe_study(settings, args.model, shared["device"])
+        configs, tiers = study.grid.configs, study.grid.tiers
+        expected = {name: expected_latency.load(args.latency, name, configs, tiers) for name in references_ms}
         data = TrainingSet.join(
             study,
             Profile.from_frame(
                 core_exp,
                 study.grid,
                 {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
+                expected,
             ),
             {path.stem: Features(path) for path in args.features},
+            expected,
             FixedPrefix.load(args.model, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
         )
         time_controller = partial(

@@ -35,6 +35,15 @@ def load(name: str, context: ControllerContext) -> LookupController:
     Raises AdaMolmoError for a file that is no lookup table, lacks the dataset, or covers another grid.
     """
     aggregation, free_knob = _TABLES[name]
+    table, grid = load_table(aggregation, context), context.study.grid
+    if free_knob is not None:
+        full = {knob: getattr(grid.full, knob) for knob in ("tier", "top_k", "num_active_blocks")}
+        table = table.restrict(**{knob: value for knob, value in full.items() if knob != free_knob})
+    return LookupController(name, table, context.lookup_tolerance)
+
+
+def load_table(aggregation: str, context: ControllerContext) -> LookupTable:
+    """Raises AdaMolmoError for a file that is no lookup table, lacks the dataset, or covers another grid."""
     path = context.results / "lookup" / f"{aggregation}.json"
     tables = load_tables(path)
     key = "pooled" if context.lookup_pooled else context.dataset
@@ -43,7 +52,4 @@ def load(name: str, context: ControllerContext) -> LookupController:
     table, grid = tables[key], context.study.grid
     if {entry.config for entry in table.entries} != set(grid.configs):
         raise AdaMolmoError(f"{path}: table '{key}' was made for another grid; expected {grid}.")
-    if free_knob is not None:
-        full = {knob: getattr(grid.full, knob) for knob in ("tier", "top_k", "num_active_blocks")}
-        table = table.restrict(**{knob: value for knob, value in full.items() if knob != free_knob})
-    return LookupController(name, table, context.lookup_tolerance)
+    return table

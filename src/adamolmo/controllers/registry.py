@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -37,11 +37,17 @@ def _table(aggregation: str) -> Registration:
     return Registration("adamolmo.controllers.lookup", (f"lookup/{aggregation}.json",))
 
 
+def _predictor(name: str) -> Registration:
+    return replace(_policy(name, "predict"), inputs=(*_policy(name, "predict").inputs, *_PRIOR))
+
+
 def _policy(name: str, module: str, parts: tuple[str, ...] = ()) -> Registration:
     files = tuple(f"controllers/{name}/policy.{suffix}" for suffix in ("safetensors", "json"))
     return Registration(f"adamolmo.controllers.{module}", files, trained=True, parts=parts)
 
 
+# What is known of a dataset's requests before they are seen.
+_PRIOR = ("lookup/mean.json", "lookup/expected_latency.json")
 _STATIC = Registration("adamolmo.controllers.static")
 # What the hybrid controller switches between.
 HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
@@ -51,6 +57,7 @@ CONTROLLERS = {
     "lookup-mean": _table("mean"),
     "lookup-median": _table("median"),
     "lookup-max_accuracy": _table("max_accuracy"),
+    "lookup-mean-sized": Registration("adamolmo.controllers.lookup_sized", _PRIOR),
     "tier-only": _table("mean"),
     "topk-only": _table("mean"),
     "blocks-only": _table("mean"),
@@ -60,6 +67,7 @@ CONTROLLERS = {
         for body in ("single-stage-mlp", "single-stage-transformer")
         for name in (body, f"{body}-distilled", f"{body}-mobilevit")
     },
+    **{name: _predictor(name) for name in ("predict-question", "predict-overview", "predict-neighbours")},
     "hybrid": _policy("hybrid", "hybrid", HYBRID_PARTS),
 }
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adamolmo.controllers.base import ControllerContext, KnobGrid, Stage1Inputs, Study
+from adamolmo.controllers.base import ControllerContext, Decision, KnobGrid, Limit, RequestSize, Stage1Inputs, Study
 from adamolmo.controllers.registry import CONTROLLERS, find_controller, load_controller
 from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.core_exp import expected_latency
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -32,6 +33,17 @@ def context(tmp_path) -> ControllerContext:
     for number, aggregation in enumerate(("mean", "median", "max_accuracy")):
         tables = {"okvqa": table(shift_ms=number), "pooled": table(shift_ms=10)}
         save_tables(tables, tmp_path / "lookup" / f"{aggregation}.json")
+    latency_ms = list(LATENCY_MS.values())  # of a request of 3 crops and 40 tokens; half of it is for the crops
+    per_crop, zero = [ms / 6 for ms in latency_ms], [0.0] * 8
+    of_size = {"fixed_ms": [ms / 2 for ms in latency_ms], "ms_per_crop": per_crop, "ms_per_token": zero}
+    slower = of_size | {"fixed_ms": [ms / 2 + 10 for ms in latency_ms]}
+    expected_latency.save(
+        {"okvqa": of_size | {"error_pct": 0.0}, "pooled": slower | {"error_pct": 0.0}},
+        GRID.configs,
+        "measured",
+        {},
+        tmp_path / "lookup" / "expected_latency.json",
+    )
     return ControllerContext(STUDY, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
 
 
@@ -40,7 +52,7 @@ def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
     assert controller.name == name
     assert controller.budget_token(budget_ms) is None
     assert not controller.reads(budget_ms)
-    decision = controller.predict_stage1(Stage1Inputs(budget_ms))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     return str(KnobConfig(decision.tier, *controller.predict_stage2(budget_ms, decision, None)))
 
 
@@ -69,11 +81,35 @@ def test_pooled_table(context):
     assert choice("lookup-mean", 30, replace(context, lookup_pooled=True)) == "high-k4-b12"
 
 
+@pytest.mark.parametrize(
+    ("crops", "limit", "expected"),
+    [
+        (3, Limit(24), "high-k8-b12"),
+        (3, Limit(23.9), "high-k4-b12"),  # no tolerance
+        (2, Limit(24), "high-k4-b16"),  # 28 ms at 3 crops, 23.3 at 2
+        (5, Limit(24), "low-k8-b16"),
+        (5, Limit(5), "low-k4-b12"),
+        (3, Limit(price_per_ms=0.02), "high-k8-b16"),  # a millisecond brings 0.025
+        (3, Limit(price_per_ms=0.03), "low-k4-b12"),
+        (3, Limit(24, price_per_ms=0.02), "high-k8-b12"),
+    ],
+)
+def test_a_sized_table_knows_what_this_request_will_take(crops, limit, expected, context):
+    controller = load_controller("lookup-mean-sized", context)
+    decision = controller.predict_stage1(Stage1Inputs(limit, size=RequestSize((crops, crops), (40, 40))))
+    assert decision == Decision.of(KnobConfig.parse(expected))
+
+
+def test_a_pooled_sized_table_expects_the_pooled_latency(context):
+    controller = load_controller("lookup-mean-sized", replace(context, lookup_pooled=True))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(34), size=RequestSize((3, 3), (40, 40))))
+    assert decision == Decision.of(KnobConfig.parse("high-k8-b12"))
+
+
 def test_every_table_controller_reads_the_files_it_names(context):
-    tables = [name for name, entry in CONTROLLERS.items() if any("lookup/" in file for file in entry.inputs)]
-    assert len(tables) == 6
-    for name in tables:
-        (file,) = find_controller(name).inputs
+    tables = [name for name, entry in CONTROLLERS.items() if entry.inputs and not entry.trained]
+    assert len(tables) == 7
+    for name, file in ((table, file) for table in tables for file in find_controller(table).inputs):
         saved = (context.results / file).read_text()
         (context.results / file).unlink()
         with pytest.raises(AdaMolmoError, match=Path(file).name):
@@ -115,7 +151,8 @@ def test_bad_name(name, message, context):
 
 def test_only_policies_are_trained():
     trained = {name for name, entry in CONTROLLERS.items() if entry.trained}
-    assert trained == {name for name in CONTROLLERS if name.startswith(("two-stage", "single-stage", "hybrid"))}
+    kinds = ("two-stage", "single-stage", "hybrid", "predict")
+    assert trained == {name for name in CONTROLLERS if name.startswith(kinds)}
     assert {part for entry in CONTROLLERS.values() for part in entry.parts} < trained
     assert find_controller("two-stage-budget").inputs == (
         "controllers/two-stage-budget/policy.safetensors",
@@ -128,7 +165,7 @@ def test_a_table_chooses_in_microseconds(context):
     controller = load_controller("lookup-mean", context)
     start = time.perf_counter()
     for budget_ms in range(1, 1001):
-        controller.predict_stage1(Stage1Inputs(budget_ms))
+        controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     assert (time.perf_counter() - start) / 1000 < 100e-6  # about 5 on an idle core
 
 

@@ -19,7 +19,7 @@ from policies import (
 
 from adamolmo.config.training import MobileViTSettings
 from adamolmo.controllers import hybrid, single_stage, two_stage
-from adamolmo.controllers.base import Design, Stage1Inputs
+from adamolmo.controllers.base import Design, Limit, Stage1Inputs
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.registry import CONTROLLERS, HYBRID_PARTS, find_design, load_controller
 from adamolmo.controllers.single_stage import SingleStagePolicy
@@ -188,6 +188,8 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
     )
     controller = load_controller(name, context(tmp_path))
     assert controller.reads(20.0) == {"question", "overview"}
-    decision = controller.predict_stage1(Stage1Inputs(20.0, torch.zeros(1, 16), torch.zeros(1, 64)))
+    decision = controller.predict_stage1(
+        Stage1Inputs(Limit(20.0), question=torch.zeros(1, 16), overview=torch.zeros(1, 64))
+    )
     assert controller.budget_token(20.0) is None
     assert controller.predict_stage2(20.0, decision, None) == decision.decoder

@@ -19,7 +19,7 @@ from policies import (
 )
 
 from adamolmo.controllers import two_stage
-from adamolmo.controllers.base import Design, KnobGrid, Stage1Inputs
+from adamolmo.controllers.base import Design, KnobGrid, Limit, Stage1Inputs
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.registry import find_design, load_controller
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
@@ -270,7 +270,7 @@ def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
     token = controller.budget_token(20.0)
     assert (token.shape, token.dtype) == ((1, 16), torch.bfloat16)
     assert not torch.equal(token, controller.budget_token(25.0))
-    decision = controller.predict_stage1(Stage1Inputs(20.0))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(20.0)))
     assert decision.tier in GRID.tiers
     assert decision.decoder is None
     top_k, blocks = controller.predict_stage2(20.0, decision, token)

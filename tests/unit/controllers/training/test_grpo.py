@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from policies import PROFILE_COLUMNS, settings
+from policies import settings
 from torch import nn
 
 from adamolmo.config.training import RewardSettings
 from adamolmo.controllers.base import KnobGrid
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetCode
-from adamolmo.controllers.training.reward import Profile, reward
+from adamolmo.controllers.training.reward import COLUMNS, Profile, reward
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.training import TRAINING
@@ -22,6 +23,7 @@ GRID = KnobGrid(("low", "high"), (4, 8), (12, 14, 16))
 LATENCY_MS = torch.tensor([10.0, 12, 14, 12, 15, 18, 16, 20, 24, 22, 28, 34])
 ACCURACY = torch.tensor([0.30, 0.36, 0.40, 0.34, 0.42, 0.48, 0.44, 0.52, 0.60, 0.56, 0.68, 0.80])
 BUDGETS_MS = (12.0, 40.0)
+PER_CROP = ExpectedLatency(np.repeat([0, 1], 6), LATENCY_MS.numpy(), np.ones(12), np.zeros(12))
 DESIGN = RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0)
 
 
@@ -39,6 +41,8 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             right,
             latency_ms,
             1e9 * flops,
+            2 + 3 * (config.tier == "high"),
+            30,
         )
         for sample in range(num_samples)
         for config, right, latency_ms, flops in zip(
@@ -49,11 +53,11 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             strict=True,
         )
     ]
-    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def profile(frame=None) -> Profile:
-    return Profile.from_frame(core_exp() if frame is None else frame, GRID, {"okvqa": BUDGETS_MS})
+    return Profile.from_frame(core_exp() if frame is None else frame, GRID, {"okvqa": BUDGETS_MS}, {"okvqa": PER_CROP})
 
 
 class BudgetPolicy(nn.Module):
@@ -96,7 +100,8 @@ def test_reward_by_hand():
 def test_profile_is_in_the_order_of_the_grid():
     frame = pd.concat([core_exp(5), core_exp(4, "text_vqa").assign(accuracy=1.0)])
     shuffled = frame.sample(frac=1, random_state=0).assign(tier=lambda f: f["tier"].astype("category"))
-    table = Profile.from_frame(shuffled, GRID, {"okvqa": (1.0, 2.0), "text_vqa": (3.0, 4.0)})
+    expected = {"okvqa": PER_CROP, "text_vqa": PER_CROP}
+    table = Profile.from_frame(shuffled, GRID, {"okvqa": (1.0, 2.0), "text_vqa": (3.0, 4.0)}, expected)
     assert table.samples == (
         *(("okvqa", f"s{i:03}") for i in range(5)),
         *(("text_vqa", f"s{i:03}") for i in range(4)),
@@ -114,6 +119,11 @@ def test_profile_is_in_the_order_of_the_grid():
     np.testing.assert_allclose(table.complexity[0], LATENCY_MS / 34, rtol=1e-6)
     assert table.images[:5] == tuple(("okvqa", f"i{i // 2:03}") for i in range(5))
     assert table.slower(2.5).latency_ms[3, 4] == table.latency_ms[3, 4] + 2.5
+    assert table.num_crops.tolist() == [[2, 5]] * 9
+    np.testing.assert_allclose(table.expected_ms[0], LATENCY_MS + torch.tensor([2.0] * 6 + [5.0] * 6), rtol=1e-6)
+    assert table.slower(2.5).expected_ms[3, 4] == table.expected_ms[3, 4] + 2.5
+    of_datasets = table.table(torch.tensor([0, 1, 5, 7]))
+    np.testing.assert_allclose(of_datasets, [table.accuracy[:2].mean(dim=0).tolist(), [1.0] * 12])
     assert table.budget_ms.tolist() == [[1, 2]] * 5 + [[3, 4]] * 4
     assert table.take([7, 0]).samples == (("text_vqa", "s002"), ("okvqa", "s000"))
     assert table.take([7]).budget_ms.tolist() == [[3, 4]]
