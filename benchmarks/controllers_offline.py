@@ -21,6 +21,7 @@ import yaml
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
+from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.samples import SAMPLES
@@ -30,7 +31,8 @@ from adamolmo.jobs.loading import describe_study
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import paired_bootstrap
 
-COLUMNS = ["dataset", "sample_id", "image_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms", "flops"]
+KNOBS = ["tier", "top_k", "num_active_blocks"]
+COLUMNS = ["dataset", "sample_id", "image_id", *KNOBS, "accuracy", "latency_ms", "flops", "num_crops", "input_tokens"]
 WORDS_OF_A_KIND = 4
 FEWEST_OF_A_KIND = 12
 
@@ -58,7 +60,7 @@ def overridden(settings: StudyConfig, changes: list[str]) -> StudyConfig:
         for parent in parents:
             section = section[parent]
         section[last] = yaml.safe_load(value)
-    return StudyConfig.from_dict(raw)
+    return StudyConfig.from_dict(raw, {"--set": raw})
 
 
 class Comparison:
@@ -82,10 +84,16 @@ class Comparison:
         }
         lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
         budgets_ms = {dataset: (lowest.to_ms(ms), highest.to_ms(ms)) for dataset, ms in self.reference_ms.items()}
+        latency = results / "lookup" / "expected_latency.json"
+        expected = {
+            dataset: expected_latency.load(latency, dataset, study.grid.configs, study.grid.tiers)
+            for dataset in settings.datasets
+        }
         self.data = TrainingSet.join(
             study,
-            Profile.from_frame(core_exp, study.grid, budgets_ms),
+            Profile.from_frame(core_exp, study.grid, budgets_ms, expected),
             {dataset: Features(results / "features" / f"{dataset}.safetensors") for dataset in settings.datasets},
+            expected,
             FixedPrefix.load(results / "model", model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
         )
         profile = self.data.profile
@@ -173,6 +181,8 @@ class Comparison:
 
         from adamolmo.controllers.single_stage import SingleStagePolicy
         from adamolmo.controllers.training import grpo
+        from adamolmo.controllers.training.learned import with_prior
+        from adamolmo.controllers.training.table_prior import ProfilePrior
         from adamolmo.controllers.two_stage import STAGE_1, TwoStagePolicy
 
         data, training = self.data, self.settings.training
@@ -185,10 +195,9 @@ class Comparison:
         policy.fit(data, split.learned)
         scale_ms = data.profile.latency_ms[:, -1].median().item()
 
-        def log_probs(rows, budget_ms):
-            return policy.log_probs(data, rows, budget_ms / scale_ms)
-
-        log = grpo.train(policy, log_probs, data.profile, split, self.grid, training, self.settings.seed, name)
+        prior = ProfilePrior.of(data.profile, split.learned, training)
+        log_probs = with_prior(policy, data, prior, scale_ms)
+        log = grpo.train(policy, log_probs, prior, data.profile, split, self.grid, training, self.settings.seed, name)
         best = log.loc[log["held_out_reward"].idxmax()]
         print(
             f"{name}: {log['step'].iloc[-1]:.0f} steps, best at {best['step']:.0f}, {best['held_out_reward']:.4f}",

@@ -21,7 +21,7 @@ from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
 from adamolmo.config.files import read_yaml
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.registry import POLICIES, PREDICTORS, find_controller
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.errors import AdaMolmoError
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
@@ -67,8 +67,8 @@ except AdaMolmoError as error:
 SPLITS = ["importance", "profile", "evaluation"]
 AGGREGATIONS = ["mean", "median", "max_accuracy"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
-# Without those that only join trained parts.
-LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
+# Those that earn rewards step by step, without the one that only joins trained parts.
+LEARNING = [name for name in TRAINED if name in POLICIES and not CONTROLLERS[name].parts]
 # Jobs depend on the manifest alone, which is written last and has the checksum of the others: thousands of jobs with
 # one file each are planned faster than with four.
 MODEL = {

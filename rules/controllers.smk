@@ -45,6 +45,7 @@ rule train_controller:
         model=MODEL["manifest"],
         core_exp=PROFILES,
         references=expand("results/core_exp/{dataset}.reference.json", dataset=STUDY.datasets),
+        latency=EXPECTED_LATENCY,
         features=expand("results/features/{dataset}.safetensors", dataset=STUDY.datasets),
         samples=f"results/data/{list(STUDY.datasets)[0]}/profile.parquet",
         parts=controller_parts,
@@ -55,7 +56,7 @@ rule train_controller:
     log:
         "logs/controllers/training/{controller}.log",
     wildcard_constraints:
-        controller="[^/]+",
+        controller=either(POLICIES),
     conda:
         "../envs/study.yaml"
     resources:
@@ -74,5 +75,19 @@ rule train_controller:
         "Train {wildcards.controller}"
     shell:
         "python {params.script} --controller {wildcards.controller} --model results/model"
-        " --core-exp {input.core_exp} --references {input.references} --features {input.features} --samples {input.samples}"
-        " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"
+        " --core-exp {input.core_exp} --references {input.references} --latency {input.latency}"
+        " --features {input.features} --samples {input.samples} --settings {params.settings:q}"
+        " --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"
+
+
+# Predictors are trained alike, and also say how far their probabilities come true.
+use rule train_controller as train_predictor with:
+    output:
+        weights="results/controllers/{controller}/policy.safetensors",
+        description="results/controllers/{controller}/policy.json",
+        log="results/controllers/{controller}/training.parquet",
+        reliability="results/controllers/{controller}/reliability.parquet",
+    wildcard_constraints:
+        controller=either(PREDICTORS),
+    message:
+        "Fit {wildcards.controller}"

@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
 from adamolmo.controllers.base import ControllerContext, KnobGrid, Study
+from adamolmo.controllers.policy_file import PolicyCard
 from adamolmo.controllers.table import Entry, LookupTable, save_tables
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
 from adamolmo.controllers.training.reward import COLUMNS, Profile
+from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.expected_latency import ExpectedLatency
@@ -38,6 +41,7 @@ def settings(**changes) -> TrainingSettings:
         "clip": 0.2,
         "kl": 0.01,
         "entropy": 0.01,
+        "prior_temperature": 0.02,
         "reward": RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0),
         "mobilevit": MobileViTSettings(**MOBILEVIT),
     }
@@ -62,7 +66,17 @@ def with_twins(samples) -> list:
     return [*samples, *(replace(s, sample_id=f"t{s.sample_id}", image_id=f"t{s.image_id}") for s in samples)]
 
 
+def card(name, architecture, study=None, scale_ms=27.0) -> PolicyCard:
+    """Of a policy that was not trained."""
+    return PolicyCard(
+        name, study or STUDY, architecture, scale_ms, {"settings": settings().model_dump(), "overhead_ms": 0.0}
+    )
+
+
 def context(directory) -> ControllerContext:
+    """What is looked up of the dataset is that of `dearer_is_better`, unless it was written before."""
+    if not (directory / "lookup").exists():
+        write_lookup(directory, [dearer_is_better(0, config) for config in GRID.configs])
     return ControllerContext(STUDY, directory, "okvqa", 0.05, False, "cpu", "float32")
 
 
@@ -98,7 +112,14 @@ def training_set(samples, accuracy, features, prefix) -> TrainingSet:
 def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:
     """The training log; the policy is where `context(directory)` looks for it."""
     target = directory / "controllers" / name
+    write_lookup(directory, data.profile.accuracy.double().mean(dim=0).tolist())
     return module.train(name, target, data, lambda controller: added_ms, settings(**changes), seed)
+
+
+def prior_logits(data, budgets_ms) -> torch.Tensor:
+    """Of the first ten samples at these budgets, as `context` lets a controller find them."""
+    prior = ProfilePrior.of(data.profile, torch.arange(len(data.profile.samples)), settings())
+    return prior(torch.arange(10), torch.tensor(budgets_ms).expand(10, -1))
 
 
 def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:

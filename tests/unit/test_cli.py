@@ -14,6 +14,7 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import PolicyCard, save_policy
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.table import Entry, LookupTable, save_tables
+from adamolmo.core_exp import expected_latency
 from adamolmo.jobs.loading import describe_study
 from adamolmo.knobs import KnobConfig
 
@@ -54,6 +55,8 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]
     (results / "lookup").mkdir()
     save_tables({"okvqa": LookupTable(entries, {})}, results / "lookup" / "mean.json")
+    of_size = {"fixed_ms": [1.0] * 8, "ms_per_crop": [0.1] * 8, "ms_per_token": [0.0] * 8, "error_pct": 1.0}
+    expected_latency.save({"okvqa": of_size}, GRID, "modelled", {}, results / "lookup" / "expected_latency.json")
     Image.open(io.BytesIO(tiny_samples[0].image)).save(tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -122,9 +125,10 @@ def test_a_controller_that_reads_the_request_asks_for_it(study):
     architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)
     policy = SingleStagePolicy("single-stage-mlp", architecture, study_now.grid)
-    card = PolicyCard("single-stage-mlp", study_now, architecture, 4.0, {})
+    training = {"settings": StudyConfig.load(CONFIG).training.model_dump(), "overhead_ms": 0.1}
+    card = PolicyCard("single-stage-mlp", study_now, architecture, 4.0, training)
     save_policy(Path("results/controllers/single-stage-mlp"), policy, card)
     shared = ["--budget", "55pct", "--controller", "single-stage-mlp"]
-    with pytest.raises(SystemExit, match="reads overview and question; expected IMAGE and QUESTION as well"):
+    with pytest.raises(SystemExit, match="reads overview and question and size; expected IMAGE and QUESTION as well"):
         main(["predict", *shared])
     main(["predict", "picture.png", "what is the number ?", *shared])

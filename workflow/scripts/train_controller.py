@@ -5,13 +5,13 @@ from importlib import import_module
 from pathlib import Path
 
 from adamolmo.budgets import Budget
-from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.registry import PREDICTORS, find_controller
 from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import REFERENCE
 from adamolmo.files.schema import read_json, write_table
-from adamolmo.files.training import TRAINING
+from adamolmo.files.training import PREDICTOR_TRAINING, TRAINING
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import claimed_engine, describe_study
 from adamolmo.jobs.script import run
@@ -70,7 +70,8 @@ def main() -> None:
         log = import_module(find_controller(args.controller).module).train(
             args.controller, args.output, data, time_controller, settings.training, settings.seed
         )
-    write_table(log, args.output / "training.parquet", TRAINING, {"controller": args.controller, "seed": settings.seed})
+    schema = PREDICTOR_TRAINING if args.controller in PREDICTORS else TRAINING
+    write_table(log, args.output / "training.parquet", schema, {"controller": args.controller, "seed": settings.seed})
 
 
 if __name__ == "__main__":

@@ -95,10 +95,12 @@ class Decision:
 
     Attributes:
         decoder: (top_k, num_active_blocks), or None if they are chosen after the fixed prefix.
+        prior: what the controller itself wants to know again in stage 2 of stage 1, [top_k values, block counts].
     """
 
     tier: str
     decoder: tuple[int, int] | None = None
+    prior: Tensor | None = None
 
     @classmethod
     def of(cls, config: KnobConfig) -> Decision:

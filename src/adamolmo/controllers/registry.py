@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -33,21 +33,19 @@ class Registration:
     parts: tuple[str, ...] = ()
 
 
+# What is known of a dataset's requests before they are seen.
+_PRIOR = ("lookup/mean.json", "lookup/expected_latency.json")
+
+
 def _table(aggregation: str) -> Registration:
     return Registration("adamolmo.controllers.lookup", (f"lookup/{aggregation}.json",))
 
 
-def _predictor(name: str) -> Registration:
-    return replace(_policy(name, "predict"), inputs=(*_policy(name, "predict").inputs, *_PRIOR))
-
-
 def _policy(name: str, module: str, parts: tuple[str, ...] = ()) -> Registration:
     files = tuple(f"controllers/{name}/policy.{suffix}" for suffix in ("safetensors", "json"))
-    return Registration(f"adamolmo.controllers.{module}", files, trained=True, parts=parts)
+    return Registration(f"adamolmo.controllers.{module}", (*files, *_PRIOR), trained=True, parts=parts)
 
 
-# What is known of a dataset's requests before they are seen.
-_PRIOR = ("lookup/mean.json", "lookup/expected_latency.json")
 _STATIC = Registration("adamolmo.controllers.static")
 # What the hybrid controller switches between.
 HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
@@ -67,9 +65,12 @@ CONTROLLERS = {
         for body in ("single-stage-mlp", "single-stage-transformer")
         for name in (body, f"{body}-distilled", f"{body}-mobilevit")
     },
-    **{name: _predictor(name) for name in ("predict-question", "predict-overview", "predict-neighbours")},
+    **{name: _policy(name, "predict") for name in ("predict-question", "predict-overview", "predict-neighbours")},
     "hybrid": _policy("hybrid", "hybrid", HYBRID_PARTS),
 }
+
+PREDICTORS = tuple(name for name, entry in CONTROLLERS.items() if entry.module.endswith(".predict"))
+POLICIES = tuple(name for name, entry in CONTROLLERS.items() if entry.trained and name not in PREDICTORS)
 
 
 def find_controller(name: str) -> Registration:

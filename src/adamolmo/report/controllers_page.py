@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Of a reading: how the page calls it, and how often the vision encoder then runs.
 _READINGS = {
+    "size": ("size", ""),
     "question": ("question", ""),
     "overview": ("overview crop", "2, no crop twice"),
     "thumbnail": ("thumbnail", "1, and a small one"),
@@ -200,8 +201,7 @@ def _overhead(training: Mapping | None) -> str:
     """A hybrid has one per part."""
     if training is None:
         return ""
-    measured = training["overhead_ms"]
-    return " / ".join(f"{ms:.2f}" for ms in (measured if isinstance(measured, list) else [measured]))
+    return " / ".join(f"{ms:.2f}" for ms in training.get("overhead_ms_of_parts", [training["overhead_ms"]]))
 
 
 def _accuracies(summary: pd.DataFrame, dataset: str, controllers: list[str], budgets: list[str]) -> list[str]:

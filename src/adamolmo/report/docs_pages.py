@@ -18,11 +18,12 @@ from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENC
 from adamolmo.files.evaluation import CELL, EVALUATION
 from adamolmo.files.importance import BEAM_SEARCH, IMPORTANCE, IMPORTANCE_OF_DATASET, INTERNAL_SCORES, SELECTION
 from adamolmo.files.lmms_eval import LMMS_FILES
+from adamolmo.files.lookup import EXPECTED_LATENCY
 from adamolmo.files.model import MANIFEST
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import Document, Table, type_name
 from adamolmo.files.summary import SUMMARY
-from adamolmo.files.training import TRAINING
+from adamolmo.files.training import PREDICTOR_TRAINING, RELIABILITY, TRAINING
 
 # In the order in which the workflow makes them.
 FILES = (
@@ -37,7 +38,10 @@ FILES = (
     CORE_EXP_LATENCY,
     CORE_EXP,
     REFERENCE,
+    EXPECTED_LATENCY,
     TRAINING,
+    PREDICTOR_TRAINING,
+    RELIABILITY,
     CELL,
     EVALUATION,
     SUMMARY,

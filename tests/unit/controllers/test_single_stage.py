@@ -8,22 +8,23 @@ from policies import (
     BUDGETS_MS,
     GRID,
     MOBILEVIT,
-    STUDY,
     ask,
+    card,
     choices_when_dearer_is_better,
     context,
     dearer_is_better,
     learned_rows,
+    prior_logits,
     run_training,
 )
 
 from adamolmo.config.training import MobileViTSettings
 from adamolmo.controllers import hybrid, single_stage, two_stage
-from adamolmo.controllers.base import Design, Limit, Stage1Inputs
-from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.base import Design, Limit, RequestSize, Stage1Inputs
+from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.registry import CONTROLLERS, HYBRID_PARTS, find_design, load_controller
 from adamolmo.controllers.single_stage import SingleStagePolicy
-from adamolmo.controllers.training import light_vision
+from adamolmo.controllers.training import grpo, light_vision
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
@@ -46,18 +47,20 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     for head in policy.heads:
         torch.nn.init.normal_(head.weight, std=3.0)
     policy.eval()
-    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
+    save_policy(tmp_path / "controllers" / name, policy, card(name, ARCHITECTURE))
     controller = load_controller(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     with torch.no_grad():
-        log_probs = policy.log_probs(data(dearer_is_better), rows, torch.tensor(budgets_ms).expand(10, 3) / 27.0)
+        prior = prior_logits(data(dearer_is_better), budgets_ms)
+        budgets = torch.tensor(budgets_ms).expand(10, 3) / 27.0
+        log_probs = policy.log_probs(data(dearer_is_better), rows, budgets, prior)
     assert find_design(name) == Design(controller.reads(20.0))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()
     for index, sample in enumerate(tiny_samples):
         for column, budget_ms in enumerate(budgets_ms):
             chosen = ask(tiny_engine, sample, controller, budget_ms)
-            assert GRID.configs[log_probs[index, column].argmax()] == chosen
+            assert GRID.configs[grpo.choices(log_probs[index, column], GRID)] == chosen
             decided.add(chosen)
     assert len(decided) > 2
 
@@ -184,12 +187,13 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
     save_policy(
         tmp_path / "controllers" / name,
         SingleStagePolicy(name, ARCHITECTURE, GRID),
-        PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}),
+        card(name, ARCHITECTURE),
     )
     controller = load_controller(name, context(tmp_path))
-    assert controller.reads(20.0) == {"question", "overview"}
+    assert controller.reads(20.0) == {"size", "question", "overview"}
+    size = RequestSize((2, 5), (30, 60))
     decision = controller.predict_stage1(
-        Stage1Inputs(Limit(20.0), question=torch.zeros(1, 16), overview=torch.zeros(1, 64))
+        Stage1Inputs(Limit(20.0), size, question=torch.zeros(1, 16), overview=torch.zeros(1, 64))
     )
     assert controller.budget_token(20.0) is None
     assert controller.predict_stage2(20.0, decision, None) == decision.decoder

@@ -10,17 +10,19 @@ from policies import (
     GRID,
     STUDY,
     ask,
+    card,
     choices_when_dearer_is_better,
     context,
     dearer_is_better,
     learned_rows,
+    prior_logits,
     run_training,
     training_set,
 )
 
 from adamolmo.controllers import two_stage
-from adamolmo.controllers.base import Design, KnobGrid, Limit, Stage1Inputs
-from adamolmo.controllers.policy_file import PolicyCard, save_policy
+from adamolmo.controllers.base import Design, KnobGrid, Limit, RequestSize, Stage1Inputs
+from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.registry import find_design, load_controller
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
@@ -83,10 +85,11 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     policy.fit(prepared, torch.arange(10))
     for parameter in policy.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    save_policy(tmp_path / "controllers" / name, policy, PolicyCard(name, STUDY, ARCHITECTURE, 27.0, {}))
+    save_policy(tmp_path / "controllers" / name, policy, card(name, ARCHITECTURE))
     controller = load_controller(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
-    log_probs = policy.log_probs(prepared, torch.arange(10), torch.tensor(budgets_ms).expand(10, 3) / 27.0)
+    budgets, prior = torch.tensor(budgets_ms).expand(10, 3) / 27.0, prior_logits(prepared, budgets_ms)
+    log_probs = policy.log_probs(prepared, torch.arange(10), budgets, prior)
     assert find_design(name) == Design(controller.reads(20.0), stages=2)
     assert log_probs.shape == (10, 3, len(GRID.configs))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
@@ -211,7 +214,7 @@ def save(directory: Path, name=NAME, study=STUDY) -> Path:
     """The policy of an untrained controller."""
     torch.manual_seed(0)
     path = directory / "controllers" / name
-    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), PolicyCard(name, study, ARCHITECTURE, 30.0, {}))
+    save_policy(path, TwoStagePolicy(name, ARCHITECTURE, GRID), card(name, ARCHITECTURE, study, 30.0))
     return path
 
 
@@ -270,7 +273,7 @@ def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
     token = controller.budget_token(20.0)
     assert (token.shape, token.dtype) == ((1, 16), torch.bfloat16)
     assert not torch.equal(token, controller.budget_token(25.0))
-    decision = controller.predict_stage1(Stage1Inputs(Limit(20.0)))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(20.0), RequestSize((2, 5), (30, 60))))
     assert decision.tier in GRID.tiers
     assert decision.decoder is None
     top_k, blocks = controller.predict_stage2(20.0, decision, token)

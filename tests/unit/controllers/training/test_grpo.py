@@ -73,11 +73,16 @@ class BudgetPolicy(nn.Module):
         return self.layers(self.code(budget_ms / 34)).log_softmax(dim=-1)
 
 
+def uniform(rows, budget_ms):
+    """No configuration is favoured by the table."""
+    return torch.zeros(*budget_ms.shape, len(ACCURACY))
+
+
 def train(policy=None, table=None, seed=0, **changes):
     policy = policy or BudgetPolicy()
     table, chosen = table or profile(), settings(**changes)
     split = grpo.Split.by_image(table.images, chosen.held_out, seed)
-    log = grpo.train(policy, policy, table, split, GRID, chosen, seed, "test")
+    log = grpo.train(policy, policy, uniform, table, split, GRID, chosen, seed, "test")
     return policy, log
 
 
@@ -182,7 +187,10 @@ def test_divergence_and_entropy():
 
 def test_budgets_cover_the_range_of_their_sample():
     table = Profile.from_frame(
-        pd.concat([core_exp(20), core_exp(20, "text_vqa")]), GRID, {"okvqa": (10.0, 20.0), "text_vqa": (30.0, 50.0)}
+        pd.concat([core_exp(20), core_exp(20, "text_vqa")]),
+        GRID,
+        {"okvqa": (10.0, 20.0), "text_vqa": (30.0, 50.0)},
+        {"okvqa": PER_CROP, "text_vqa": PER_CROP},
     )
     rows = torch.arange(5, 40)
     batch = grpo.draw_batch(table, rows, settings(batch_size=2001), torch.Generator().manual_seed(0))
@@ -253,7 +261,23 @@ def test_log_fits_its_schema(tmp_path):
     write_table(log, tmp_path / "training.parquet", TRAINING)
     stored, _ = read_table(tmp_path / "training.parquet", TRAINING)
     assert stored["entropy"].iloc[0] == pytest.approx(np.log(len(ACCURACY)), rel=0.1)
-    assert (stored["kl"] > 0).all()  # every other step is a group's second update
+    assert (stored["kl"] > 0).all()  # it departs from the uniform policy
+
+
+def test_a_strong_pull_keeps_a_policy_at_the_tables(tmp_path):
+    """The table's policy prefers the cheapest configuration, which earns little."""
+
+    def cheapest(rows, budget_ms):
+        return torch.tensor([5.0] + [0.0] * 11).expand(*budget_ms.shape, -1)
+
+    reference, table = cheapest(None, torch.zeros(1, 1)).log_softmax(dim=-1), profile()
+    split = grpo.Split.by_image(table.images, 0.2, 0)
+    kl = []
+    for weight in (0.01, 100.0):
+        policy, chosen = BudgetPolicy(), settings(steps=100, kl=weight, objective="exact", entropy=0.0)
+        grpo.train(policy, policy, cheapest, table, split, GRID, chosen, 0, "test")
+        kl.append(grpo.divergence(policy(None, torch.tensor([[30.0]])), reference).item())
+    assert kl[1] < 0.2 * kl[0]
 
 
 def test_images_are_on_one_side_of_the_split():
@@ -285,7 +309,7 @@ def test_training_stops_early_and_keeps_the_best_weights():
     chosen = settings(steps=2000, patience=3, objective="exact", learning_rate=0.05)
     split = grpo.Split.by_image(table.images, 0.5, 0)
     policy = Memoriser(40)
-    log = grpo.train(policy, policy, table, split, GRID, chosen, 0, "test")
+    log = grpo.train(policy, policy, uniform, table, split, GRID, chosen, 0, "test")
     best = log["held_out_reward"].idxmax()
     assert len(log) == best + 4 < 100
     found = grpo.score_choices(policy, table, split.held_out, GRID, chosen)
