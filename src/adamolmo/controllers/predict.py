@@ -49,7 +49,7 @@ class Predictor(nn.Module):
     """All that is fitted of a controller.
 
     Args:
-        architecture: dim, num_configs and num_parts, which are networks or profiled questions.
+        architecture: dim, num_configs and num_parts, which are folds, or the profiled questions of the neighbours.
     """
 
     def __init__(self, name: str, architecture: dict):
@@ -62,8 +62,6 @@ class Predictor(nn.Module):
 class PredictController(Controller):
     """The configuration with the highest probability of a right answer within the limit, less the price of its time.
 
-    A decision is a few small products, which one thread of the CPU does faster than a GPU is asked.
-
     Args:
         accuracy: the table of the dataset at hand, [configurations].
         overhead_ms: what deciding adds to every configuration's latency.
@@ -72,11 +70,18 @@ class PredictController(Controller):
     heeds_price = True
 
     def __init__(
-        self, name: str, predictor: Predictor, card: PolicyCard, accuracy: np.ndarray, latency: ExpectedLatency
+        self,
+        name: str,
+        predictor: Predictor,
+        card: PolicyCard,
+        accuracy: np.ndarray,
+        latency: ExpectedLatency,
+        device: str | torch.device,
     ):
         self.name = name
         self.predictor = predictor.eval()
-        self.table = torch.from_numpy(accuracy).float()[None]
+        self.predictor.outcome.to(device)
+        self.table = torch.from_numpy(accuracy).float()[None].to(device)
         self.accuracy = accuracy
         self.latency = latency
         self.overhead_ms = card.training.get("overhead_ms", 0.0)
@@ -93,13 +98,13 @@ class PredictController(Controller):
         expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens) + self.overhead_ms
         accuracy = self.accuracy
         if self.predictor.trust(expected_ms[self.full], limit.budget_ms, limit.price_per_ms):
-            accuracy = self.predictor.outcome(self._features(inputs), self.table)[0].numpy()
+            accuracy = self.predictor.outcome(self._features(inputs), self.table)[0].cpu().numpy()
         return self.decisions[best_within(accuracy, expected_ms, limit.budget_ms, limit.price_per_ms)]
 
     def _features(self, inputs: Stage1Inputs) -> Tensor:
         """[1, dim]"""
-        size = torch.tensor([inputs.size.num_crops], dtype=torch.float32)
-        seen = [getattr(inputs, reading).cpu() for reading in _READS[self.name][1:]]
+        size = torch.tensor([inputs.size.num_crops], dtype=torch.float32, device=self.table.device)
+        seen = [getattr(inputs, reading) for reading in _READS[self.name][1:]]
         return torch.cat([size, *seen], dim=1)
 
 
@@ -122,7 +127,7 @@ def load(name: str, context: ControllerContext) -> PredictController:
     card = load_card(directory, context.study)
     predictor = Predictor(name, card.architecture)
     load_weights(directory, predictor)
-    return PredictController(name, predictor, card, *load_dataset(context))
+    return PredictController(name, predictor, card, *load_dataset(context), context.torch_device)
 
 
 def train(
@@ -151,9 +156,10 @@ def train(
     table = outcomes.table(torch.ones(num_questions, dtype=torch.bool))[0].double().numpy()
     card = PolicyCard(name, data.study, architecture, 1.0, {})
     predictor.trust.budgets.fill_(1)  # so that what is timed is a prediction
-    added_ms = overhead_ms(PredictController(name, predictor, card, table, next(iter(data.expected.values()))))
+    latency = data.expected[profile.datasets[0]]
+    added_ms = overhead_ms(PredictController(name, predictor, card, table, latency, data.device))
     expected_ms = profile.expected_ms + added_ms
-    predictor.trust.fit(probability, outcomes.held_out_tables(), profile.accuracy, expected_ms)
+    predictor.trust.fit(probability, outcomes.held_out_tables(), profile.accuracy, expected_ms, profile.images)
 
     training = {
         "settings": settings.model_dump(),

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from adamolmo.files.training import PREDICTOR_TRAINING, RELIABILITY
 NAMES = [name for name in CONTROLLERS if name.startswith("predict-")]
 HIGH = np.array([config.tier == "high" for config in GRID.configs])
 PRICES = np.geomspace(1e-3, 0.3, 10)  # per ms
-FITTING = {"steps": 200, "patience": 10}
+FITTING = {"steps": 200, "patience": 4}
 
 
 def questions(num: int, seed: int, planted: bool) -> tuple[TrainingSet, np.ndarray]:
@@ -55,7 +56,7 @@ def questions(num: int, seed: int, planted: bool) -> tuple[TrainingSet, np.ndarr
     )
     question, overview = torch.from_numpy(seen).float(), torch.from_numpy(rng.normal(size=(num, 8))).float()
     readings = Readings(question, overview, torch.zeros(num, 1))
-    return TrainingSet(STUDY, profile, readings, EXPECTED, None, {}, []), chance
+    return TrainingSet(STUDY, profile, readings, EXPECTED, SimpleNamespace(device="cpu"), {}, []), chance
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from policies import (
     BUDGETS_MS,
+    EXPECTED,
     GRID,
+    LATENCY_MS,
     MOBILEVIT,
     ask,
     card,
@@ -15,6 +18,7 @@ from policies import (
     dearer_is_better,
     learned_rows,
     prior_logits,
+    rewards_at,
     run_training,
 )
 
@@ -25,6 +29,8 @@ from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.registry import CONTROLLERS, HYBRID_PARTS, find_design, load_controller
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.training import grpo, light_vision
+from adamolmo.controllers.two_stage import STAGE_1, TwoStagePolicy
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
@@ -63,6 +69,34 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
             assert GRID.configs[grpo.choices(log_probs[index, column], GRID)] == chosen
             decided.add(chosen)
     assert len(decided) > 2
+
+
+@pytest.mark.parametrize("name", [*FULL, "two-stage-budget", "two-stage-language"])
+def test_starts_at_the_choice_of_the_table(name, tiny_engine, tiny_samples, tmp_path):
+    torch.manual_seed(0)
+    build = TwoStagePolicy if name in STAGE_1 else SingleStagePolicy
+    save_policy(tmp_path / "controllers" / name, build(name, ARCHITECTURE, GRID), card(name, ARCHITECTURE))
+    controller = load_controller(name, context(tmp_path))
+    accuracy = np.array([dearer_is_better(0, config) for config in GRID.configs])
+    for budget_ms in (12.0, 16.0, 21.0, 26.0, 35.0):
+        best = GRID.configs[rewards_at(budget_ms, accuracy).argmax()]
+        for sample in tiny_samples[:2]:
+            assert ask(tiny_engine, sample, controller, budget_ms) == best
+
+
+def test_starts_from_what_this_request_is_expected_to_take(tmp_path):
+    """Twice as many crops, twice as slow: the same budget is half of it."""
+    name = FULL[0]
+    policy = SingleStagePolicy(name, ARCHITECTURE, GRID)
+    save_policy(tmp_path / "controllers" / name, policy, card(name, ARCHITECTURE))
+    controller = load_controller(name, context(tmp_path))
+    controller.prior.latency = ExpectedLatency(EXPECTED["okvqa"].tier, np.zeros(18), LATENCY_MS / 3, np.zeros(18))
+    seen = {"question": torch.zeros(1, 16), "overview": torch.zeros(1, 64)}
+
+    def decide(crops, budget_ms):
+        return controller.predict_stage1(Stage1Inputs(Limit(budget_ms), RequestSize((crops,) * 2, (30,) * 2), **seen))
+
+    assert decide(3, 20.0) == decide(6, 40.0) != decide(6, 20.0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""Corrections by small networks, one per fold, whose mean is taken.
+"""Corrections by small networks, SEEDS per fold, whose mean is taken.
 
 A network sees the request through HIDDEN units twice; its correction has rank RANK: RANK properties of the request
 times how much each configuration gains from them. The last layer is zero at the start, so training begins at the table.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from adamolmo.config.training import TrainingSettings
 
+SEEDS = 3
 HIDDEN = 64
 RANK = 8
 DROPOUT = 0.2
@@ -31,9 +32,9 @@ STEPS_PER_ROW = 20
 class OutcomeNetworks(OutcomeModel):
     """All networks side by side: their weights are stacked, so that one product serves all of them."""
 
-    def __init__(self, dim: int, num_configs: int, num_networks: int):
+    def __init__(self, dim: int, num_configs: int, num_folds: int):
         super().__init__(dim)
-        n = num_networks
+        n = SEEDS * num_folds
         self.first = nn.Parameter(torch.empty(n, dim, HIDDEN).uniform_(-(dim**-0.5), dim**-0.5))
         self.first_bias = nn.Parameter(torch.zeros(n, 1, HIDDEN))
         self.second = nn.Parameter(torch.empty(n, HIDDEN, HIDDEN).uniform_(-(HIDDEN**-0.5), HIDDEN**-0.5))
@@ -57,18 +58,19 @@ class OutcomeNetworks(OutcomeModel):
         import pandas as pd
 
         generator = torch.Generator().manual_seed(seed)
-        features, folds = self.fit_standardise(outcomes.features), range(outcomes.num_folds)
-        learned = [(outcomes.fold != fold).nonzero()[:, 0] for fold in folds]
-        held_out = [(outcomes.fold == fold).nonzero()[:, 0] for fold in folds]
-        tables = torch.stack([outcomes.table(outcomes.fold != fold) for fold in folds])  # [networks, datasets, configs]
+        features = self.fit_standardise(outcomes.features)
+        fold_of = torch.arange(outcomes.num_folds).repeat_interleave(SEEDS)  # [networks]
+        learned = [(outcomes.fold != fold).nonzero()[:, 0] for fold in fold_of]
+        held_out = (outcomes.fold == fold_of[:, None]).float()  # [networks, questions]
+        tables = torch.stack([outcomes.table(outcomes.fold != fold) for fold in fold_of])[:, outcomes.dataset]
         which = torch.arange(len(learned))[:, None]
         optimiser = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         best = {name: tensor.detach().clone() for name, tensor in self.named_parameters()}
-        lowest, log, losses, rows_since_best = [float("inf")] * len(learned), [], [], 0
+        lowest, log, losses, rows_since_best = torch.full(fold_of.shape, float("inf")), [], [], 0
         for step in progress(range(1, settings.steps + 1), "outcome networks, steps", settings.steps):
             self.train()
             rows = torch.stack([of[torch.randint(len(of), (BATCH,), generator=generator)] for of in learned])
-            probability = corrected(tables[which, outcomes.dataset[rows]], self.of_networks(features[rows]))
+            probability = corrected(tables[which, rows], self.of_networks(features[rows]))
             batch_loss = loss(probability, outcomes.accuracy[rows])
             optimiser.zero_grad()
             (len(learned) * batch_loss).backward()  # the sum over networks: they do not share anything
@@ -76,28 +78,31 @@ class OutcomeNetworks(OutcomeModel):
             losses.append(batch_loss.item())
             if step % STEPS_PER_ROW and step < settings.steps:
                 continue
-            now = self._held_out_losses(features, outcomes, held_out, tables)
-            rows_since_best += 1
-            for fold, (value, before) in enumerate(zip(now, lowest, strict=True)):
-                if value < before:
-                    lowest[fold], rows_since_best = value, 0
-                    for name, tensor in self.named_parameters():
-                        best[name][fold] = tensor.detach()[fold]
-            log.append({"step": step, "loss": sum(losses) / len(losses), "held_out_loss": sum(now) / len(now)})
+            every = self._of_all(features)
+            now = (losses_of(corrected(tables, every), outcomes.accuracy) * held_out).sum(dim=1) / held_out.sum(dim=1)
+            better, rows_since_best = now < lowest, rows_since_best + 1
+            if better.any():
+                rows_since_best = 0
+            lowest = torch.minimum(lowest, now)
+            for name, tensor in self.named_parameters():
+                best[name][better] = tensor.detach()[better]
+            log.append({"step": step, "loss": sum(losses) / len(losses), "held_out_loss": now.mean().item()})
             losses = []
             if rows_since_best >= settings.patience:
                 break
         self.load_state_dict(self.state_dict() | best)
-        self.eval()
-        with torch.no_grad():
-            every = self.of_networks(features.expand(len(learned), -1, -1))
+        every = self._of_all(features).unflatten(0, (-1, SEEDS)).mean(dim=1)  # [folds, questions, configurations]
         return pd.DataFrame(log), every[outcomes.fold, torch.arange(len(features))]
 
     @torch.no_grad()
-    def _held_out_losses(self, features: Tensor, outcomes: Outcomes, held_out: list[Tensor], tables: Tensor):
+    def _of_all(self, features: Tensor) -> Tensor:
+        """[questions, dim] -> [networks, questions, configurations]"""
         self.eval()
-        every = self.of_networks(features.expand(len(held_out), -1, -1))
-        return [
-            loss(corrected(tables[fold, outcomes.dataset[rows]], every[fold, rows]), outcomes.accuracy[rows]).item()
-            for fold, rows in enumerate(held_out)
-        ]
+        return self.of_networks(features.expand(len(self.first), -1, -1))
+
+
+def losses_of(probability: Tensor, accuracy: Tensor) -> Tensor:
+    """Binary cross-entropy in nats, mean over the configurations: [networks, questions, configurations] and
+    [questions, configurations] -> [networks, questions]."""
+    expanded = accuracy.expand(len(probability), -1, -1)
+    return nn.functional.binary_cross_entropy(probability, expanded, reduction="none").mean(dim=-1)

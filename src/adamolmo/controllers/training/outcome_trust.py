@@ -1,4 +1,5 @@
-"""At which limits predictions are to be chosen by: where, on held-out images, they choose better than the table.
+"""At which limits predictions are to be chosen by: where, on held-out images, they choose better than the table by more
+than the standard error of the difference.
 
 A predictor with a lower loss than the table can still choose worse at some budget, where the few configurations that
 compete there are just the ones that it tells apart badly, or where a high prediction is high by luck (the optimizer's
@@ -9,6 +10,8 @@ every size and dataset.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -25,8 +28,8 @@ class Trust(nn.Module):
     """Whether to choose by the predictions, by relative budget and by relative price.
 
     Attributes:
-        budgets, prices: the mean held-out gain over the table at SHARES and at PRICES, in shares of right answers (at
-            a price, less the price of the time), smoothed: [limits].
+        budgets, prices: the mean held-out gain over the table less its standard error, at SHARES and at PRICES, in
+            shares of right answers (at a price, less the price of the time), smoothed: [limits].
     """
 
     def __init__(self):
@@ -34,8 +37,9 @@ class Trust(nn.Module):
         self.register_buffer("budgets", torch.zeros(len(SHARES)))
         self.register_buffer("prices", torch.zeros(len(PRICES)))
 
-    def fit(self, probability: Tensor, table: Tensor, accuracy: Tensor, expected_ms: Tensor) -> None:
-        """All [questions, configurations]; the first two are of held-out questions."""
+    def fit(self, probability: Tensor, table: Tensor, accuracy: Tensor, expected_ms: Tensor, images: Sequence) -> None:
+        """All [questions, configurations], the first two of held-out questions; images [questions]."""
+        image_of = np.unique([str(image) for image in images], return_inverse=True)[1]
         predicted, known, right, ms = (
             values.double().numpy() for values in (probability, table, accuracy, expected_ms)
         )
@@ -44,8 +48,10 @@ class Trust(nn.Module):
         def gain(budget_ms: np.ndarray | float, price_per_ms: np.ndarray | float) -> float:
             worth = right - price_per_ms * ms
             by = [best_within(of, ms, budget_ms, price_per_ms)[:, None] for of in (predicted, known)]
-            ours, tables = (np.take_along_axis(worth, choice, axis=1) for choice in by)
-            return float((ours - tables).mean())
+            ours, tables = (np.take_along_axis(worth, choice, axis=1)[:, 0] for choice in by)
+            gains = ours - tables  # [questions]
+            of_images = np.bincount(image_of, weights=gains - gains.mean())
+            return float(gains.mean() - np.sqrt((of_images**2).sum()) / len(gains))
 
         self.budgets.copy_(_smoothed([gain(share * full_ms, 0.0) for share in SHARES]))
         self.prices.copy_(_smoothed([gain(np.inf, price / full_ms) for price in PRICES]))
