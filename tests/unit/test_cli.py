@@ -8,20 +8,21 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from made_documents import ORIGIN, importance, reference
+from made_documents import importance, reference
 from PIL import Image
-from policies import policy_card
+from policies import policy_card, write_tables
 
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.response import spent
 from adamolmo.controllers.single_stage import SingleStagePolicy
-from adamolmo.controllers.table import Entry, LookupTable, save_table
+from adamolmo.controllers.table import Entry, LookupTable
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.files.documents import write_json
 from adamolmo.files.governor import ConfigLatency, config_latency_path
 from adamolmo.jobs.loading import study_fingerprint
-from adamolmo.knobs import KnobConfig
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 CONFIG = "config.yaml"
 GRID = [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 4) for b in (5, 7)]
@@ -47,8 +48,9 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     (results / "core_exp").mkdir()
     write_json(reference(median_latency_ms=4.0, clock="modelled"), results / "core_exp" / "okvqa.reference.json")
     entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]
-    (results / "lookup" / "mean").mkdir(parents=True)
-    save_table(LookupTable(entries), ORIGIN, results / "lookup" / "mean" / "okvqa.json")
+    expected = ExpectedLatency(np.repeat([0, 1], 4), np.full(8, 1.0), np.full(8, 0.1), np.zeros(8))
+    knob_grid = KnobGrid(("low", "high"), (2, 4), (5, 7))
+    write_tables(results, LookupTable(entries), expected, knob_grid)
     Image.open(io.BytesIO(tiny_samples[0].image)).save(tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -169,9 +171,9 @@ def test_a_controller_that_reads_the_request_asks_for_it(study):
     architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)
     policy = SingleStagePolicy("single-stage-mlp", architecture, study_now.grid)
-    card = policy_card("single-stage-mlp", architecture, study_now)
+    card = policy_card("single-stage-mlp", architecture, study_now, 4.0)
     save_policy(Path("results/controllers/single-stage-mlp"), policy, card)
     shared = ["--budget", "55pct", "--controller", "single-stage-mlp"]
-    with pytest.raises(SystemExit, match="reads overview and question; expected IMAGE and QUESTION as well"):
+    with pytest.raises(SystemExit, match="reads overview and question and size; expected IMAGE and QUESTION as well"):
         main(["predict", *shared])
     main(["predict", "picture.png", "what is the number ?", *shared])

@@ -16,6 +16,7 @@ UNREAD = {
     "results/lmms_eval/{task}/{controller}/{budget}.parquet",
     "results/lmms_eval/summary.parquet",
     "results/lmms_eval/comparisons.parquet",
+    "results/controllers/{predictor}/reliability.parquet",
     "FILE of adamolmo answer --state",
 }
 

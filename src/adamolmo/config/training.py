@@ -46,7 +46,12 @@ class TrainingSettings(Section):
     group_size: int = Field(ge=2, description="configurations drawn per pair (objective grpo)")
     learning_rate: float = Field(gt=0, description="step size of AdamW")
     clip: float = Field(gt=0, description="clipping range of the policy ratio (objective grpo)")
-    kl: float = Field(ge=0, description="weight of the KL divergence to the reference policy")
+    kl: float = Field(ge=0, description="weight of the KL divergence to the table's policy")
     entropy: float = Field(ge=0, description="weight of the entropy bonus")
+    prior_temperature: float = Field(
+        gt=0,
+        description="policies start from the table's choice: a configuration whose reward by the table is higher by "
+        "this much is e times as likely",
+    )
     reward: RewardSettings = Field(description="weights of the reward")
     mobilevit: MobileViTSettings = Field(description="vision encoder of the controllers with '-mobilevit'")

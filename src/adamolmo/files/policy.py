@@ -45,8 +45,7 @@ class PolicyCard(Document):
     @property
     def overhead_ms(self) -> float:
         """What deciding adds to a request's latency; of a controller with parts, that of the slowest."""
-        found = self.training.get("overhead_ms", 0.0)
-        return max(found) if isinstance(found, list | tuple) else found
+        return self.training.get("overhead_ms", 0.0)
 
 
 WEIGHTS = Tensors(

@@ -20,7 +20,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import Clock, StageTimer, StageTimes
-from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.inference.ranking import load_ranking
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
@@ -32,7 +32,7 @@ from adamolmo.model.decoder import KVCache
 from adamolmo.model.decoding import greedy_decoder
 from adamolmo.model.inputs import ModelInputs, build_inputs
 from adamolmo.model.molmoe import MolmoE, PrefixState
-from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, preprocess_overview, select_tiling
+from adamolmo.model.preprocess import PreprocessConfig, image_size, preprocess, preprocess_overview, upright_size
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
 # What the modelled clock books for one decision: a table is read, or two small networks run.
@@ -217,11 +217,19 @@ class Engine:
 
     def prompt_length(self, image: Image.Image, question: str, style: str | None, tier: str) -> int:
         """Tokens of the prompt of `prepare`, from the image's size alone."""
+        _, num_tokens = self._image_size(*upright_size(image), tier)
+        return 1 + num_tokens + len(self.question_ids(question, style))
+
+    def request_size(self, image: Image.Image | np.ndarray, question_ids: list[int]) -> RequestSize:
+        """At every tier, from the image's size alone."""
+        height, width = upright_size(image)
+        num_crops, num_tokens = zip(*(self._image_size(height, width, tier) for tier in self.tiers), strict=True)
+        return RequestSize(num_crops, tuple(1 + tokens + len(question_ids) for tokens in num_tokens))
+
+    def _image_size(self, height_px: int, width_px: int, tier: str) -> tuple[int, int]:
+        """Crops, the overview included, and image tokens."""
         crop_range = self.crop_range(tier)
-        tiling = select_tiling(
-            image.height, image.width, crop_range.min_crops, crop_range.max_crops, self.preprocess_config
-        )
-        return 1 + num_image_tokens(tiling, self.preprocess_config) + len(self.question_ids(question, style))
+        return image_size(height_px, width_px, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
 
     def decode_answer(self, tokens: list[int]) -> str:
         return self.tokenizer.decode(tokens).strip()
@@ -278,13 +286,14 @@ class Engine:
         decision = controller.predict_stage1(
             Stage1Inputs(
                 request.limit,
+                size=self.request_size(request.image, request.question_ids) if "size" in reads else None,
                 question=self.pool_question(request.question_ids) if "question" in reads else None,
                 overview=None if overview is None else summarise_overview(overview[0]),
                 thumbnail=thumbnail,
             )
         )
         budget_token = controller.budget_token(budget_ms)
-        cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
+        cost = _NETWORK_DECISION if reads - {"size"} or budget_token is not None else _TABLE_DECISION
         request.mark("controller", cost)
         return _Stage1(decision, overview, budget_token, cost)
 

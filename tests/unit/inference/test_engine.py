@@ -2,9 +2,11 @@ from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
 import pytest
 import torch
 from made_documents import importance
+from PIL import ExifTags, Image
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import write_json
@@ -80,6 +82,27 @@ def test_decode_steps_are_the_passes_that_ran(tiny_engine, tiny_samples, monkeyp
         lengths.add(response.output_tokens)
     assert 4 in lengths
     assert len(lengths) > 1
+
+
+def test_the_size_of_a_request_is_known_before_it_has_run(tiny_engine, tiny_samples):
+    for sample in tiny_samples:
+        asked = Fixed(KnobConfig("low", 2, 5), wanted=frozenset({"size"}))
+        ask(tiny_engine, sample, asked)
+        for place, tier in enumerate(("low", "high")):
+            response = ask(tiny_engine, sample, Fixed(KnobConfig(tier, 2, 5)))
+            assert asked.read.size.num_crops[place] == response.num_crops
+            assert asked.read.size.input_tokens[place] == response.input_tokens
+    assert asked.read.question is asked.read.overview is None
+
+
+def test_an_image_that_lies_on_its_side_is_measured_upright(tiny_engine):
+    lying, exif = Image.new("RGB", (60, 20)), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    lying.getexif().update(exif)
+    upright = np.zeros((60, 20, 3), dtype=np.uint8)
+    assert tiny_engine.request_size(lying, [1]) == tiny_engine.request_size(upright, [1])
+    num_crops = tiny_engine.prepare(lying, "red ?", "tiny", "high").pixels.shape[1]
+    assert num_crops == tiny_engine.request_size(lying, [1]).num_crops[1] > 2
 
 
 def test_prompt_length_is_that_of_the_inputs(tiny_engine, tiny_samples):

@@ -12,7 +12,7 @@ import torch
 from adamolmo.controllers.response import Response, limits, prices, spent
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.files.governor import Spent
-from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs
 from adamolmo.knobs import KnobConfig
 
 _BUDGETS, _PRICES = 24, 48  # limits asked about
@@ -49,7 +49,10 @@ def choices(controller: Controller, data: TrainingSet, rows: Sequence[int], limi
 
 def _inputs(controller: Controller, data: TrainingSet, row: int, limit: Limit) -> Stage1Inputs:
     reads = controller.reads(limit.budget_ms)
-    seen = {reading: getattr(data.readings, reading)[row][None] for reading in reads}
+    seen = {reading: getattr(data.readings, reading)[row][None] for reading in reads - {"size"}}
+    if "size" in reads:
+        sizes = (data.profile.num_crops, data.profile.input_tokens)
+        seen["size"] = RequestSize(*(tuple(map(int, of_tiers[row].tolist())) for of_tiers in sizes))
     if "thumbnail" in seen:
         seen["thumbnail"] = seen["thumbnail"] / 255
     return Stage1Inputs(limit, **seen)
