@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from adamolmo.statistics.intervals import CONFIDENCE, cluster_weights
+from adamolmo.statistics.intervals import CONFIDENCE, Resampling, cluster_weights
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 BINS = 10
-RESAMPLES = 1000
+RESAMPLING = Resampling(1000, 0)
 
 
 def reliability(probability: Tensor, accuracy: Tensor, images: Sequence) -> DataFrame:
@@ -37,7 +37,7 @@ def reliability(probability: Tensor, accuracy: Tensor, images: Sequence) -> Data
         member = (bin_of == number).astype(float)
         count, right = member.sum(axis=1), (member * observed).sum(axis=1)  # [questions]
         resampled = np.concatenate(
-            [weights @ right / np.maximum(weights @ count, 1) for weights in cluster_weights(names, RESAMPLES, 0)]
+            [weights @ right / np.maximum(weights @ count, 1) for weights in cluster_weights(names, RESAMPLING)]
         )
         low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
         if count.sum():
