@@ -18,7 +18,7 @@ from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.loading import controller_context, load_engine, questions_of
 from adamolmo.jobs.script import run
@@ -47,7 +47,7 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
     context = controller_context(settings, args.results / "model", dataset)
     fixed = FixedController(full)
     plain_ms = median(
-        engine.answer(sample.open_image(), sample.question, questions.style, fixed, budget_ms).stages.total_ms
+        engine.answer(sample.open_image(), sample.question, questions.style, fixed, Limit(budget_ms)).stages.total_ms
         for sample in questions.samples * args.repeats
     )
     rows = []

@@ -26,13 +26,16 @@ from arguments import study_parser, write_record
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.modules import controller_module, load_controller
-from adamolmo.controllers.registry import CONTROLLERS
+from adamolmo.controllers.registry import CONTROLLERS, PREDICTORS
+from adamolmo.controllers.table import EXPECTED_LATENCY, table_path
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix
-from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.learned import with_prior
+from adamolmo.controllers.training.reward import COLUMNS, Profile
+from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.files.columns import IDS, KNOBS
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.files.samples import SAMPLES
@@ -42,7 +45,6 @@ from adamolmo.jobs.loading import controller_context, study_fingerprint
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import Resampling, clustered_bootstrap
 
-COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "flops"]
 WORDS_OF_A_KIND = 4
 FEWEST_OF_A_KIND = 12
 SAMPLES_AT_ONCE = 64
@@ -53,7 +55,8 @@ Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def main() -> None:
     parser = study_parser(__doc__)
-    trainable = [name for name, known in CONTROLLERS.items() if known.trained and not known.parts]
+    policies = {name: known for name, known in CONTROLLERS.items() if known.trained and name not in PREDICTORS}
+    trainable = [name for name, known in policies.items() if not known.parts]
     default = ["two-stage-language", "single-stage-mlp"]
     parser.add_argument("--controllers", nargs="*", choices=trainable, default=default)
     parser.add_argument("--budgets", nargs="+", default=["40pct", "45pct", "50pct", "55pct", "60pct", "70pct", "80pct"])
@@ -84,10 +87,15 @@ class Comparison:
         }
         lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
         budgets_ms = {dataset: (lowest.to_ms(ms), highest.to_ms(ms)) for dataset, ms in self.reference_ms.items()}
+        expected = {
+            dataset: expected_latency.load(results / table_path(EXPECTED_LATENCY, dataset), fingerprint.grid)
+            for dataset in settings.datasets
+        }
         self.data = TrainingSet.join(
             fingerprint,
-            Profile.from_frame(core_exp, fingerprint.grid, budgets_ms),
+            Profile.from_frame(core_exp, fingerprint.grid, budgets_ms, expected),
             {dataset: Features(results / "features" / f"{dataset}.safetensors") for dataset in settings.datasets},
+            expected,
             FixedPrefix.load(results / "model", model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
         )
         profile = self.data.profile
@@ -166,14 +174,18 @@ class Comparison:
 
     def _train(self, name: str, learn: np.ndarray) -> Choose:
         """A controller that was trained on these rows of the profile, as if its own time were nothing."""
-        data, module = self.data, CONTROLLERS[name].module
-        learned = TrainingSet.join(data.fingerprint, data.profile.take(learn.tolist()), data.stored, data.prefix)
+        data, module, training = self.data, CONTROLLERS[name].module, self.settings.training
+        profile = data.profile.take(learn.tolist())
+        learned = TrainingSet.join(data.fingerprint, profile, data.stored, data.expected, data.prefix)
         with tempfile.TemporaryDirectory() as results:
             directory, train = Path(results, "controllers", name), controller_module(module).train
-            log = train(name, directory, learned, lambda _: 0.0, self.settings.training, self.settings.seed)
+            log = train(name, directory, learned, lambda _: 0.0, training, self.settings.seed)
+            Path(results, "lookup").symlink_to((self.results / "lookup").resolve())
             context = controller_context(self.settings, self.results / "model", self.dataset[0])
             context = replace(context, fingerprint=data.fingerprint, results=Path(results))
             controller = load_controller(name, module, context)
+        prior = ProfilePrior.of(data.profile, torch.from_numpy(learn), training)
+        log_probs = with_prior(controller.policy, data, prior, controller.scale_ms)
         best = log.loc[log["held_out_reward"].idxmax()]
         print(
             f"{name}: {log['step'].iloc[-1]:.0f} steps, best at {best['step']:.0f}, {best['held_out_reward']:.4f}",
@@ -182,10 +194,10 @@ class Comparison:
 
         @torch.no_grad()
         def choose(rows: np.ndarray, budget_ms: np.ndarray) -> np.ndarray:
-            budget = torch.from_numpy(budget_ms / controller.scale_ms).float()[:, None]
+            budget = torch.from_numpy(budget_ms).float()[:, None]
             parts = zip(torch.from_numpy(rows).split(SAMPLES_AT_ONCE), budget.split(SAMPLES_AT_ONCE), strict=True)
-            log_probs = [controller.policy.log_probs(data, part, of_part.to(data.device)) for part, of_part in parts]
-            return grpo.choices(torch.cat(log_probs).cpu(), self.grid)[:, 0].numpy()
+            found = torch.cat([log_probs(part, of_part) for part, of_part in parts])
+            return grpo.choices(found, self.grid)[:, 0].numpy()
 
         return choose
 

@@ -1,8 +1,8 @@
 """What every knob costs and saves: accuracy and latency of the configurations along each axis of the grid.
 
-Prints the Markdown table of the embedded model's card. Accuracy over `--samples` held-out questions per dataset (95 %
-interval clustered by image); latency at batch 1 on one claimed core or GPU, configurations interleaved, median over
-`--timed` of the questions.
+Prints the Markdown tables of the embedded model's card: all knobs, and the tiers by the size of the image. Accuracy
+over `--samples` held-out questions per dataset (95 % interval clustered by image); latency at batch 1 on one claimed
+core or GPU, configurations interleaved, median over `--timed` of the questions.
 
     python benchmarks/knob_effects.py [--config config.yaml] [--results results] [--samples 700] [--timed 10]
 
@@ -26,7 +26,7 @@ from adamolmo.inference.grid import BatchLimits
 from adamolmo.jobs.loading import load_engine, questions_of
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig, KnobGrid
-from adamolmo.statistics.intervals import clustered_bootstrap
+from adamolmo.statistics.intervals import Interval, clustered_bootstrap
 
 BATCH = BatchLimits(16)
 
@@ -44,6 +44,7 @@ def main() -> None:
         device = describe_device(settings.model.device)
     rows = [summarise(config, scored, timed) for config in configs]
     print_table(rows)
+    print_sizes(scored, settings.knobs.grid)
     write_record({"device": device, "questions_per_dataset": args.samples, "rows": rows}, args.output)
 
 
@@ -65,7 +66,9 @@ def measure(settings: StudyConfig, configs: list[KnobConfig], args: Namespace) -
     scored, timed = [], []
     for name, dataset in settings.datasets.items():
         samples = samples_of(draw_samples(dataset, name, "evaluation", args.samples, args.seed))
-        scored.append(accuracy_pass(engine, questions_of(settings, name, samples), configs, BATCH).assign(dataset=name))
+        passed = accuracy_pass(engine, questions_of(settings, name, samples), configs, BATCH)
+        sizes = {sample.image_id: sample.open_image().size for sample in samples}
+        scored.append(passed.assign(dataset=name, size=passed["image_id"].map(sizes)))
         rows, _ = latency_pass(
             engine,
             questions_of(settings, name, samples[: args.timed]),
@@ -81,13 +84,16 @@ def measure(settings: StudyConfig, configs: list[KnobConfig], args: Namespace) -
 
 def summarise(config: KnobConfig, scored: pd.DataFrame, timed: pd.DataFrame) -> dict:
     rows, times = (table.loc[(config.tier, config.top_k, config.num_active_blocks)] for table in (scored, timed))
-    pooled = clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
     return {
         "config": str(config),
         "latency_ms": float(times[list(STAGES)].sum(axis=1).median()),
-        "accuracy": vars(pooled),
+        "accuracy": vars(pooled_accuracy(rows)),
         "by_dataset": rows.groupby("dataset", sort=False)["accuracy"].mean().to_dict(),
     }
+
+
+def pooled_accuracy(rows: pd.DataFrame) -> Interval:
+    return clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
 
 
 def print_table(rows: list[dict]) -> None:
@@ -98,6 +104,24 @@ def print_table(rows: list[dict]) -> None:
         cells = " | ".join(f"{accuracy:.3f}" for accuracy in row["by_dataset"].values())
         pooled = "{value:.3f} ({low:.3f}-{high:.3f})".format(**row["accuracy"])
         print(f"| {row['config']} | {cells} | {pooled} | {row['latency_ms']:.1f} |")
+
+
+def print_sizes(scored: pd.DataFrame, grid: KnobGrid) -> None:
+    """A row per size of the images, the largest first, and tier, everything else at its full value."""
+    datasets = list(dict.fromkeys(scored["dataset"]))
+    print(f"\n| image, px | tier | crops | {' | '.join(datasets)} |")
+    print("|---|---|---|" + "---|" * len(datasets))
+    for size in sorted(set(scored["size"]), reverse=True):
+        for tier in reversed(grid.tiers):
+            rows = scored.loc[(tier, grid.full.top_k, grid.full.num_active_blocks)]
+            rows = rows[rows["size"] == size]
+            cells = " | ".join(_shown(rows[rows["dataset"] == name]) for name in datasets)
+            print(f"| {size[0]} x {size[1]} | {tier} | {rows['num_crops'].median():.0f} | {cells} |")
+
+
+def _shown(rows: pd.DataFrame) -> str:
+    """Accuracy with its interval; a few questions may have no image of some size."""
+    return "{value:.3f} ({low:.3f}-{high:.3f})".format(**vars(pooled_accuracy(rows))) if len(rows) else ""
 
 
 if __name__ == "__main__":

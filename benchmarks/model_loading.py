@@ -55,7 +55,7 @@ def load_and_answer(settings: StudyConfig, model: Path) -> dict[str, float]:
     import torch
 
     from adamolmo.data.procedural import scene
-    from adamolmo.inference.controller import FixedController
+    from adamolmo.inference.controller import FixedController, Limit
     from adamolmo.jobs.loading import load_engine
 
     torch.set_num_threads(1)
@@ -64,7 +64,7 @@ def load_and_answer(settings: StudyConfig, model: Path) -> dict[str, float]:
     moments.append(time.perf_counter())
     drawn = scene("text_vqa", "benchmark", 0)
     controller = FixedController(settings.knobs.grid.full)
-    engine.answer(drawn.image, drawn.questions[0].text, "text_vqa", controller, float("inf"))
+    engine.answer(drawn.image, drawn.questions[0].text, "text_vqa", controller, Limit())
     moments.append(time.perf_counter())
     times = [after - before for before, after in zip(moments, moments[1:], strict=False)]
     return dict(zip(COLUMNS, [*times, *memory_mb()], strict=True))

@@ -20,7 +20,7 @@ from arguments import study_parser, write_record
 
 from adamolmo.config import StudyConfig
 from adamolmo.data.procedural import scene
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.loading import load_engine
 from adamolmo.jobs.script import run
@@ -65,7 +65,7 @@ def requester(settings: StudyConfig, model: Path) -> Callable[[], float]:
     drawn = scene("text_vqa", "benchmark", 0)
     controller = FixedController(settings.knobs.grid.full)
     question = drawn.questions[0].text
-    return lambda: engine.answer(drawn.image, question, "text_vqa", controller, float("inf")).stages.total_ms
+    return lambda: engine.answer(drawn.image, question, "text_vqa", controller, Limit()).stages.total_ms
 
 
 def work_when_told(settings: StudyConfig, model: Path, cores: set[int], ready, working) -> None:

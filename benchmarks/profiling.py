@@ -23,7 +23,7 @@ from adamolmo.config import StudyConfig
 from adamolmo.core_exp.accuracy import accuracy_pass
 from adamolmo.data.samples import Questions, samples_of
 from adamolmo.data.sources import draw_samples
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, prepare_group
 from adamolmo.inference.packing import pack
@@ -80,7 +80,7 @@ def ask_one_by_one(engine, questions: Questions, configs: list) -> dict:
         controller = FixedController(config)
         for sample in questions.samples:
             start = time.perf_counter()
-            response = engine.answer(sample.open_image(), sample.question, questions.style, controller, float("inf"))
+            response = engine.answer(sample.open_image(), sample.question, questions.style, controller, Limit())
             requests[sample.sample_id, config] = response.answer, time.perf_counter() - start
     return requests
 

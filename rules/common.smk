@@ -23,11 +23,12 @@ from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
 from adamolmo.config.files import read_yaml
-from adamolmo.controllers.registry import find_controller
-from adamolmo.controllers.roles import ORACLE
-from adamolmo.controllers.table import AGGREGATIONS, table_path
+from adamolmo.controllers.registry import PREDICTORS, find_controller
+from adamolmo.controllers.roles import ORACLE, heeds_budget
+from adamolmo.controllers.table import AGGREGATIONS, EXPECTED_LATENCY, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
 from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.jobs.records import check_records, mark_results
@@ -74,8 +75,8 @@ except AdaMolmoError as error:
 
 SPLITS = ["importance", "profile", "evaluation"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
-# Without those that only join trained parts.
-LEARNING = [name for name in TRAINED if not CONTROLLERS[name].parts]
+# Those that earn rewards step by step, without the one that only joins trained parts.
+LEARNING = [name for name in TRAINED if name not in PREDICTORS and not CONTROLLERS[name].parts]
 # Jobs depend on the manifest alone, which is written last and has the checksum of the others: thousands of jobs with
 # one file each are planned faster than with four.
 MODEL = {
@@ -112,6 +113,7 @@ def keys_of(datasets):
 
 # A dataset that is added later makes neither the ranking nor the controllers again.
 SCORED, LEARNED = STUDY.datasets_for("importance"), STUDY.datasets_for("training")
+EXPECTED_LATENCIES = [f"results/{table_path(EXPECTED_LATENCY, dataset)}" for dataset in LEARNED]
 # The study needs these only if one of their rules ranks its blocks.
 INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=SCORED)
 # A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
@@ -254,8 +256,30 @@ def controller_files(controller, name, dataset):
     return tables + (policy if controller.trained else [])
 
 
+def governor_files(controller, name, dataset, budget):
+    """What a governor starts from, where the budget promises something."""
+    if known(Budget.parse, budget).promise is None:
+        return []
+    rehearsed = [f"results/{response_path(name)}"] if controller.trained else []
+    return [f"results/{config_latency_path(dataset)}", *rehearsed]
+
+
 def controller_inputs(wildcards):
     return controller_files(cell_controller(wildcards), wildcards.controller, wildcards.dataset)
+
+
+def governor_inputs(wildcards):
+    return governor_files(cell_controller(wildcards), wildcards.controller, wildcards.dataset, wildcards.budget)
+
+
+def controller_of_learned(wildcards):
+    """What a trained controller is loaded from for any dataset that it learned from."""
+    found = known(registered, wildcards.controller)
+    return sorted({file for dataset in LEARNED for file in controller_files(found, wildcards.controller, dataset)})
+
+
+def rehearsal_code(wildcards):
+    return known(partial(code, on_device=True), "rehearse.py", controller_module(wildcards))
 
 
 def training_code(wildcards):

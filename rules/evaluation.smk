@@ -5,6 +5,7 @@ rule evaluate:
         samples="results/data/{dataset}/evaluation.parquet",
         reference="results/core_exp/{dataset}.reference.json",
         controller=controller_inputs,
+        governor=governor_inputs,
     output:
         summary="results/eval/{dataset}/{controller}/{budget}.json",
         samples="results/eval/{dataset}/{controller}/{budget}.parquet",

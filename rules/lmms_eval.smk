@@ -50,6 +50,7 @@ rule run_lmms_eval:
         scores="results/importance/scores.json",
         reference=task_reference,
         controller=benchmark_controller,
+        governor=benchmark_governor,
         data=f"{HARNESS.data}/{{task}}/prepared.json" if HARNESS.data else [],
     output:
         summary="results/lmms_eval/{task}/{controller}/{budget}.json",

@@ -41,3 +41,8 @@ def benchmark_code(wildcards):
 
 def benchmark_controller(wildcards):
     return controller_files(known(registered, wildcards.controller), wildcards.controller, profile_of(wildcards))
+
+
+def benchmark_governor(wildcards):
+    controller = known(registered, wildcards.controller)
+    return governor_files(controller, wildcards.controller, profile_of(wildcards), wildcards.budget)

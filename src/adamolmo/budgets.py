@@ -2,11 +2,18 @@
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from adamolmo.errors import AdaMolmoError
 
+Promise = Literal["p90", "p95", "p99", "mean"]
+# Share of the requests that may take longer than the budget.
+ALLOWED_LATE = {"p90": 0.10, "p95": 0.05, "p99": 0.01}
+
 # One spelling per value: no leading zeros, no trailing zeros after the point.
-_FORM = re.compile(r"(?P<value>(?:0|[1-9]\d*)(?:\.\d*[1-9])?)(?P<unit>pct|ms)")
+_FORM = re.compile(
+    r"(?P<value>(?:0|[1-9]\d*)(?:\.\d*[1-9])?)(?P<unit>pct|ms)(?:-(?P<promise>mean|p90|p95|p99))?", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -14,10 +21,15 @@ class Budget:
     """A budget with its unit: `170ms`, or `60pct` of the full configuration's median latency on the device at hand.
 
     One value has one spelling (`50.0pct` is refused), so that one cell of the study cannot exist under two names.
+
+    Attributes:
+        promise: what a stream of requests is to keep; None aims each request at the budget. `60pct-p95`: at most 5 %
+            of the requests take longer; `60pct-mean`: the mean latency is at most the budget.
     """
 
     value: float
     unit: str
+    promise: Promise | None = None
 
     @classmethod
     def parse(cls, text: str) -> "Budget":
@@ -25,13 +37,25 @@ class Budget:
         match = _FORM.fullmatch(text) if isinstance(text, str) else None
         if match is None or float(match["value"]) == 0:
             raise AdaMolmoError(
-                f"'{text}' is not a budget; expected a positive number with its unit: '60pct' or '170ms'."
+                f"'{text}' is not a budget; expected a positive number with its unit: '60pct' or '170ms', or with a "
+                "promise behind it: '60pct-p95' (or p90, p99) or '60pct-mean'."
             )
-        return cls(float(match["value"]), match["unit"])
+        return cls(float(match["value"]), match["unit"], match["promise"])
 
     def __str__(self) -> str:
-        return f"{self.value:.15g}{self.unit}"
+        return f"{self.value:.15g}{self.unit}" + (f"-{self.promise}" if self.promise else "")
 
     def to_ms(self, reference_ms: float) -> float:
         """Milliseconds; `reference_ms` is the full configuration's median latency."""
         return self.value if self.unit == "ms" else self.value / 100 * reference_ms
+
+    def label(self, short: bool = False) -> str:
+        """As a reader sees it: "60 %, 95 in 100 on time", "60 % on average"; short: "60 % p95", "60 % mean"."""
+        amount = f"{self.value:.15g} {'%' if self.unit == 'pct' else 'ms'}"
+        if self.promise is None:
+            return amount
+        if short:
+            return f"{amount} {self.promise}"
+        if self.promise == "mean":
+            return f"{amount} on average"
+        return f"{amount}, {self.promise.removeprefix('p')} in 100 on time"

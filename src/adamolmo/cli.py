@@ -12,6 +12,7 @@ from PIL import Image
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
+from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import Reference
@@ -38,6 +39,9 @@ def add_answer(commands) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE")
     parser.add_argument("question", metavar="QUESTION")
     _add_study(parser)
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="keeps a promise (60pct-p95, 60pct-mean) from call to call; JSON"
+    )
     parser.set_defaults(run=answer)
 
 
@@ -83,10 +87,11 @@ def answer(args: argparse.Namespace) -> None:
     """Prints the answer, the knobs, the stage times and whether the budget was met."""
     fields = _request(args)
     settings, budget_ms = fields["settings"], fields["budget_ms"]
+    _check_state(args, fields["stream"])
     with claim_device(settings.model.device):
         from adamolmo.jobs.answering import Request  # brings torch
 
-        response = Request(**fields).answer()
+        response, governor = Request(**fields).answer(args.state)
     stages = response.stages
     verdict = "met" if stages.total_ms <= budget_ms else f"missed by {stages.total_ms - budget_ms:.1f} ms"
     parts = ("vision", "prefill", "controller", "decode")
@@ -96,6 +101,8 @@ def answer(args: argparse.Namespace) -> None:
     print(f"knobs    {response.config} (by {args.controller})")
     print(f"latency  {stages.total_ms:.2f} ms ({times}{clock})")
     print(f"budget   {budget_ms:.2f} ms, {verdict}")
+    if args.budget.promise is not None:
+        print(f"promise  {args.budget.label()}: margin {governor.state.margin:+.3f} for the next request")
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -133,13 +140,24 @@ def _request(args: argparse.Namespace) -> dict[str, object]:
     return {
         "settings": settings,
         "results": args.results,
-        "dataset": dataset,
-        "controller": args.controller,
         "module": find_controller(args.controller, settings.own_controllers).module,
+        "stream": Stream(args.controller, dataset, args.budget),
         "budget_ms": _budget_ms(args, dataset),
         "image": None if args.image is None else _open(args.image),
         "question": args.question,
     }
+
+
+def _check_state(args: argparse.Namespace, stream: Stream) -> None:
+    """Raises AdaMolmoError when there is nothing to keep, or the file is another stream's."""
+    if args.state is None:
+        return
+    if args.budget.promise is None:
+        raise AdaMolmoError(
+            f"--state keeps a promise from call to call, and --budget {args.budget} promises nothing; expected such as "
+            f"{args.budget}-p95 or {args.budget}-mean."
+        )
+    stream.read(args.state)
 
 
 def _budget_ms(args: argparse.Namespace, dataset: str) -> float:

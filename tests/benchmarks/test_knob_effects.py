@@ -16,3 +16,7 @@ def test_every_axis_of_the_grid_has_its_accuracies_and_its_latency(run_on_study)
     assert max(latency_ms) == latency_ms[0] and min(latency_ms) == latency_ms[-1] > 0
     assert "| latency, ms |" in outcome.printed
     assert outcome.record["questions_per_dataset"] == 2
+    sizes = [line.split(" | ")[:3] for line in outcome.printed.splitlines() if " x " in line]
+    assert len(sizes) % 2 == 0 and len(sizes) >= 2  # two tiers of every size
+    for (size, high, crops), (same, low, fewer) in zip(sizes[::2], sizes[1::2], strict=True):
+        assert (size, high, low) == (same, "high", "low") and int(crops) > int(fewer) == 2

@@ -3,7 +3,7 @@ import torch
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.clock import MeasuredClock
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig, KnobGrid
@@ -128,7 +128,7 @@ def test_no_request_records_a_graph_once_the_decoder_is_prepared(gpu_model, tiny
     engine.prepare_decoder(grid.configs)
     monkeypatch.setattr(GraphDecoder, "_record", lambda self, knobs: pytest.fail(f"recorded {knobs}"))
     for config in grid.configs:
-        engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", FixedController(config), 100.0)
+        engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", FixedController(config), Limit(100.0))
 
 
 def test_engine_answers_as_on_the_cpu_and_stages_sum_to_the_total(cpu_model, gpu_model, tiny_tokenizer, tiny_samples):
@@ -140,7 +140,7 @@ def test_engine_answers_as_on_the_cpu_and_stages_sum_to_the_total(cpu_model, gpu
     agree = []
     for sample in tiny_samples:
         for config in (KnobConfig("high", 8, 16), KnobConfig("low", 4, 12)):
-            request = sample.open_image(), sample.question, "tiny", FixedController(config), 100.0
+            request = sample.open_image(), sample.question, "tiny", FixedController(config), Limit(100.0)
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             on_gpu.answer(*request)
             start.record()

@@ -25,6 +25,7 @@ def figure_inputs(summary: pd.DataFrame, profile: pd.DataFrame) -> dict[str, obj
     """What figures read, by the names of `report.inputs`."""
     return {
         "summary": summary,
+        "streams": study_data.streams(summary),
         "profile": profile,
         "comparisons": study_data.comparisons(summary),
         "hypervolumes": study_data.hypervolumes(summary),

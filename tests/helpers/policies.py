@@ -4,20 +4,26 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import torch
+from made_documents import ORIGIN
 
 from adamolmo.config.training import MobileViTSettings, RewardSettings, TrainingSettings
 from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.modules import find_design, load_controller
 from adamolmo.controllers.registry import find_controller
+from adamolmo.controllers.table import EXPECTED_LATENCY, Entry, LookupTable, save_table, table_path
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
-from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.reward import COLUMNS, Profile
+from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.core_exp import expected_latency
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
-from adamolmo.files.columns import IDS, KNOBS
+from adamolmo.files.documents import write_json
 from adamolmo.files.policy import Fingerprint, PolicyCard
-from adamolmo.inference.controller import Controller
+from adamolmo.inference.controller import Controller, Limit
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
@@ -29,8 +35,9 @@ FINGERPRINT = Fingerprint(
     device={"name": "a core", "cores": 2},
 )
 LATENCY_MS = np.array([10, 11, 12, 11, 12, 13, 12, 13, 14, 18, 20, 22, 20, 22, 24, 22, 24, 27.0])
+EXPECTED = {"okvqa": ExpectedLatency(np.repeat([0, 1], 9), LATENCY_MS, np.zeros(18), np.zeros(18))}
+SIZE = (2, 30)  # crops and tokens of every sample
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
-PROFILE_COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "flops"]
 MOBILEVIT = {"checkpoint": None, "width": 0.1}
 
 
@@ -47,6 +54,7 @@ def settings(**changes) -> TrainingSettings:
         "clip": 0.2,
         "kl": 0.01,
         "entropy": 0.01,
+        "prior_temperature": 0.02,
         "reward": RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0),
         "mobilevit": MobileViTSettings(**MOBILEVIT),
     }
@@ -71,13 +79,19 @@ def with_twins(samples) -> list:
     return [*samples, *(replace(s, sample_id=f"t{s.sample_id}", image_id=f"t{s.image_id}") for s in samples)]
 
 
-def context(directory) -> ControllerContext:
-    return ControllerContext(FINGERPRINT, directory, "okvqa", 0.05, False, "cpu", "float32")
-
-
-def policy_card(name, architecture, fingerprint=FINGERPRINT) -> PolicyCard:
+def policy_card(name, architecture, fingerprint=FINGERPRINT, scale_ms=27.0) -> PolicyCard:
     """Of an untrained policy."""
-    return PolicyCard(controller=name, fingerprint=fingerprint, architecture=architecture, scale_ms=27.0, training={})
+    training = {"settings": settings().model_dump(), "overhead_ms": 0.0}
+    return PolicyCard(
+        controller=name, fingerprint=fingerprint, architecture=architecture, scale_ms=scale_ms, training=training
+    )
+
+
+def context(directory) -> ControllerContext:
+    """What is looked up of the dataset is that of `dearer_is_better`, unless it was written before."""
+    if not (directory / "lookup").exists():
+        write_lookup(directory, [dearer_is_better(0, config) for config in GRID.configs])
+    return ControllerContext(FINGERPRINT, directory, "okvqa", 0.05, False, "cpu", "float32")
 
 
 def load_named(name, context) -> Controller:
@@ -89,14 +103,28 @@ def design_of(name) -> Design | None:
     return find_design(name, find_controller(name, {}).module)
 
 
+def write_lookup(directory, accuracy, dataset="okvqa") -> None:
+    """What controllers look up of a dataset: these mean accuracies [configurations], and LATENCY_MS for every size."""
+    entries = [Entry(c, float(a), float(ms), 9) for c, a, ms in zip(GRID.configs, accuracy, LATENCY_MS, strict=True)]
+    write_tables(directory, LookupTable(entries), EXPECTED["okvqa"], GRID, dataset)
+
+
+def write_tables(directory, table, expected, grid, dataset="okvqa") -> None:
+    for name in ("mean", EXPECTED_LATENCY):
+        (directory / table_path(name, dataset)).parent.mkdir(parents=True, exist_ok=True)
+    save_table(table, ORIGIN, directory / table_path("mean", dataset))
+    document = expected_latency.as_document(expected, grid, 0.0, {"clock": "measured", "device": {}})
+    write_json(document, directory / table_path(EXPECTED_LATENCY, dataset))
+
+
 def core_exp(samples, accuracy) -> pd.DataFrame:
     """`accuracy(sample index, config)`; latency is the same for all samples."""
     rows = [
-        ("okvqa", s.sample_id, s.image_id, c.tier, c.top_k, c.num_active_blocks, accuracy(index, c), ms, ms)
+        ("okvqa", s.sample_id, s.image_id, c.tier, c.top_k, c.num_active_blocks, accuracy(index, c), ms, ms, *SIZE)
         for index, s in enumerate(samples)
         for c, ms in zip(GRID.configs, LATENCY_MS, strict=True)
     ]
-    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def dearer_is_better(_, config) -> float:
@@ -104,14 +132,21 @@ def dearer_is_better(_, config) -> float:
 
 
 def training_set(samples, accuracy, features, prefix) -> TrainingSet:
-    profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS)
-    return TrainingSet.join(FINGERPRINT, profile, features, prefix)
+    profile = Profile.from_frame(core_exp(samples, accuracy), GRID, BUDGETS_MS, EXPECTED)
+    return TrainingSet.join(FINGERPRINT, profile, features, EXPECTED, prefix)
 
 
 def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes) -> pd.DataFrame:
     """The training log; the policy is where `context(directory)` looks for it."""
     target = directory / "controllers" / name
+    write_lookup(directory, data.profile.accuracy.double().mean(dim=0).tolist())
     return module.train(name, target, data, lambda controller: added_ms, settings(**changes), seed)
+
+
+def prior_logits(data, budgets_ms) -> torch.Tensor:
+    """Of the first ten samples at these budgets, as `context` lets a controller find them."""
+    prior = ProfilePrior.of(data.profile, torch.arange(len(data.profile.samples)), settings())
+    return prior(torch.arange(10), torch.tensor(budgets_ms).expand(10, -1))
 
 
 def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
@@ -120,7 +155,7 @@ def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
 
 
 def ask(engine, sample, controller, budget_ms):
-    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms).config
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms)).config
 
 
 def rewards_at(budget_ms: float, accuracy: np.ndarray) -> np.ndarray:

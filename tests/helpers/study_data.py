@@ -120,6 +120,7 @@ def cell(dataset: str, controller: str, budget: str, samples: int = 300) -> dict
         "stages_ms": times | {"controller_ms": overhead, "preprocess_ms": 2.5},
         "controller_ms": overhead,
         "controller_share_pct": 100 * overhead / latency,
+        "governor": dict.fromkeys(("start", "end"), {"requests": 0, "margin": 0.0}),
         "slowdown": {"value": 1.0, "low": 1.0, "high": 1.0},
         "violation_rate_at_profile_speed": {"value": rate.value, "low": rate.low, "high": rate.high},
         "flops": 1e8,
@@ -169,6 +170,25 @@ def comparisons(summary: pd.DataFrame) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def streams(summary: pd.DataFrame, requests: int = 60) -> pd.DataFrame:
+    """Of every dataset and controller of the summary the requests under two promised budgets."""
+    rng, tables = np.random.default_rng(5), []
+    budgets = summary["budget"].unique()
+    for cell in summary[~summary["controller"].isin(["static-full", "oracle"])].itertuples():
+        for budget in {budgets[0]: ["60pct-p95", "60pct-mean"]}.get(cell.budget, []):
+            latency_ms = cell.budget_ms * rng.uniform(0.5, 1.04, requests)
+            columns = {"request": range(requests), "margin": 0.05 + 0.02 * rng.normal(size=requests).cumsum()}
+            columns |= {"latency_ms": latency_ms, "budget_met": latency_ms <= cell.budget_ms}
+            keys = {
+                "dataset": cell.dataset,
+                "controller": cell.controller,
+                "budget": budget,
+                "budget_ms": cell.budget_ms,
+            }
+            tables.append(pd.DataFrame(columns | keys))
+    return pd.concat(tables, ignore_index=True)
 
 
 def hypervolumes(summary: pd.DataFrame) -> pd.DataFrame:

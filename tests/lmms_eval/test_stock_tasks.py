@@ -7,6 +7,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
+from adamolmo.controllers.governor import Governor
 from adamolmo.controllers.table import LookupTable, load_table
 from adamolmo.statistics.intervals import Resampling, cluster_weights, clustered_bootstrap
 
@@ -160,7 +161,7 @@ def test_two_budgets_with_one_loaded_model(bench, unscored):
     controller, costs = LookupController("lookup-mean", rising, 0.0), [entry.latency_ms for entry in table.entries]
     model, asked = bench.model("static-full", "60pct"), {}
     for budget_ms in (min(costs), max(costs)):
-        model.setting = lambda task, budget_ms=budget_ms: Setting(controller, budget_ms)
+        model.setting = lambda task, budget_ms=budget_ms: Setting(controller, Governor(budget_ms))
         run_task(model, "textvqa_val", unscored.path, None, RESAMPLING)
         asked[budget_ms] = dict(model.answers)
     cheap, dear = asked.values()

@@ -4,21 +4,25 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
-from made_documents import ORIGIN, importance, reference
+from made_documents import importance, reference
 from PIL import Image
-from policies import policy_card
+from policies import policy_card, write_tables
 
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import save_policy
+from adamolmo.controllers.response import spent
 from adamolmo.controllers.single_stage import SingleStagePolicy
-from adamolmo.controllers.table import Entry, LookupTable, save_table
+from adamolmo.controllers.table import Entry, LookupTable
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.files.documents import write_json
+from adamolmo.files.governor import ConfigLatency, config_latency_path
 from adamolmo.jobs.loading import study_fingerprint
-from adamolmo.knobs import KnobConfig
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 CONFIG = "config.yaml"
 GRID = [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 4) for b in (5, 7)]
@@ -44,8 +48,9 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     (results / "core_exp").mkdir()
     write_json(reference(median_latency_ms=4.0, clock="modelled"), results / "core_exp" / "okvqa.reference.json")
     entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]
-    (results / "lookup" / "mean").mkdir(parents=True)
-    save_table(LookupTable(entries), ORIGIN, results / "lookup" / "mean" / "okvqa.json")
+    expected = ExpectedLatency(np.repeat([0, 1], 4), np.full(8, 1.0), np.full(8, 0.1), np.zeros(8))
+    knob_grid = KnobGrid(("low", "high"), (2, 4), (5, 7))
+    write_tables(results, LookupTable(entries), expected, knob_grid)
     Image.open(io.BytesIO(tiny_samples[0].image)).save(tmp_path / "picture.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -60,6 +65,55 @@ def test_answer(study, capsys, tiny_engine, tiny_samples):
     assert lines["latency"].endswith("modelled)")
     assert " ms (vision " in lines["latency"]
     assert lines["budget"].startswith("2.20 ms, m")
+
+
+def write_latencies(study):
+    """What the table's configurations took: 1.0 ms, 1.5 ms, ... on average, and up to a tenth more."""
+    spent_by = {str(c): spent(np.linspace(0.9, 1.1, 21) * (1.0 + 0.5 * rank)) for rank, c in enumerate(GRID)}
+    write_json(ConfigLatency(configurations=spent_by), study / "results" / config_latency_path("okvqa"))
+
+
+def test_a_promise_is_kept_from_call_to_call(study, capsys, tiny_samples):
+    write_latencies(study)
+    question = tiny_samples[0].question
+    arguments = ["answer", "picture.png", question, "--budget", "55pct-p95", "--controller", "lookup-mean"]
+    main(arguments)
+    alone = capsys.readouterr().out
+    assert "promise  55 %, 95 in 100 on time: margin " in alone
+    states = []
+    for _ in range(3):
+        main([*arguments, "--state", "stream.json"])
+        states.append(json.loads((study / "stream.json").read_text()))
+    assert capsys.readouterr().out.startswith(alone)
+    assert [state["requests"] for state in states] == [1, 2, 3]
+    assert len({state["margin"] for state in states}) == 3
+    assert states[0] | {"requests": 0, "margin": 0.0} == {
+        "controller": "lookup-mean",
+        "dataset": "okvqa",
+        "budget": "55pct-p95",
+        "requests": 0,
+        "margin": 0.0,
+    }
+
+
+def test_state_files_that_do_not_fit_are_one_sentence(study, tiny_samples):
+    write_latencies(study)
+    shared = [
+        "answer",
+        "picture.png",
+        tiny_samples[0].question,
+        "--state",
+        "stream.json",
+        "--controller",
+        "lookup-mean",
+    ]
+    with pytest.raises(SystemExit, match="--budget 55pct promises nothing; expected such as 55pct-p95 or 55pct-mean"):
+        main([*shared, "--budget", "55pct"])
+    main([*shared, "--budget", "55pct-p95"])
+    with pytest.raises(
+        SystemExit, match="stream.json: keeps the requests of budget '55pct-p95'; expected '55pct-mean'"
+    ):
+        main([*shared, "--budget", "55pct-mean"])
 
 
 def test_budget_in_milliseconds_needs_no_reference(study, capsys):
@@ -117,9 +171,9 @@ def test_a_controller_that_reads_the_request_asks_for_it(study):
     architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)
     policy = SingleStagePolicy("single-stage-mlp", architecture, study_now.grid)
-    card = policy_card("single-stage-mlp", architecture, study_now)
+    card = policy_card("single-stage-mlp", architecture, study_now, 4.0)
     save_policy(Path("results/controllers/single-stage-mlp"), policy, card)
     shared = ["--budget", "55pct", "--controller", "single-stage-mlp"]
-    with pytest.raises(SystemExit, match="reads overview and question; expected IMAGE and QUESTION as well"):
+    with pytest.raises(SystemExit, match="reads overview and question and size; expected IMAGE and QUESTION as well"):
         main(["predict", *shared])
     main(["predict", "picture.png", "what is the number ?", *shared])

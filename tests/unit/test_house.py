@@ -30,7 +30,7 @@ def test_the_study_page_has_a_row_for_each_phase_with_its_rules():
     for phase, row in rows.items():
         named = set(re.findall(r"`(\w+)`", row.split("|")[1]))
         assert named <= set(
-            re.findall(r"^(?:use )?rule (\w+)", (ROOT / f"rules/{phase}.smk").read_text(), re.MULTILINE)
+            re.findall(r"^(?:use rule \w+ as|rule) (\w+)", (ROOT / f"rules/{phase}.smk").read_text(), re.MULTILINE)
         )
 
 

@@ -5,9 +5,9 @@ import re
 from adamolmo.files.catalogue import FILES
 
 TARGETS = ("all", "selection", "lmms_eval", "results/embedded/checkpoint/model.safetensors")
-# What other settings than the miniature study's make: timed latencies, and rankings from inside the model.
-SETTINGS = "latency: {clock: measured}\nlmms_eval: {data: lmms_eval_data}\n"
-# Not read by a rule by name: they stand beside a file that is, or are for people.
+# What other settings than the miniature study's make: timed latencies, and what governors start from.
+SETTINGS = "latency: {clock: measured}\nlmms_eval: {data: lmms_eval_data}\nbudgets: [60pct, 60pct-p95]\n"
+# Not read by a rule by name: they stand beside a file that is, or are for people and for the next call of a command.
 UNREAD = {
     "results/model/model.safetensors",
     "results/model/config.json",
@@ -16,6 +16,8 @@ UNREAD = {
     "results/lmms_eval/{task}/{controller}/{budget}.parquet",
     "results/lmms_eval/summary.parquet",
     "results/lmms_eval/comparisons.parquet",
+    "results/controllers/{predictor}/reliability.parquet",
+    "FILE of adamolmo answer --state",
 }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.comparison import Outcomes, compare, hypervolumes, read_outcomes, regret
@@ -43,7 +44,8 @@ def confirm(path: Path, outcomes: Outcomes, settings: StudyConfig) -> np.ndarray
     grid = GridOutcomes.of(read_table(path, CORE_EXP)[0], configs)
     if grid.sample_ids != outcomes.sample_ids.tolist():
         raise AdaMolmoError(f"{path}: has other questions than the cells of {outcomes.dataset}; expected the same.")
-    return np.stack([confirmed_accuracy(grid, configs, ms, settings.seed) for ms in outcomes.budget_ms])
+    budgets = zip(map(Budget.parse, outcomes.budgets), outcomes.budget_ms, strict=True)
+    return np.stack([confirmed_accuracy(grid, configs, ms, settings.seed, budget.promise) for budget, ms in budgets])
 
 
 if __name__ == "__main__":

@@ -23,12 +23,12 @@ def main() -> None:
     reference = read_json(args.reference, Reference)
     check_reference(reference, metadata["device"], metadata["clock"])
     cell = Cell(args.dataset, ORACLE, args.budget, reference)
-    table = oracle_table(profile, args.settings.knobs.grid.configs, cell.budget_ms)
+    table = oracle_table(profile, args.settings.knobs.grid.configs, cell.budget_ms, args.budget.promise)
     probe_ms = metadata["reference_request_ms"]
     timing = Timing(metadata["device"], metadata["clock"], probe_ms and Interval(**probe_ms))
     resampling = Resampling(args.settings.bootstrap.resamples, args.settings.seed)
     write_table(table, args.table, EVALUATION)
-    write_json(summarise_cell(cell, table, timing, metadata["failed"], resampling), args.summary)
+    write_json(summarise_cell(cell, table, timing, None, metadata["failed"], resampling), args.summary)
 
 
 if __name__ == "__main__":

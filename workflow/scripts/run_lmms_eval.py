@@ -5,6 +5,7 @@ from pathlib import Path
 from adamolmo.evaluation.cell_summary import summarise_requests
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.governor import GovernedStream
 from adamolmo.files.lmms_eval import ANSWERS, Benchmark
 from adamolmo.files.schema import write_table
 from adamolmo.inference.device import describe_device
@@ -30,6 +31,7 @@ def main() -> None:
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
     engine = load_engine(settings, args.model, args.scores)
     setting = load_setting(settings, args.model, task.profile, args.controller, args.module, args.budget, task.style)
+    governor, start = setting.governor, setting.governor.state
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resampling)
@@ -37,13 +39,14 @@ def main() -> None:
     reference = read_json(args.reference, Reference)
     write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
     benchmark = Benchmark(
-        **dict(summarise_requests(result.answers, setting.budget_ms, resampling)),
+        **dict(summarise_requests(result.answers, governor.budget_ms, resampling)),
         task=args.task,
         controller=args.controller,
         budget=str(args.budget),
         profile=task.profile,
         metrics=result.metrics,
-        feasible=setting.budget_ms >= reference.lowest_median_latency_ms,
+        feasible=governor.budget_ms >= reference.lowest_median_latency_ms,
+        governor=GovernedStream(start=start, end=governor.state),
         device=device,
         clock=settings.latency.clock,
         lmms_eval_version=harness_version(),

@@ -10,10 +10,10 @@ from adamolmo.budgets import Budget
 from adamolmo.controllers.modules import controller_module
 from adamolmo.controllers.training.features import Features, FixedPrefix
 from adamolmo.controllers.training.overhead import overhead_ms
-from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.reward import COLUMNS, Profile
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.reading import read_profiles
-from adamolmo.files.columns import IDS, KNOBS
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.files.schema import write_table
@@ -22,7 +22,6 @@ from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine, load_questions, study_fingerprint
 from adamolmo.jobs.script import run
 
-COLUMNS = ["dataset", *IDS, *KNOBS, "accuracy", "latency_ms", "flops"]
 TIMED_SAMPLES = 12  # requests that the controller's own time is measured on
 
 
@@ -30,6 +29,9 @@ def main() -> None:
     parser = job_parser(__doc__, "controller", "module", "model", "samples", "settings", "output")
     parser.add_argument("--core-exp", type=Path, nargs="+", required=True)
     parser.add_argument("--references", type=Path, nargs="+", required=True)
+    parser.add_argument(
+        "--latency", type=Path, nargs="+", required=True, help="expected latencies, one file per dataset"
+    )
     parser.add_argument("--features", type=Path, nargs="+", required=True)
     args = parser.parse_args()
     settings, model = args.settings, args.settings.model
@@ -40,14 +42,17 @@ def main() -> None:
     questions, _ = load_questions(settings, timed_dataset, args.samples)
     engine = load_engine(settings, args.model)
     fingerprint = study_fingerprint(settings, args.model, shared["device"])
+    expected = {path.stem: expected_latency.load(path, fingerprint.grid) for path in args.latency}
     data = TrainingSet.join(
         fingerprint,
         Profile.from_frame(
             core_exp,
             fingerprint.grid,
             {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()},
+            expected,
         ),
         {path.stem: Features(path) for path in args.features},
+        expected,
         FixedPrefix.load(args.model, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
     )
     time_controller = partial(
@@ -57,10 +62,10 @@ def main() -> None:
         config=fingerprint.grid.full,
         budget_ms=references_ms[timed_dataset],
     )
-    log = controller_module(args.module).train(
-        args.controller, args.output, data, time_controller, settings.training, settings.seed
-    )
-    write_table(log, args.output / "training.parquet", TRAINING, {"controller": args.controller, "seed": settings.seed})
+    module = controller_module(args.module)
+    log = module.train(args.controller, args.output, data, time_controller, settings.training, settings.seed)
+    schema = getattr(module, "LOG", TRAINING)
+    write_table(log, args.output / "training.parquet", schema, {"controller": args.controller, "seed": settings.seed})
 
 
 if __name__ == "__main__":

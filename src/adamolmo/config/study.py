@@ -41,7 +41,8 @@ class StudyConfig(Section):
     lookup: LookupSettings = Field(description="lookup tables")
     latency: LatencySettings = Field(description="how latency is obtained")
     budgets: Budgets = Field(
-        description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms'"
+        description="budgets evaluated: '60pct' of the full configuration's median latency, or '170ms', for each "
+        "request; with '-p95' (or '-p90', '-p99') or '-mean' behind it, what the stream of requests keeps"
     )
     controllers: Names = Field(description="controllers evaluated, by name")
     own_controllers: dict[ControllerName, OwnControllerSettings] = Field(

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adamolmo.config.values import BudgetText, Count, Section
+from adamolmo.config.values import Count, PlainBudgetText, Section
 
 
 class RewardSettings(Section):
@@ -33,7 +33,7 @@ class TrainingSettings(Section):
     objective: Literal["grpo", "exact", "supervised"] = Field(
         description="'grpo' samples groups; 'exact' uses all rewards at once; 'supervised' imitates the best choice"
     )
-    budgets: Annotated[list[BudgetText], Field(min_length=2, max_length=2)] = Field(
+    budgets: Annotated[list[PlainBudgetText], Field(min_length=2, max_length=2)] = Field(
         description="lowest and highest budget that training draws from, uniformly; apart from `budgets`, so that "
         "a new evaluated budget retrains nothing"
     )
@@ -46,7 +46,12 @@ class TrainingSettings(Section):
     group_size: int = Field(ge=2, description="configurations drawn per pair (objective grpo)")
     learning_rate: float = Field(gt=0, description="step size of AdamW")
     clip: float = Field(gt=0, description="clipping range of the policy ratio (objective grpo)")
-    kl: float = Field(ge=0, description="weight of the KL divergence to the reference policy")
+    kl: float = Field(ge=0, description="weight of the KL divergence to the table's policy")
     entropy: float = Field(ge=0, description="weight of the entropy bonus")
+    prior_temperature: float = Field(
+        gt=0,
+        description="policies start from the table's choice: a configuration whose reward by the table is higher by "
+        "this much is e times as likely",
+    )
     reward: RewardSettings = Field(description="weights of the reward")
     mobilevit: MobileViTSettings = Field(description="vision encoder of the controllers with '-mobilevit'")

@@ -21,6 +21,12 @@ def _budget(text: Any) -> str:
         raise ValueError(str(error)) from error
 
 
+def _plain_budget(text: Any) -> str:
+    if Budget.parse(_budget(text)).promise is not None:
+        raise ValueError(f"'{text}' promises something of many requests; expected a budget of one: '60pct' or '170ms'")
+    return text
+
+
 def _name(text: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", text):
         raise ValueError(f"'{text}' is not a name; expected lower-case letters, digits and underscores")
@@ -60,6 +66,7 @@ Name = Annotated[str, AfterValidator(_name)]
 ControllerName = Annotated[str, AfterValidator(_controller_name)]
 Names = Annotated[list[str], AfterValidator(_distinct)]
 BudgetText = Annotated[str, BeforeValidator(_budget)]
+PlainBudgetText = Annotated[str, BeforeValidator(_plain_budget)]
 Budgets = Annotated[list[BudgetText], AfterValidator(_distinct)]
 Count = Annotated[int, Field(ge=1)]
 CountOrAll = Annotated[Count | Literal["all"], BeforeValidator(_count_or_all)]

@@ -19,7 +19,16 @@ from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStageController, SingleStagePolicy
 from adamolmo.controllers.training import grpo
-from adamolmo.controllers.training.learned import LearnedController, OverheadMs, Policy, load_learned, load_policy
+from adamolmo.controllers.training.learned import (
+    LearnedController,
+    OverheadMs,
+    Policy,
+    load_learned,
+    load_policy,
+    with_prior,
+)
+from adamolmo.controllers.training.reward import Profile
+from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
 from adamolmo.files.policy import PolicyCard
@@ -42,19 +51,19 @@ class HybridPolicy(Policy):
         self.single_stage = SingleStagePolicy(single_stage, architecture, grid)
         self.register_buffer("switch", torch.zeros(()))
 
-    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
-        parts = (part.log_probs(data, rows, budget) for part in (self.two_stage, self.single_stage))
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor, prior: Tensor) -> Tensor:
+        parts = (part.log_probs(data, rows, budget, prior) for part in (self.two_stage, self.single_stage))
         return torch.where(budget[..., None] < self.switch, *parts)
 
 
 class HybridController(LearnedController):
     """Hands every call to the part that the budget belongs to."""
 
-    def __init__(self, name: str, policy: HybridPolicy, card: PolicyCard, device: str, dtype: torch.dtype):
-        super().__init__(name, policy, card, device, dtype)
+    def __init__(self, name: str, policy: HybridPolicy, card: PolicyCard, *fitted):
+        super().__init__(name, policy, card, *fitted)
         two_stage, single_stage = HYBRID_PARTS
-        self.tight = TwoStageController(two_stage, policy.two_stage, card, device, dtype)
-        self.loose = SingleStageController(single_stage, policy.single_stage, card, device, dtype)
+        self.tight = TwoStageController(two_stage, policy.two_stage, card, *fitted)
+        self.loose = SingleStageController(single_stage, policy.single_stage, card, *fitted)
         self.switch_ms = policy.switch.item() * card.scale_ms
 
     def part(self, budget_ms: float) -> Controller:
@@ -97,25 +106,32 @@ def train(
     policy.to(data.device).eval()
     split = grpo.Split.by_image(data.profile.images, settings.held_out, seed)
     added_ms = [part_card.training["overhead_ms"] for _, part_card in loaded]
-    profiles = [data.profile.slower(ms) for ms in added_ms]
+    slower = data.profile.slower(max(added_ms))
+    prior = ProfilePrior.of(slower, split.learned, settings)
     candidates_ms = torch.linspace(*_range_ms(data), SWITCH_CANDIDATES)
     rewards = [
-        _reward_of_choices(part, data, profile, split.held_out, candidates_ms, card.scale_ms, settings)
-        for part, profile in zip((policy.two_stage, policy.single_stage), profiles, strict=True)
+        _reward_of_choices(
+            with_prior(part, data, prior, card.scale_ms),
+            data.profile.slower(ms),
+            split.held_out,
+            candidates_ms,
+            data.fingerprint.grid,
+            settings,
+        )
+        for part, ms in zip((policy.two_stage, policy.single_stage), added_ms, strict=True)
     ]
     policy.switch.fill_(switch_point(candidates_ms, *rewards) / card.scale_ms)
 
-    def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
-        return policy.log_probs(data, rows, budget_ms.to(data.device) / card.scale_ms).cpu()
-
-    slower = data.profile.slower(max(added_ms))
+    log_probs = with_prior(policy, data, prior, card.scale_ms)
     held_out = grpo.score_choices(log_probs, slower, split.held_out, data.fingerprint.grid, settings)
     learned = grpo.score_choices(log_probs, slower, split.learned, data.fingerprint.grid, settings)
     switch_ms = policy.switch.item() * card.scale_ms
     training = {
         "parts": list(HYBRID_PARTS),
         "switch_ms": switch_ms if policy.switch.isfinite() else None,
-        "overhead_ms": added_ms,
+        "settings": settings.model_dump(),
+        "overhead_ms": max(added_ms),
+        "overhead_ms_of_parts": added_ms,
     }
     save_policy(directory, policy, card.model_copy(update={"controller": name, "training": training}))
     of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}
@@ -137,12 +153,13 @@ def _range_ms(data: TrainingSet) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _reward_of_choices(part: Policy, data, profile, rows: Tensor, budgets_ms: Tensor, scale_ms: float, settings):
-    """Mean reward over `rows` of what the part chooses, [budgets]."""
+def _reward_of_choices(
+    log_probs: grpo.LogProbs, profile: Profile, rows: Tensor, budgets_ms: Tensor, grid: KnobGrid, settings
+) -> Tensor:
+    """Mean reward over `rows` of what a part chooses, [budgets]."""
     total = torch.zeros(len(budgets_ms))
     for chunk in rows.split(grpo.HELD_OUT_CHUNK):
         budget_ms = budgets_ms.expand(len(chunk), -1)
-        log_probs = part.log_probs(data, chunk, budget_ms.to(data.device) / scale_ms).cpu()
-        chosen = grpo.choices(log_probs, data.fingerprint.grid)[..., None]
+        chosen = grpo.choices(log_probs(chunk, budget_ms), grid)[..., None]
         total += profile.reward(chunk, budget_ms, settings.reward).gather(-1, chosen)[..., 0].sum(dim=0)
     return total / len(rows)

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from adamolmo.controllers.roles import HYBRID_PARTS, ORACLE
+from adamolmo.controllers.table import EXPECTED_LATENCY
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Registration:
     """Attributes:
     module: dotted name, or a Python file.
-    tables: aggregations whose lookup tables `load` reads.
+    tables: aggregations whose lookup tables `load` reads, or EXPECTED_LATENCY.
     trained: whether `load` reads a policy that the module's `train` makes.
     parts: controllers whose policies `train` reads.
     """
@@ -35,12 +36,16 @@ class Registration:
     parts: tuple[str, ...] = ()
 
 
+# What is known of a dataset's requests before they are seen.
+_PRIOR = ("mean", EXPECTED_LATENCY)
+
+
 def _table(aggregation: str) -> Registration:
     return Registration("adamolmo.controllers.lookup", tables=(aggregation,))
 
 
 def _policy(module: str, parts: tuple[str, ...] = ()) -> Registration:
-    return Registration(f"adamolmo.controllers.{module}", trained=True, parts=parts)
+    return Registration(f"adamolmo.controllers.{module}", _PRIOR, trained=True, parts=parts)
 
 
 _STATIC = Registration("adamolmo.controllers.static")
@@ -50,6 +55,7 @@ CONTROLLERS = {
     "lookup-mean": _table("mean"),
     "lookup-median": _table("median"),
     "lookup-max_accuracy": _table("max_accuracy"),
+    "lookup-mean-sized": Registration("adamolmo.controllers.lookup_sized", _PRIOR),
     "tier-only": _table("mean"),
     "topk-only": _table("mean"),
     "blocks-only": _table("mean"),
@@ -59,8 +65,11 @@ CONTROLLERS = {
         for body in ("single-stage-mlp", "single-stage-transformer")
         for source in ("", "-distilled", "-mobilevit")
     },
+    **dict.fromkeys(("predict-question", "predict-overview", "predict-neighbours"), _policy("predict")),
     "hybrid": _policy("hybrid", HYBRID_PARTS),
 }
+
+PREDICTORS = tuple(name for name, entry in CONTROLLERS.items() if entry.module.endswith(".predict"))
 
 
 def find_controller(name: str, own: Mapping[str, OwnControllerSettings]) -> Registration:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.training.budget_code import CODE_SIZE
+from adamolmo.controllers.training.grpo import choices
 from adamolmo.controllers.training.learned import (
     Gelu,
     LearnedController,
@@ -27,6 +28,7 @@ from adamolmo.controllers.training.learned import (
 )
 from adamolmo.controllers.training.light_vision import DistilledFeature, MobileViTFeature
 from adamolmo.controllers.training.training_set import TrainingSet
+from adamolmo.files.policy import PolicyCard
 from adamolmo.inference.controller import Decision, Reading, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -93,7 +95,7 @@ def _parts(name: str) -> tuple[type[nn.Module], type[nn.Module]]:
 
 
 def _reads(source: nn.Module | type[nn.Module]) -> frozenset[Reading]:
-    return frozenset({"question", source.reading})
+    return frozenset({"size", "question", source.reading})
 
 
 class SingleStagePolicy(Policy):
@@ -128,27 +130,35 @@ class SingleStagePolicy(Policy):
         hidden = self.body(tokens)
         return [head(hidden) for head in self.heads]
 
-    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor, prior: Tensor) -> Tensor:
         image = getattr(data.readings, self.vision.reading)[rows]
         if self.vision.reading == "thumbnail":
             image = image / 255
-        logits = self(image, data.readings.question[rows], budget)
-        tier, top_k, blocks = (of_knob.log_softmax(dim=-1) for of_knob in logits)
-        return (tier[..., :, None, None] + top_k[..., None, :, None] + blocks[..., None, None, :]).flatten(2)
+        return (of_configs(self(image, data.readings.question[rows], budget)) + prior).log_softmax(dim=-1)
+
+
+def of_configs(logits: list[Tensor]) -> Tensor:
+    """Logits of each knob's values -> those of all configurations, [samples, budgets, configurations]."""
+    tier, top_k, blocks = logits
+    return (tier[..., :, None, None] + top_k[..., None, :, None] + blocks[..., None, None, :]).flatten(2)
 
 
 class SingleStageController(LearnedController):
-    """The most probable value of every knob."""
+    """The most probable tier, and at that tier the most probable rest."""
+
+    def __init__(self, name: str, policy: SingleStagePolicy, card: PolicyCard, *fitted):
+        super().__init__(name, policy, card, *fitted)
+        self._decisions = [Decision.of(config) for config in self.grid.configs]
+        self._reads = _reads(policy.vision)
 
     def reads(self, budget_ms: float):
-        return _reads(self.policy.vision)
+        return self._reads
 
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         image = getattr(inputs, self.policy.vision.reading)
         logits = self.policy(image, inputs.question, self._budget(inputs.budget_ms)[None])
-        tier, top_k, blocks = torch.stack([of_knob.argmax() for of_knob in logits]).tolist()
-        return Decision(self.grid.tiers[tier], (self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]))
+        return self._decisions[choices(of_configs(logits)[0, 0].cpu() + self.prior(inputs), self.grid).item()]
 
 
 def design(name: str) -> Design:

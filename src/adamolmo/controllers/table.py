@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 AGGREGATIONS = ("mean", "median", "max_accuracy")
+# Lies beside the tables: the latency that a request's size lets expect (core_exp/expected_latency.py).
+EXPECTED_LATENCY = "expected_latency"
 _KNOBS = list(KNOBS)
 _MEASURES = ["accuracy", "latency_ms"]
 
@@ -139,7 +141,7 @@ class LookupTable:
 
 
 def table_path(aggregation: str, dataset: str | None) -> str:
-    """Where a table lies below the directory of results; None for the one over all datasets."""
+    """Where a table, or EXPECTED_LATENCY, lies below the directory of results; None for the one over all datasets."""
     return f"lookup/{aggregation}.json" if dataset is None else f"lookup/{aggregation}/{dataset}.json"
 
 

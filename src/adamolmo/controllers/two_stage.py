@@ -154,18 +154,26 @@ class TwoStagePolicy(Policy):
     def fit(self, data: TrainingSet, rows: Tensor) -> None:
         self.tier.fit(data.readings.question[rows])
 
-    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor, prior: Tensor) -> Tensor:
+        of_tier, of_rest = by_stage(prior, self.grid)
         code = self.code(budget)
         question = data.readings.question[rows][:, None].expand(-1, budget.shape[1], -1)
-        of_tier = self.tier(code, question).log_softmax(dim=-1)
+        of_tier = (self.tier(code, question) + of_tier).log_softmax(dim=-1)
         tokens = self.encoder(code)
         of_config = []
         for tier in range(len(self.grid.tiers)):
             states = data.states(rows.tolist(), tier, tokens)
-            heads = self.scheduler(states, torch.tensor(tier, device=states.device))
-            top_k, blocks = (logits.log_softmax(dim=-1) for logits in heads)
-            of_config.append(of_tier[..., tier, None, None] + top_k[..., :, None] + blocks[..., None, :])
-        return torch.stack(of_config, dim=2).flatten(2)
+            top_k, blocks = self.scheduler(states, torch.tensor(tier, device=states.device))
+            rest = (top_k[..., :, None] + blocks[..., None, :] + of_rest[..., tier, :, :]).flatten(2)
+            of_config.append(of_tier[..., tier, None] + rest.log_softmax(dim=-1))
+        return torch.cat(of_config, dim=2)
+
+
+def by_stage(prior: Tensor, grid: KnobGrid) -> tuple[Tensor, Tensor]:
+    """Logits of the table's policy [..., configurations] -> those of the tier [..., tiers], and those of the rest at
+    every tier [..., tiers, top_k values, block counts]."""
+    of_rest = prior.unflatten(-1, grid.shape)
+    return of_rest.flatten(-2).logsumexp(dim=-1), of_rest
 
 
 class TwoStageController(LearnedController):
@@ -175,10 +183,11 @@ class TwoStageController(LearnedController):
     and kept for the others.
     """
 
-    def __init__(self, name: str, policy: TwoStagePolicy, card: PolicyCard, device: str, dtype: torch.dtype):
-        super().__init__(name, policy, card, device, dtype)
+    def __init__(self, name: str, policy: TwoStagePolicy, card: PolicyCard, *fitted):
+        super().__init__(name, policy, card, *fitted)
         self._encoded = lru_cache(KEPT_BUDGETS)(self._encode)
-        self._tier_index = {tier: torch.tensor([i], device=device) for i, tier in enumerate(self.grid.tiers)}
+        self._tier_index = {tier: torch.tensor([i], device=self.device) for i, tier in enumerate(self.grid.tiers)}
+        self._reads = policy.tier.reads | {"size"}
 
     @torch.inference_mode()
     def _encode(self, budget_ms: float) -> tuple[Tensor, Tensor]:
@@ -187,13 +196,14 @@ class TwoStageController(LearnedController):
         return code, self.policy.encoder(code).to(self.dtype)
 
     def reads(self, budget_ms: float):
-        return self.policy.tier.reads
+        return self._reads
 
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         code, _ = self._encoded(inputs.budget_ms)
-        logits = self.policy.tier(code, inputs.question)
-        return Decision(self.grid.tiers[logits.argmax().item()])
+        of_tier, of_rest = by_stage(self.prior(inputs), self.grid)
+        tier = (self.policy.tier(code, inputs.question)[0].cpu() + of_tier).argmax().item()
+        return Decision(self.grid.tiers[tier], prior=of_rest[tier])
 
     def budget_token(self, budget_ms: float) -> Tensor:
         _, token = self._encoded(budget_ms)
@@ -202,12 +212,16 @@ class TwoStageController(LearnedController):
     @torch.inference_mode()
     def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor) -> tuple[int, int]:
         heads = self.policy.scheduler(budget_state.float(), self._tier_index[decision.tier])
-        top_k, blocks = torch.stack([logits.argmax() for logits in heads]).tolist()
+        top_k, blocks = (
+            torch.cat(heads, dim=-1)[0].cpu().split([len(self.grid.top_k), len(self.grid.num_active_blocks)])
+        )
+        best = (top_k[:, None] + blocks + decision.prior).argmax().item()
+        top_k, blocks = divmod(best, len(self.grid.num_active_blocks))
         return self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]
 
 
 def design(name: str) -> Design:
-    return Design(STAGE_1[name].reads, stages=2)
+    return Design(STAGE_1[name].reads | {"size"}, stages=2)
 
 
 def load(name: str, context: ControllerContext) -> LearnedController:

@@ -18,7 +18,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.columns import STAGES
 from adamolmo.files.core_exp import CORE_EXP_LATENCY
 from adamolmo.inference.clock import StageTimes, warm_up
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
@@ -105,7 +105,7 @@ def latency_pass(
 def _ask(engine: Engine, image: Image.Image, question: str, style: str | None, config: KnobConfig) -> TimedRun:
     controller = FixedController(config)
     start_ns = time.perf_counter_ns()
-    response = engine.answer(image, question, style, controller, budget_ms=float("inf"))
+    response = engine.answer(image, question, style, controller, Limit())
     elapsed_ms = (time.perf_counter_ns() - start_ns) / 1e6
     return TimedRun(response, elapsed_ms - response.stages.preprocess_ms - response.stages.controller_ms)
 

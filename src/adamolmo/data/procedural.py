@@ -1,16 +1,19 @@
 """Three procedural question-answering datasets, in the schema and spirit of text_vqa, okvqa and coco_2014_vqa.
 
-A scene is a noisy 192 x 192 px canvas. The three datasets differ in what is drawn and asked:
+A scene is a noisy canvas of one of four sizes, so that one vision tier costs a different number of crops for every
+image, as in real datasets. The three datasets differ in what is drawn and asked:
 
 * text_vqa: one to three coloured signs carry a number of one to three digits. Asked: the number, its first or last
-  digit, the sum of its digits. Digits are 8 to 48 px high, and every vision tier resolves two more of the six heights.
+  digit, the sum of its digits. Digits are 8 to 48 px high, and on the largest canvas every vision tier resolves two
+  more of the six heights.
 * okvqa: objects, each a shape in a colour. Asked: facts that the picture does not show. A fixed random knowledge base
   gives every (shape, colour) a value for each of `RELATIONS` and a friend, so questions need one fact
   ("what is the food of the star ?") or two ("what is the food of the friend of the star ?").
 * coco_2014_vqa: three to eight objects. Asked: existence, counts, colours, neighbours, mixed as in VQA v2.
 
 Things stand on a grid that is as coarse as they are large, as print does on a page: a vision tower of this size, which
-has no convolutions, learns to read aligned things in minutes and free ones in days.
+has no convolutions, learns to read aligned things in minutes and free ones in days. The grid is that of the image
+tokens in the coarsest view that shows the thing: the model reads it there, whatever finer crops show.
 
 Everything is a function of (dataset, split, index): splits are disjoint streams of scenes, not slices of one file.
 """
@@ -21,12 +24,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-CANVAS_PX = 192
+LARGEST_CANVAS_PX = (192, 192)
+CANVASES_PX = (LARGEST_CANVAS_PX, (192, 96), (96, 192), (96, 96))  # (width, height)
 COLOURS = {
     "red": (235, 50, 45),
     "orange": (250, 145, 30),
@@ -55,6 +60,7 @@ _FONT_FILE = "DejaVuSans-Bold.ttf"
 DIGIT_HEIGHTS_PX = (8, 12, 16, 24, 32, 48)
 _LENGTH_SHARES = (0.5, 0.3, 0.2)  # of numbers with one, two and three digits
 OBJECT_SIZES_PX = (12, 16, 24, 32, 48)
+_OVERVIEW_PATCHES = 6  # of the embedded model, along the longer side: what is smaller than one is not recognised
 _KIND_SHARES = {"yes/no": 0.38, "number": 0.12, "other": 0.5}  # of the answers of VQA v2 (arXiv 1612.00837)
 
 
@@ -89,7 +95,8 @@ class Scene:
 
 
 Entity = tuple[str, str]  # (shape, colour)
-Generator = Callable[[np.random.Generator], Scene]
+Size = tuple[int, int]  # (width, height) in px
+Generator = Callable[[np.random.Generator, Size], Scene]
 
 
 @cache
@@ -109,12 +116,12 @@ def entity_questions(entity: Entity, name: str) -> list[Question]:
     ]
 
 
-def scene(dataset: str, split: str, index: int) -> Scene:
+def scene(dataset: str, split: str, index: int, canvas: Size = LARGEST_CANVAS_PX) -> Scene:
     """The `index`-th scene of a split of a dataset.
 
     It is the same on every machine that has the same versions of NumPy and Pillow.
     """
-    return _drawn(f"{dataset}/{split}/{index}", GENERATORS[dataset])
+    return _drawn(f"{dataset}/{split}/{index}", GENERATORS[dataset], canvas)
 
 
 def crowded_scene(smallest_px: int, split: str, index: int) -> Scene:
@@ -131,27 +138,35 @@ def reading_lesson(lesson: str, split: str, index: int) -> Scene:
     return _drawn(f"{lesson}/{split}/{index}", _LESSONS[lesson])
 
 
-def _drawn(seed: str, generator: Generator) -> Scene:
-    digest = hashlib.sha256(seed.encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(digest[:8], "little"))
-    result = generator(rng)
+def _drawn(seed: str, generator: Generator, canvas: Size = LARGEST_CANVAS_PX) -> Scene:
+    rng = _rng(seed)
+    result = generator(rng, canvas)
     result.image = _add_noise(result.image, rng)
     rng.shuffle(result.questions)
     return result
 
 
+def _rng(seed: str) -> np.random.Generator:
+    digest = hashlib.sha256(seed.encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
 def scenes(dataset: str, split: str) -> Iterator[Scene]:
-    index = 0
-    while True:
-        yield scene(dataset, split, index)
-        index += 1
+    """All scenes of a split. Their canvases come in random order, but in every four scenes each one occurs once."""
+    for start in count(step=len(CANVASES_PX)):
+        order = _rng(f"{dataset}/{split}/sizes/{start}").permutation(len(CANVASES_PX))
+        for index, drawn in enumerate(order, start):
+            yield scene(dataset, split, index, CANVASES_PX[drawn])
 
 
 def text_scene(
-    rng: np.random.Generator, signs: tuple[int, int] = (1, 3), length_shares: Sequence[float] = _LENGTH_SHARES
+    rng: np.random.Generator,
+    canvas: Size,
+    signs: tuple[int, int] = (1, 3),
+    length_shares: Sequence[float] = _LENGTH_SHARES,
 ) -> Scene:
     """So many signs (least, most) of different colours."""
-    result = Scene(_background(rng))
+    result = Scene(_background(rng, canvas))
     draw = ImageDraw.Draw(result.image)
     for colour in rng.permutation(list(COLOURS))[: rng.integers(signs[0], signs[1] + 1)]:
         number = _place_sign(result, draw, rng, str(colour), DIGIT_HEIGHTS_PX, length_shares)
@@ -166,9 +181,10 @@ def _place_sign(
     """Draws a sign where it overlaps nothing; returns its number, or None when no place was found."""
     digits = int(rng.choice(len(length_shares), p=length_shares)) + 1
     number = str(rng.integers(10**digits)).zfill(digits)
-    height = int(rng.choice(heights_px))
+    height = int(rng.choice(_in_proportion(heights_px, result.image.size)))
     pitch = 2 * 2 ** int(math.log2(height))
-    box = _free_box(rng, result.parts, pitch * digits, pitch, step=pitch, margin=pitch / 4)
+    number = number[: result.image.width // pitch]  # large digits on a narrow canvas leave room for one
+    box = _free_box(rng, result, height, (pitch * len(number), pitch), step=pitch, margin=pitch / 4)
     if box is None:
         return None
     draw.rounded_rectangle(box, radius=pitch / 4, fill=COLOURS[colour])
@@ -180,6 +196,11 @@ def _place_sign(
         draw.text((left + pitch / 2, middle), digit, font=font, fill=_INK, anchor="mm")
         result.parts.append(Placed((left, middle - height / 2, left + pitch, middle + height / 2), digit, colour))
     return number
+
+
+def _in_proportion(sizes_px: Sequence[int], canvas: Size) -> list[int]:
+    """The sizes up to a quarter of the canvas's longer side: so large do things get in the overview of the largest."""
+    return [size for size in sizes_px if 4 * size <= max(canvas)]
 
 
 def _grid_step(size: float) -> int:
@@ -198,9 +219,9 @@ def _sign_questions(number: str, colour: str) -> list[Question]:
     return questions
 
 
-def knowledge_scene(rng: np.random.Generator) -> Scene:
+def knowledge_scene(rng: np.random.Generator, canvas: Size) -> Scene:
     """One to three objects of different shapes, asked about by shape."""
-    result = Scene(_background(rng))
+    result = Scene(_background(rng, canvas))
     _place_objects(result, rng, rng.permutation(SHAPES)[: rng.integers(1, 4)], OBJECT_SIZES_PX)
     for part in result.parts:
         asked = entity_questions((part.label, part.colour), part.label)
@@ -208,9 +229,9 @@ def knowledge_scene(rng: np.random.Generator) -> Scene:
     return result
 
 
-def objects_scene(rng: np.random.Generator) -> Scene:
+def objects_scene(rng: np.random.Generator, canvas: Size) -> Scene:
     """Three to eight objects; shapes and colours may repeat."""
-    result = Scene(_background(rng))
+    result = Scene(_background(rng, canvas))
     palette = rng.permutation(SHAPES)[: rng.integers(4, 9)]
     _place_objects(result, rng, rng.choice(palette, size=rng.integers(3, 9)), OBJECT_SIZES_PX[:4])
     kinds = {
@@ -273,8 +294,8 @@ def _distance(a: Placed, b: Placed) -> float:
     return float(np.hypot(ax - bx, ay - by))
 
 
-def _crowd(rng: np.random.Generator, smallest_px: int) -> Scene:
-    result = Scene(_background(rng))
+def _crowd(rng: np.random.Generator, canvas: Size, smallest_px: int) -> Scene:
+    result = Scene(_background(rng, canvas))
     heights = [height for height in DIGIT_HEIGHTS_PX if smallest_px <= height <= 4 * smallest_px]
     sizes = [size for size in OBJECT_SIZES_PX if size >= smallest_px]
     draw = ImageDraw.Draw(result.image)
@@ -301,8 +322,8 @@ _LESSONS: dict[str, Generator] = {
 def _place_objects(result: Scene, rng, shapes, sizes_px: Sequence[int], smallest_step: int = 16) -> None:
     draw = ImageDraw.Draw(result.image)
     for shape in shapes:
-        size = int(rng.choice(sizes_px))
-        box = _free_box(rng, result.parts, size, size, max(smallest_step, _grid_step(size)))
+        size = int(rng.choice(_in_proportion(sizes_px, result.image.size)))
+        box = _free_box(rng, result, size, (size, size), max(smallest_step, _grid_step(size)))
         if box is None:
             continue
         colour = str(rng.choice(list(COLOURS)))
@@ -310,33 +331,48 @@ def _place_objects(result: Scene, rng, shapes, sizes_px: Sequence[int], smallest
         result.parts.append(Placed(box, str(shape), colour))
 
 
-def _free_box(rng, taken: list[Placed], width: float, height: float, step: int, margin: float = 0):
-    """A random box on the grid of `step` px with a margin around it that overlaps nothing, or None when no place was
-    found. A margin may reach beyond the canvas."""
-    columns, rows = (int((CANVAS_PX - side) // step) for side in (width, height))
-    if min(columns, rows) < 0:
-        return None
+def _free_box(rng, result: Scene, size_px: int, extent: Size, step: int, margin: float = 0):
+    """A random box on the grid of `step` px for something whose parts are `size_px` large, with a margin around it,
+    that overlaps nothing; None when no place was found. A margin may reach beyond the canvas."""
+    lefts, tops = _grid_places(result.image.size, size_px, extent, step)
+    width, height = extent
     for _ in range(60):
-        left, top = step * int(rng.integers(columns + 1)), step * int(rng.integers(rows + 1))
+        left, top = lefts[rng.integers(len(lefts))], tops[rng.integers(len(tops))]
         box = (left - margin, top - margin, left + width + margin, top + height + margin)
-        if not any(_overlap(box, other.box) for other in taken):
+        if not any(_overlap(box, other.box) for other in result.parts):
             return box
     return None
+
+
+def _grid_places(canvas: Size, size_px: int, extent: Size, step: int) -> list[range]:
+    """Where the left and the top of something may be.
+
+    Crops start in the canvas's corner. The overview starts outside an oblong one, which is padded to a square: what is
+    so large that the overview shows it stands on the square's grid. Digits on the corner's were misread at every tier.
+    """
+    longest = max(canvas)
+    in_overview = size_px * _OVERVIEW_PATCHES >= longest
+    places = []
+    for side, length in zip(canvas, extent, strict=True):
+        first = (side - longest) // 2 % step if in_overview else 0
+        places.append(range(first, side - length + 1, step))
+    return places
 
 
 def _overlap(a, b) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def _background(rng) -> Image.Image:
+def _background(rng, canvas: Size) -> Image.Image:
     """A soft gradient between four dark colours, one per corner."""
     corners = (rng.uniform(25, 60, size=3) + rng.uniform(-20, 20, size=(2, 2, 3))).astype(np.uint8)
-    return Image.fromarray(corners).resize((CANVAS_PX, CANVAS_PX), Image.Resampling.BILINEAR)
+    return Image.fromarray(corners).resize(canvas, Image.Resampling.BILINEAR)
 
 
 def _add_noise(image: Image.Image, rng) -> Image.Image:
-    noise = rng.standard_normal((CANVAS_PX, CANVAS_PX, 1), dtype=np.float32) * np.float32(rng.uniform(1, 6))
-    return Image.fromarray((np.asarray(image, dtype=np.float32) + noise).clip(0, 255).astype(np.uint8))
+    pixels = np.asarray(image, dtype=np.float32)
+    noise = rng.standard_normal((*pixels.shape[:2], 1), dtype=np.float32) * np.float32(rng.uniform(1, 6))
+    return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
 @cache

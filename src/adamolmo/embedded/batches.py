@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamolmo.data.procedural import CANVAS_PX, COLOURS, SHAPES, Placed, Question, Scene
+from adamolmo.data.procedural import COLOURS, LARGEST_CANVAS_PX, SHAPES, Placed, Question, Scene
 from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
@@ -103,14 +103,14 @@ def _sides(part: Placed) -> tuple[float, float]:
 
 
 def cell_labels(parts: list[Placed], grid: int) -> np.ndarray:
-    """What each cell of a grid x grid partition of the canvas shows: [grid, grid, 2] of (part, colour).
+    """What each cell of a grid x grid partition of the largest canvas shows: [grid, grid, 2] of (part, colour).
 
     A part counts where it covers a good share of the cell, or the cell a good share of it; later parts (digits) hide
     earlier ones (their sign). (EMPTY, 0) where there is none.
     """
     labels = np.zeros((grid, grid, 2), np.int64)
     labels[..., 0] = EMPTY
-    cell = CANVAS_PX / grid
+    cell = LARGEST_CANVAS_PX[0] / grid
     edges = np.arange(grid) * cell
     for part in parts:
         left, top, right, bottom = part.box

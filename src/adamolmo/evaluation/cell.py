@@ -1,12 +1,16 @@
 """One cell of the study: a controller answers a dataset under a budget, one real and timed request per sample."""
 
+from collections.abc import Callable
+from functools import partial
+
 from pandas import DataFrame
 
+from adamolmo.controllers.governor import Governor
 from adamolmo.data.samples import Questions, Sample
 from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference
 from adamolmo.files.evaluation import StageMeans
 from adamolmo.inference.clock import warm_up
-from adamolmo.inference.controller import Controller
+from adamolmo.inference.controller import Controller, Limit
 from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
@@ -21,6 +25,7 @@ def evaluate_cell(
     engine: Engine,
     questions: Questions,
     controller: Controller,
+    governor: Governor,
     cell: Cell,
     *,
     full: KnobConfig,
@@ -30,6 +35,7 @@ def evaluate_cell(
     """Runs the cell: the rows of the table `evaluation`, and what their latencies belong to.
 
     Args:
+        governor: of this cell's requests, which are one stream; it learns from each, but not from warm-up.
         full: the configuration of the speed probe, which a measured cell times between the requests.
         resampling: for the interval of the probe's median.
 
@@ -38,19 +44,19 @@ def evaluate_cell(
     device, clock = describe_device(engine.device.type), engine.clock.name
     check_reference(cell.reference, device, clock)
 
-    def ask(sample: Sample) -> Response:
-        return engine.answer(sample.open_image(), sample.question, questions.style, controller, cell.budget_ms)
+    def ask(sample: Sample, limit: Limit) -> Response:
+        return engine.answer(sample.open_image(), sample.question, questions.style, controller, limit)
 
     probe = None
     if clock == "measured":
-        warm_up(lambda: ask(questions.samples[0]).stages.total_ms, max_warmup)
+        warm_up(lambda: ask(questions.samples[0], governor.limit).stages.total_ms, max_warmup)
         probe = SpeedProbe(engine, full)
     rows, probes_ms = [], []
     label = f"{controller.name} at {cell.budget_ms:.1f} ms, samples"
     for number, sample in enumerate(progress(questions.samples, label, len(questions.samples))):
         if probe and number % _PROBE_EVERY == 0:
             probes_ms.append(probe.run())
-        response = ask(sample)
+        response, governed = governed_answer(governor, partial(ask, sample))
         rows.append(
             {
                 "sample_id": sample.sample_id,
@@ -58,10 +64,25 @@ def evaluate_cell(
                 "prediction": response.answer,
                 "accuracy": questions.scorer(response.answer, sample.answers),
                 **request_columns(response),
+                **governed,
             }
         )
     probe_ms = median_interval(probes_ms, resampling) if probes_ms else None
     return DataFrame(rows), Timing(device, clock, probe_ms)
+
+
+def governed_answer(governor: Governor, ask: Callable[[Limit], Response]) -> tuple[Response, dict]:
+    """The answer to the stream's next request, and the columns that say under which limit it was given."""
+    limit, state = governor.limit, governor.state
+    response = ask(limit)
+    latency_ms = response.stages.total_ms
+    governor.observe(latency_ms)
+    return response, {
+        "request": state.requests,
+        "margin": state.margin,
+        "price_per_ms": limit.price_per_ms,
+        "budget_met": latency_ms <= governor.budget_ms,
+    }
 
 
 def request_columns(response: Response) -> dict:

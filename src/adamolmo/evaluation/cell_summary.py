@@ -12,6 +12,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import Failed
 from adamolmo.files.evaluation import CellSummary, LatencySummary, RequestSummary, StageMeans
+from adamolmo.files.governor import GovernedStream
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling, clopper_pearson, clustered_bootstrap, mean, quantile
@@ -62,11 +63,17 @@ def check_reference(reference: Reference, device: Mapping, clock: str) -> None:
 
 
 def summarise_cell(
-    cell: Cell, table: DataFrame, timing: Timing, failed: Sequence[Mapping], resampling: Resampling
+    cell: Cell,
+    table: DataFrame,
+    timing: Timing,
+    governor: GovernedStream | None,
+    failed: Sequence[Mapping],
+    resampling: Resampling,
 ) -> CellSummary:
     """Of the rows of one table `evaluation`.
 
     Args:
+        governor: what became of it; None without one.
         failed: unreadable samples, {sample_id, reason}.
 
     Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the speed probe's two times; the
@@ -85,6 +92,7 @@ def summarise_cell(
         accuracy=accuracy,
         slowdown=slowdown,
         violation_rate_at_profile_speed=_at_profile_speed(table, slowdown, cell.budget_ms),
+        governor=governor,
         device=timing.device,
         clock=timing.clock,
     )

@@ -52,7 +52,8 @@ def read_outcomes(summary: pd.DataFrame, folder: str | Path) -> Iterator[Outcome
     Raises AdaMolmoError when two cells of a dataset did not answer the same questions.
     """
     for dataset, cells in summary.groupby("dataset", sort=True, observed=True):
-        budgets = cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first().sort_values("budget_ms")
+        budgets = cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first()
+        budgets = budgets.sort_values(["budget_ms", "budget"])
         controllers = tuple(sorted(cells["controller"].unique()))
         first, grid = None, []
         for controller in controllers:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from adamolmo.files.columns import COSTS, IDS, KNOBS, SCORED, STAGES
 from adamolmo.files.documents import Clock, Device, Document, Failed, Part
+from adamolmo.files.governor import GovernedStream
 from adamolmo.files.schema import Column, Table
 from adamolmo.statistics.interval import Interval
 
@@ -27,6 +28,10 @@ EVALUATION = Table(
             "float32", "resizing and cropping the decoded image, not part of latency_ms", "not negative"
         ),
         **COSTS,
+        "request": Column("int32", "place in the stream of requests, from 0", "not negative"),
+        "margin": Column("float64", "the governor's at this request: its effective budget was budget / (1 + margin)"),
+        "price_per_ms": Column("float64", "the governor's for a ms, in right answers; 0: none", "not negative"),
+        "budget_met": Column("bool", "whether latency_ms is at most the budget"),
     },
 )
 
@@ -83,5 +88,6 @@ class CellSummary(RequestSummary, Document):
     violation_rate_at_profile_speed: Interval = Field(
         description="violation_rate of the latencies divided by the slowdown"
     )
+    governor: GovernedStream | None = Field(description="what became of it; null for the oracle, which has none")
     device: Device = Field(description="the device")
     clock: Clock = Field(description="how latencies were timed")

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from adamolmo.files.documents import Clock, Device, Document, Part
 from adamolmo.files.evaluation import EVALUATION, RequestSummary
+from adamolmo.files.governor import GovernedStream
 from adamolmo.files.schema import Column, Table
 
 _CELL = "results/lmms_eval/{task}/{controller}/{budget}"
@@ -47,6 +48,7 @@ class Benchmark(RequestSummary, Document):
     profile: str = Field(description="dataset whose profile the budget and the lookup tables refer to")
     metrics: dict[str, Metric] = Field(description="metric -> what it came to")
     feasible: bool = Field(description="whether any configuration meets the budget on the profile")
+    governor: GovernedStream = Field(description="what became of it")
     device: Device = Field(description="the device")
     clock: Clock = Field(description="how latencies were timed")
     lmms_eval_version: str = Field(description="version of lmms-eval")
@@ -64,7 +66,6 @@ ANSWERS = Table(
         "prediction": Column("text", "the answer, cut at the task's stop strings"),
         "scores": Column("text", "JSON: metric -> what the task made of the answer"),
         **{name: EVALUATION.columns[name] for name in _OF_REQUEST},
-        "budget_met": Column("bool", "whether latency_ms is at most the budget"),
     },
     {"resampled": "metric -> its value on every bootstrap resample; equal images give equal resamples"},
 )

@@ -1,4 +1,4 @@
-"""Lookup tables, for controllers that choose the same configuration for every sample of a dataset."""
+"""What is looked up per request: tables, and the latency that its size lets expect."""
 
 from typing import ClassVar
 
@@ -32,3 +32,24 @@ class LookupFile(Document):
 
     metadata: LookupOrigin = Field(description="where it comes from")
     entries: tuple[LookupEntry, ...] = Field(description="one per configuration")
+
+
+class LatencyEntry(Part):
+    """What a configuration is expected to take: fixed_ms + ms_per_crop * crops + ms_per_token * prompt tokens."""
+
+    config: str = Field(description="the configuration")
+    fixed_ms: float = Field(description="what depends on neither, with the configuration's mean number of decode steps")
+    ms_per_crop: float = Field(description="of each crop at the configuration's tier, the overview included")
+    ms_per_token: float = Field(description="of each token of the prompt at this tier")
+
+
+class ExpectedLatencyFile(Document):
+    """Latency of a request in every configuration, expected from its crops and prompt tokens, from the stage times of
+    one dataset's profile, or of all."""
+
+    path: ClassVar[str] = "results/lookup/expected_latency[/{dataset}].json"
+
+    entries: tuple[LatencyEntry, ...] = Field(description="one per configuration, in the order of the grid")
+    error_pct: float = Field(description="mean absolute difference to the profile's own latencies, in percent of them")
+    clock: Clock = Field(description="how latencies were timed")
+    device: Device = Field(description="the device that was timed")

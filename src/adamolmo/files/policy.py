@@ -42,6 +42,11 @@ class PolicyCard(Document):
         description="for the record: settings, seed, size and outcome of the training, overhead_ms"
     )
 
+    @property
+    def overhead_ms(self) -> float:
+        """What deciding adds to a request's latency; of a controller with parts, that of the slowest."""
+        return self.training.get("overhead_ms", 0.0)
+
 
 WEIGHTS = Tensors(
     "results/controllers/{controller}/policy.safetensors",

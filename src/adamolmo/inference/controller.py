@@ -7,6 +7,7 @@ the request's latency.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Set
 from dataclasses import dataclass
@@ -17,27 +18,60 @@ from adamolmo.knobs import KnobConfig
 if TYPE_CHECKING:  # tables are read without it
     from torch import Tensor
 
-# "question": the pooled question embedding. "overview": the vision tower's summary of the overview crop, whose encoding
-# is reused. "thumbnail": the downscaled image, for controllers with a vision encoder of their own.
-Reading = Literal["question", "overview", "thumbnail"]
+# "size": crops and prompt tokens at every tier. "question": the pooled question embedding. "overview": the summary of
+# the overview crop by the vision tower, whose encoding is reused. "thumbnail": the downscaled image, for controllers
+# with a vision encoder of their own.
+Reading = Literal["size", "question", "overview", "thumbnail"]
 NOTHING: Set[Reading] = frozenset()
 
 
 @dataclass(frozen=True)
-class Stage1Inputs:
-    """What a controller may read before the tier is known; of the tensors those that it asked for by `reads`.
+class Limit:
+    """What a request may cost.
 
     Attributes:
-        budget_ms: latency that the whole request may take.
+        budget_ms: latency that the whole request may take; infinity for none.
+        price_per_ms: what a millisecond must bring, as a share of right answers, to be spent; 0 where time within the
+            budget is free. A mean is kept by it: the same price for all requests spends time where it brings most.
+    """
+
+    budget_ms: float = math.inf
+    price_per_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class RequestSize:
+    """What a request's work depends on, known from the image's size and the question before anything has run.
+
+    Attributes:
+        num_crops: crops to encode at every tier, the overview included; tiers cheapest first.
+        input_tokens: length of the prompt at every tier, without a budget token.
+    """
+
+    num_crops: tuple[int, ...]
+    input_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stage1Inputs:
+    """What a controller may read before the tier is known; besides the limit what it asked for by `reads`.
+
+    Attributes:
+        size: of the request.
         question: mean embedding of the prompt's text, [1, d_model], float32.
         overview: `readings.summarise_overview` of the overview crop, [1, overview_dim], float32.
         thumbnail: the downscaled image, [1, 3, THUMBNAIL_PX, THUMBNAIL_PX], float32, 0 to 1.
     """
 
-    budget_ms: float
+    limit: Limit
+    size: RequestSize | None = None
     question: Tensor | None = None
     overview: Tensor | None = None
     thumbnail: Tensor | None = None
+
+    @property
+    def budget_ms(self) -> float:
+        return self.limit.budget_ms
 
 
 @dataclass(frozen=True)
@@ -46,10 +80,12 @@ class Decision:
 
     Attributes:
         decoder: (top_k, num_active_blocks), or None if they are chosen after the fixed prefix.
+        prior: what the controller itself wants to know again in stage 2 of stage 1, [top_k values, block counts].
     """
 
     tier: str
     decoder: tuple[int, int] | None = None
+    prior: Tensor | None = None
 
     @classmethod
     def of(cls, config: KnobConfig) -> Decision:
@@ -61,9 +97,11 @@ class Controller(ABC):
 
     Attributes:
         name: as in the configuration and in the results' file names, e.g. `lookup-mean`.
+        heeds_price: whether the limit's price per ms counts in `predict_stage1`; if not, only its budget does.
     """
 
     name: str
+    heeds_price: bool = False
 
     def reads(self, budget_ms: float) -> Set[Reading]:
         """What `predict_stage1` reads besides the budget; the engine prepares it and books its time."""

@@ -1,9 +1,9 @@
-"""One request: image, question and budget in; answer, chosen knobs and stage times out.
+"""One request: image, question and limit in; answer, chosen knobs and stage times out.
 
 Evaluation, the timed pass of the profile, lmms-eval and the command line all answer through `Engine.answer`. A request
 passes these stages, in which the controller decides twice:
 
-    image, question, budget -> stage 1: the tier -> vision -> fixed prefix -> stage 2: top_k and blocks
+    image, question, limit -> stage 1: the tier -> vision -> fixed prefix -> stage 2: top_k and blocks
         -> the active blocks behind the prefix -> decoding -> answer
 """
 
@@ -20,7 +20,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import Clock, StageTimer, StageTimes
-from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.inference.ranking import load_ranking
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
@@ -32,7 +32,7 @@ from adamolmo.model.decoder import KVCache
 from adamolmo.model.decoding import greedy_decoder
 from adamolmo.model.inputs import ModelInputs, build_inputs
 from adamolmo.model.molmoe import MolmoE, PrefixState
-from adamolmo.model.preprocess import PreprocessConfig, num_image_tokens, preprocess, preprocess_overview, select_tiling
+from adamolmo.model.preprocess import PreprocessConfig, image_size, preprocess, preprocess_overview, upright_size
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
 # What the modelled clock books for one decision: a table is read, or two small networks run.
@@ -73,7 +73,7 @@ class _Request:
     image: Picture
     question_ids: list[int]
     controller: Controller
-    budget_ms: float
+    limit: Limit
     timer: StageTimer
     flops: float = 0.0
 
@@ -217,17 +217,25 @@ class Engine:
 
     def prompt_length(self, image: Image.Image, question: str, style: str | None, tier: str) -> int:
         """Tokens of the prompt of `prepare`, from the image's size alone."""
+        _, num_tokens = self._image_size(*upright_size(image), tier)
+        return 1 + num_tokens + len(self.question_ids(question, style))
+
+    def request_size(self, image: Image.Image | np.ndarray, question_ids: list[int]) -> RequestSize:
+        """At every tier, from the image's size alone."""
+        height, width = upright_size(image)
+        num_crops, num_tokens = zip(*(self._image_size(height, width, tier) for tier in self.tiers), strict=True)
+        return RequestSize(num_crops, tuple(1 + tokens + len(question_ids) for tokens in num_tokens))
+
+    def _image_size(self, height_px: int, width_px: int, tier: str) -> tuple[int, int]:
+        """Crops, the overview included, and image tokens."""
         crop_range = self.crop_range(tier)
-        tiling = select_tiling(
-            image.height, image.width, crop_range.min_crops, crop_range.max_crops, self.preprocess_config
-        )
-        return 1 + num_image_tokens(tiling, self.preprocess_config) + len(self.question_ids(question, style))
+        return image_size(height_px, width_px, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
 
     def decode_answer(self, tokens: list[int]) -> str:
         return self.tokenizer.decode(tokens).strip()
 
     def answer(
-        self, image: Picture, question: str, style: str | None, controller: Controller, budget_ms: float
+        self, image: Picture, question: str, style: str | None, controller: Controller, limit: Limit
     ) -> Response:
         """Answers one request with the knobs that the controller chooses on the way.
 
@@ -241,7 +249,7 @@ class Engine:
             torch.cuda.reset_peak_memory_stats()
         with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
             timer = self.clock.start()
-            request = _Request(image, self.question_ids(question, style), controller, budget_ms, timer)
+            request = _Request(image, self.question_ids(question, style), controller, limit, timer)
             run = self._run(request)
         request.mark("decode", run.decode)  # its tensors' memory is free again by now: that took time, too
         return Response(
@@ -271,20 +279,21 @@ class Engine:
 
     def _decide_tier(self, request: _Request) -> _Stage1:
         """Stage 1, before vision, from what the controller reads."""
-        controller, budget_ms = request.controller, request.budget_ms
+        controller, budget_ms = request.controller, request.limit.budget_ms
         reads = controller.reads(budget_ms)
         overview = self._encode_overview(request) if "overview" in reads else None
         thumbnail = self._thumbnail(request) if "thumbnail" in reads else None
         decision = controller.predict_stage1(
             Stage1Inputs(
-                budget_ms,
+                request.limit,
+                size=self.request_size(request.image, request.question_ids) if "size" in reads else None,
                 question=self.pool_question(request.question_ids) if "question" in reads else None,
                 overview=None if overview is None else summarise_overview(overview[0]),
                 thumbnail=thumbnail,
             )
         )
         budget_token = controller.budget_token(budget_ms)
-        cost = _NETWORK_DECISION if reads or budget_token is not None else _TABLE_DECISION
+        cost = _NETWORK_DECISION if reads - {"size"} or budget_token is not None else _TABLE_DECISION
         request.mark("controller", cost)
         return _Stage1(decision, overview, budget_token, cost)
 
@@ -338,7 +347,7 @@ class Engine:
     ) -> tuple[KnobConfig, DecoderKnobs]:
         """Stage 2: top_k and blocks, from the budget token's state where they are not settled yet."""
         decision = stage1.decision
-        top_k, num_blocks = request.controller.predict_stage2(request.budget_ms, decision, prefix.budget_state)
+        top_k, num_blocks = request.controller.predict_stage2(request.limit.budget_ms, decision, prefix.budget_state)
         config = KnobConfig(decision.tier, top_k, num_blocks)
         knobs = self.decoder_knobs(config)
         request.mark("controller", stage1.cost)

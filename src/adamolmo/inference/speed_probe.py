@@ -3,7 +3,7 @@
 from PIL import Image
 
 from adamolmo.data.procedural import scene
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.engine import Engine
 from adamolmo.knobs import KnobConfig
 
@@ -26,5 +26,5 @@ class SpeedProbe:
 
     def run(self) -> float:
         """Its latency in ms."""
-        response = self._engine.answer(self._image, _QUESTION, None, self._controller, budget_ms=float("inf"))
+        response = self._engine.answer(self._image, _QUESTION, None, self._controller, Limit())
         return response.stages.total_ms

@@ -10,7 +10,7 @@ _SHARED = {
     "dataset": {"help": "its name in the configuration"},
     "controller": {"help": "its name in the configuration"},
     "module": {"help": "where the controller comes from: a dotted name, or a Python file"},
-    "budget": {"type": Budget.parse, "help": "as in the configuration, such as 60pct or 170ms"},
+    "budget": {"type": Budget.parse, "help": "as in the configuration, such as 60pct, 170ms or 60pct-p95"},
     "shard": {"type": int, "help": "which of core_exp.shards shares of the samples, from 0"},
     "model": {"type": Path, "help": "directory of the prepared model"},
     "samples": {"type": Path, "help": "a split of the dataset"},

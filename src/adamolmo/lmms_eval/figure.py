@@ -32,7 +32,7 @@ def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], path: str | Path
         for budget_ms in cells["budget_ms"].unique():
             axes.axvline(budget_ms, color=style.LIGHT, linewidth=0.6, zorder=0)
         for controller in in_order(cells["controller"]):
-            _curve(axes, cells[cells["controller"] == controller].sort_values("budget_ms"), controller)
+            _curve(axes, cells[cells["controller"] == controller].sort_values(["budget_ms", "budget"]), controller)
         axes.set_title(task)
         axes.text(1, 0.02, f"{cells['num_documents'].iloc[0]} documents", transform=axes.transAxes, **_SMALL)
         axes.set_ylabel(metrics[task])

@@ -10,10 +10,11 @@ from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
 from lmms_eval.api.model import lmms
 from PIL import Image
 
+from adamolmo.controllers.governor import Governor
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation.cell import request_columns
+from adamolmo.evaluation.cell import governed_answer, request_columns
 from adamolmo.inference.clock import warm_up
-from adamolmo.inference.controller import Controller
+from adamolmo.inference.controller import Controller, Limit
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.progress import note, progress
 
@@ -23,10 +24,15 @@ _PAIRS = {"mme": ("category", "question_id")}
 
 @dataclass(frozen=True)
 class Setting:
-    """How the requests of a task are answered. `style` is the prompt's style prefix, None for none."""
+    """How the requests of a task are answered.
+
+    Attributes:
+        governor: of this task's requests alone, which are one stream.
+        style: the prompt's style prefix, None for none.
+    """
 
     controller: Controller
-    budget_ms: float
+    governor: Governor
     style: str | None = None
 
 
@@ -38,6 +44,7 @@ class Answer:
         image_id: checksum of the image's pixels; documents with the same image are not independent of each other.
         prompt: the task's text, without AdaMolmo's format around it.
         text: the answer, cut at the task's stop strings.
+        governed: as `evaluation.cell.governed_answer` gives it.
     """
 
     task: str
@@ -47,14 +54,15 @@ class Answer:
     text: str
     response: Response
     budget_ms: float
+    governed: Mapping
 
     @property
     def budget_met(self) -> bool:
-        return self.response.stages.total_ms <= self.budget_ms
+        return self.governed["budget_met"]
 
     def columns(self) -> dict:
-        """The knobs, stage times and costs, whether the budget was met, and by which budget."""
-        return {**request_columns(self.response), "budget_ms": self.budget_ms, "budget_met": self.budget_met}
+        """The knobs, stage times and costs, whether the budget was met, by which budget, and the governor's part."""
+        return {**request_columns(self.response), "budget_ms": self.budget_ms, **self.governed}
 
 
 @dataclass
@@ -102,10 +110,10 @@ class AdaMolmo(lmms):
         self._check_pairs(asked)
         _note_sampling(generation for _, generation, *_ in asked)
         if asked and self.engine.clock.name == "measured":
-            warm_up(lambda: self._answer(*asked[0]).response.stages.total_ms, self.max_warmup)
+            self._warm_up(asked[0])
         results = []
         for request in progress(asked, "lmms-eval, requests", len(asked)):
-            answer = self._answer(*request)
+            answer = self._answer(request)
             self.answers[answer.task, answer.doc_id] = answer
             counts = RequestMeasures(
                 answer.response.input_tokens, answer.response.output_tokens, measures=answer.columns()
@@ -113,14 +121,29 @@ class AdaMolmo(lmms):
             results.append(GenerationResult(answer.text, counts))
         return results
 
-    def _answer(self, prompt: str, generation: Mapping, doc_to_visual: Callable, doc_id: int, task: str, split: str):
-        image = _only_image(doc_to_visual(self.task_dict[task][split][doc_id]), task, doc_id)
-        setting = self.setting(task)
+    def _answer(self, request: tuple) -> Answer:
+        prompt, generation, doc_to_visual, doc_id, task, split = request
+        image, setting = self._image(request), self.setting(task)
+        response, governed = governed_answer(
+            setting.governor, lambda limit: self._ask(image, prompt, generation, setting, limit)
+        )
+        text = cut(response.answer, generation.get("until"))
+        return Answer(task, doc_id, _image_id(image), prompt, text, response, setting.governor.budget_ms, governed)
+
+    def _warm_up(self, request: tuple) -> None:
+        prompt, generation, _, _, task, _ = request
+        image, setting = self._image(request), self.setting(task)
+        limit = setting.governor.limit
+        warm_up(lambda: self._ask(image, prompt, generation, setting, limit).stages.total_ms, self.max_warmup)
+
+    def _ask(self, image: Image.Image, prompt: str, generation: Mapping, setting: Setting, limit: Limit) -> Response:
         engine = copy(self.engine)
         engine.max_new_tokens = generation.get("max_new_tokens") or self.engine.max_new_tokens
-        response = engine.answer(image, prompt, setting.style, setting.controller, setting.budget_ms)
-        text = cut(response.answer, generation.get("until"))
-        return Answer(task, doc_id, _image_id(image), prompt, text, response, setting.budget_ms)
+        return engine.answer(image, prompt, setting.style, setting.controller, limit)
+
+    def _image(self, request: tuple) -> Image.Image:
+        *_, doc_to_visual, doc_id, task, split = request
+        return _only_image(doc_to_visual(self.task_dict[task][split][doc_id]), task, doc_id)
 
     def _check_pairs(self, asked: Sequence[tuple]) -> None:
         documents = {(task, split, doc_id) for *_, doc_id, task, split in asked if task in _PAIRS}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
+from adamolmo.controllers.governor import load_governor
 from adamolmo.controllers.modules import load_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import check_reference
@@ -23,7 +24,8 @@ def load_setting(
     budget: Budget,
     style: str | None,
 ) -> Setting:
-    """The controller of the study whose results are beside `model_dir`, under the budget.
+    """The controller of the study whose results are beside `model_dir`, under the budget, with a governor of its own:
+    one setting per task.
 
     Args:
         module: where the controller comes from, as in the registry.
@@ -38,7 +40,8 @@ def load_setting(
         reference = read_json(reference_path(model_dir, profile), Reference)
         check_reference(reference, device, settings.latency.clock)
         reference_ms = reference.median_latency_ms
-    return Setting(load_controller(controller, module, context), budget.to_ms(reference_ms), style)
+    loaded = load_controller(controller, module, context)
+    return Setting(loaded, load_governor(loaded, budget, budget.to_ms(reference_ms), context), style)
 
 
 def reference_path(model_dir: Path, profile: str) -> Path:

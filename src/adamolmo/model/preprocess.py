@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.config import MolmoEConfig
@@ -133,6 +133,23 @@ def select_tiling(
     best = np.where(enough, scale, np.inf).argmin() if enough.any() else scale.argmax()
     rows, cols = candidates[best].tolist()
     return rows, cols
+
+
+def upright_size(image: Image.Image | np.ndarray) -> tuple[int, int]:
+    """Height and width in px as `preprocess` sees the image: turned as its EXIF orientation says."""
+    if isinstance(image, np.ndarray):
+        return image.shape[0], image.shape[1]
+    lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+    return (image.width, image.height) if lies_on_its_side else (image.height, image.width)
+
+
+@lru_cache(maxsize=4096)
+def image_size(
+    height_px: int, width_px: int, min_crops: int, max_crops: int, config: PreprocessConfig
+) -> tuple[int, int]:
+    """Crops that `preprocess` makes of an image, the overview included, and the tokens that they become."""
+    rows, cols = select_tiling(height_px, width_px, min_crops, max_crops, config)
+    return 1 + rows * cols, num_image_tokens((rows, cols), config)
 
 
 def _as_rgb_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:

@@ -22,6 +22,7 @@ from adamolmo.statistics.intervals import clopper_pearson
 CELL = ["controller", "budget"]
 # Of a reading: how the page calls it, and how often the vision encoder then runs.
 _READINGS = {
+    "size": ("size", ""),
     "question": ("question", ""),
     "overview": ("overview crop", "2, no crop twice"),
     "thumbnail": ("thumbnail", "1, and a small one"),
@@ -114,8 +115,7 @@ def _design(name: str, own: Mapping[str, OwnControllerSettings]) -> dict[str, st
 
 def _overheads_ms(training: Mapping) -> list[float]:
     """A hybrid has one per part."""
-    measured = training["overhead_ms"]
-    return measured if isinstance(measured, list) else [measured]
+    return training.get("overhead_ms_of_parts", [training["overhead_ms"]])
 
 
 def violation_rates(summary: pd.DataFrame) -> pd.DataFrame:

@@ -48,13 +48,21 @@ def configuration_page() -> str:
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     for name, field in model.model_fields.items():
-        section, entry = _section(field.annotation)
+        annotation, null = _without_null(field.annotation)
+        section, entry = _section(annotation)
         if section is None:
             yield f"{prefix}{name}", _type(field.annotation), field.description
             continue
-        yield f"{prefix}{name}{entry}", "section", field.description
+        yield f"{prefix}{name}{entry}", f"section{null}", field.description
         if not issubclass(section, Document):  # it has its own place on the page
             yield from _keys(section, f"{prefix}{name}{entry}.")
+
+
+def _without_null(annotation: Any) -> tuple[Any, str]:
+    """What it is where it is not null, and what is to be said of null."""
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    optional = get_origin(annotation) in (UnionType, Union) and len(kinds) == 1
+    return (kinds[0], " or null") if optional else (annotation, "")
 
 
 def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:

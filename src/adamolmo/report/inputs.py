@@ -5,11 +5,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.columns import IDS, KNOBS, STAGES
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.documents import Document, read_json
+from adamolmo.files.evaluation import EVALUATION, CellSummary
 from adamolmo.files.importance import Importance
 from adamolmo.files.model import Manifest
 from adamolmo.files.policy import PolicyCard
@@ -30,6 +33,13 @@ def _document(kind: type[Document]) -> Reader:
     return lambda paths: read_json(*paths, kind)
 
 
+def _stream(path: Path) -> pd.DataFrame:
+    columns = ["request", "margin", "latency_ms", "budget_met"]
+    cell = read_json(path.with_suffix(".json"), CellSummary)
+    of_cell = {key: getattr(cell, key) for key in ("dataset", "controller", "budget", "budget_ms")}
+    return read_table(path, EVALUATION, columns)[0].assign(**of_cell)
+
+
 READERS: Mapping[str, Reader] = {
     "summary": _table(SUMMARY),
     "comparisons": _table(COMPARISONS),
@@ -37,6 +47,8 @@ READERS: Mapping[str, Reader] = {
     "regret": _table(REGRET),
     "scores": _document(Importance),
     "manifest": _document(Manifest),
+    # The requests of cells that promise something, with dataset, controller and budget of their cell.
+    "streams": lambda paths: pd.concat(map(_stream, paths), ignore_index=True),
     "profile": lambda paths: read_profiles(paths, _PROFILE)[0],
     # Per dataset the metadata of its profile.
     "timing": lambda paths: {path.stem: read_table(path, CORE_EXP, ["dataset"])[1] for path in paths},

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from adamolmo.budgets import Budget
 from adamolmo.controllers.roles import without_oracle
 from adamolmo.evaluation.summary import misses_budget, static_configs, tiers_by_cost
 from adamolmo.files.columns import KNOBS
@@ -9,17 +10,19 @@ from adamolmo.files.columns import KNOBS
 
 def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
     """budget_ms and feasible by budget, from tight to loose."""
-    return cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first().sort_values("budget_ms")
+    budgets = cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first()
+    return budgets.sort_values(["budget_ms", "budget"])
 
 
 def budget_name(budget: str) -> str:
-    """As readers see it: '60 %' or '170 ms'."""
-    return budget.replace("pct", " %").replace("ms", " ms")
+    """As readers see it: '60 %', '170 ms', '60 % p95' or '60 % mean'."""
+    return Budget.parse(budget).label(short=True)
 
 
 def over_budget(cells: pd.DataFrame) -> pd.Series:
-    """Of one dataset's cells by controller and budget: whether the median request is over the budget."""
-    return misses_budget(cells.set_index(["controller", "budget"]))
+    """Of one dataset's cells by controller and budget: whether the median request is over the budget,
+    or under a promised mean the mean."""
+    return cells.assign(over=misses_budget(cells)).set_index(["controller", "budget"])["over"]
 
 
 def over_baseline(comparisons: pd.DataFrame, baseline: str) -> pd.DataFrame:

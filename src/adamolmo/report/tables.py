@@ -99,7 +99,7 @@ def latex(template: Path, name: str, table: StudyTable) -> str:
 def by_dataset(rows: pd.DataFrame) -> list[dict]:
     """Of a table with a measure, per dataset its budgets from tight to loose and each controller's cells at them."""
     blocks = []
-    for dataset, block in rows.sort_values("budget_ms").groupby("dataset", observed=True):
+    for dataset, block in rows.sort_values(["budget_ms", "budget"]).groupby("dataset", observed=True):
         budgets = block.drop_duplicates("budget")
         cells = {name: block[block["controller"] == name].to_dict("records") for name in in_order(block["controller"])}
         blocks.append({"dataset": dataset, "budgets": budgets.to_dict("records"), "controllers": cells})
@@ -119,7 +119,7 @@ def _cells(summary: pd.DataFrame, measure: str) -> pd.DataFrame:
             "keeps_budget": ~misses_budget(summary),
         }
     )
-    return _sorted(rows, "budget_ms")
+    return _sorted(rows, "budget_ms", "budget")
 
 
 def _shown_best(cell: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
@@ -152,8 +152,8 @@ def _differences(pairs: pd.DataFrame) -> pd.DataFrame:
     return _sorted(rows, "other")
 
 
-def _sorted(rows: pd.DataFrame, last: str) -> pd.DataFrame:
-    """By dataset, controller (in the order of every legend) and the column `last`."""
+def _sorted(rows: pd.DataFrame, *last: str) -> pd.DataFrame:
+    """By dataset, controller (in the order of every legend) and the columns `last`."""
     place = {name: i for i, name in enumerate(in_order(rows["controller"]))}
-    keys = rows.assign(controller=rows["controller"].map(place)).sort_values(["dataset", "controller", last])
+    keys = rows.assign(controller=rows["controller"].map(place)).sort_values(["dataset", "controller", *last])
     return rows.loc[keys.index].reset_index(drop=True)

@@ -3,6 +3,7 @@
 Several questions share one image, so their outcomes are not independent: bootstrap and test work on whole images.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -193,3 +194,11 @@ def _checked(values: ArrayLike, name: str, clusters: ArrayLike) -> np.ndarray:
     if len(clusters) != len(values):
         raise AdaMolmoError(f"'{name}' has {len(values)} entries and 'clusters' {len(clusters)}; expected as many.")
     return values
+
+
+def conformal_quantile(values: np.ndarray, share: float) -> float:
+    """A quantile that the next value of the same kind is within with probability >= `share` (Vovk et al., 2005), as far
+    as the number of values allows: the ceil((n + 1) * share)-th smallest of n, at most the largest."""
+    ordered = np.sort(np.asarray(values, dtype=float))
+    rank = math.ceil((len(ordered) + 1) * share)
+    return float(ordered[min(rank, len(ordered)) - 1])

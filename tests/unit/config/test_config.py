@@ -76,7 +76,14 @@ def test_the_study_on_molmoe():
         (
             "budgets",
             [60],
-            "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms'.",
+            "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms', or "
+            "with a promise behind it: '60pct-p95' (or p90, p99) or '60pct-mean'.",
+        ),
+        ("budgets", ["60pct-p50"], "key 'budgets[0]': '60pct-p50' is not a budget"),
+        (
+            "training.budgets",
+            ["35pct", "110pct-p95"],
+            "key 'training.budgets[1]': '110pct-p95' promises something of many requests; expected a budget of one",
         ),
         ("budgets", ["60pct", "60pct"], "key 'budgets': the list names '60pct' twice"),
         ("controllers", [], "key 'controllers': the list is empty"),

@@ -12,6 +12,7 @@ from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.modules import load_controller
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
+from adamolmo.inference.controller import Limit
 
 PAGE = Path(__file__).parents[3] / "docs" / "add-a-controller.md"
 
@@ -40,7 +41,7 @@ def test_the_example_answers_requests(careful, tiny_engine, tiny_samples):
     sample = tiny_samples[0]
 
     def chosen(by, budget_ms):
-        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", by, budget_ms).config
+        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", by, Limit(budget_ms)).config
 
     assert controller.name == "careful"
     for budget_ms in (15.0, 24.0, 40.0):

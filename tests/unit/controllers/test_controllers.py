@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from made_documents import ORIGIN
 from policies import load_named
@@ -13,10 +14,13 @@ from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.modules import controller_module
 from adamolmo.controllers.registry import CONTROLLERS, find_controller
-from adamolmo.controllers.table import Entry, LookupTable, save_table, table_path
+from adamolmo.controllers.table import EXPECTED_LATENCY, Entry, LookupTable, save_table, table_path
+from adamolmo.core_exp import expected_latency
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import write_json
 from adamolmo.files.policy import Fingerprint
-from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.inference.controller import Decision, Limit, RequestSize, Stage1Inputs
 from adamolmo.knobs import KnobConfig, KnobGrid
 
 GRID = KnobGrid(("low", "high"), (4, 8), (12, 16))
@@ -38,6 +42,12 @@ def context(tmp_path) -> ControllerContext:
         (tmp_path / "lookup" / aggregation).mkdir()
         save_table(table(shift_ms=number), ORIGIN, tmp_path / table_path(aggregation, "okvqa"))
         save_table(table(shift_ms=10), ORIGIN, tmp_path / table_path(aggregation, None))
+    latency_ms = np.array(list(LATENCY_MS.values()))  # of a request of 3 crops and 40 tokens; half is for the crops
+    (tmp_path / "lookup" / EXPECTED_LATENCY).mkdir()
+    for dataset, shift_ms in (("okvqa", 0), (None, 10)):
+        expected = ExpectedLatency(np.repeat([0, 1], 4), latency_ms / 2 + shift_ms, latency_ms / 6, np.zeros(8))
+        document = expected_latency.as_document(expected, GRID, 0.0, {"clock": "measured", "device": {}})
+        write_json(document, tmp_path / table_path(EXPECTED_LATENCY, dataset))
     return ControllerContext(FINGERPRINT, tmp_path, "okvqa", 0.05, False, "cpu", "float32")
 
 
@@ -46,7 +56,7 @@ def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
     assert controller.name == name
     assert controller.budget_token(budget_ms) is None
     assert not controller.reads(budget_ms)
-    decision = controller.predict_stage1(Stage1Inputs(budget_ms))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     return str(KnobConfig(decision.tier, *controller.predict_stage2(budget_ms, decision, None)))
 
 
@@ -75,15 +85,39 @@ def test_pooled_table(context):
     assert choice("lookup-mean", 30, replace(context, lookup_pooled=True)) == "high-k4-b12"
 
 
+@pytest.mark.parametrize(
+    ("crops", "limit", "expected"),
+    [
+        (3, Limit(24), "high-k8-b12"),
+        (3, Limit(23.9), "high-k4-b12"),  # no tolerance
+        (2, Limit(24), "high-k4-b16"),  # 28 ms at 3 crops, 23.3 at 2
+        (5, Limit(24), "low-k8-b16"),
+        (5, Limit(5), "low-k4-b12"),
+        (3, Limit(price_per_ms=0.02), "high-k8-b16"),  # a millisecond brings 0.025
+        (3, Limit(price_per_ms=0.03), "low-k4-b12"),
+        (3, Limit(24, price_per_ms=0.02), "high-k8-b12"),
+    ],
+)
+def test_a_sized_table_knows_what_this_request_will_take(crops, limit, expected, context):
+    controller = load_named("lookup-mean-sized", context)
+    decision = controller.predict_stage1(Stage1Inputs(limit, size=RequestSize((crops, crops), (40, 40))))
+    assert decision == Decision.of(KnobConfig.parse(expected))
+
+
+def test_a_pooled_sized_table_expects_the_pooled_latency(context):
+    controller = load_named("lookup-mean-sized", replace(context, lookup_pooled=True))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(34), size=RequestSize((3, 3), (40, 40))))
+    assert decision == Decision.of(KnobConfig.parse("high-k8-b12"))
+
+
 def test_every_table_controller_reads_the_tables_it_names(context):
-    names = [name for name, entry in CONTROLLERS.items() if entry.tables]
-    assert len(names) == 6
-    for name in names:
-        (aggregation,) = find_controller(name, {}).tables
-        path = context.results / table_path(aggregation, "okvqa")
+    tables = [name for name, entry in CONTROLLERS.items() if entry.tables and not entry.trained]
+    assert len(tables) == 7
+    for name, table_name in ((table, of) for table in tables for of in find_controller(table, {}).tables):
+        path = context.results / table_path(table_name, "okvqa")
         saved = path.read_text()
         path.unlink()
-        with pytest.raises(AdaMolmoError, match=f"{aggregation}/okvqa.json"):
+        with pytest.raises(AdaMolmoError, match=f"{table_name}/okvqa.json"):
             load_named(name, context)
         path.write_text(saved)
         load_named(name, context)
@@ -127,7 +161,8 @@ def test_bad_name(name, message, context):
 
 def test_only_policies_are_trained():
     trained = {name for name, entry in CONTROLLERS.items() if entry.trained}
-    assert trained == {name for name in CONTROLLERS if name.startswith(("two-stage", "single-stage", "hybrid"))}
+    kinds = ("two-stage", "single-stage", "hybrid", "predict")
+    assert trained == {name for name in CONTROLLERS if name.startswith(kinds)}
     assert {part for entry in CONTROLLERS.values() for part in entry.parts} < trained
     assert not find_controller("static-low-k4-b12", {}).trained
 
@@ -165,7 +200,7 @@ def test_a_table_chooses_in_microseconds(context):
     controller = load_named("lookup-mean", context)
     start = time.perf_counter()
     for budget_ms in range(1, 1001):
-        controller.predict_stage1(Stage1Inputs(budget_ms))
+        controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     assert (time.perf_counter() - start) / 1000 < 100e-6  # about 5 on an idle core
 
 

@@ -2,11 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from policies import (
     BUDGETS_MS,
+    EXPECTED,
     GRID,
+    LATENCY_MS,
     MOBILEVIT,
     ask,
     choices_when_dearer_is_better,
@@ -16,6 +19,8 @@ from policies import (
     learned_rows,
     load_named,
     policy_card,
+    prior_logits,
+    rewards_at,
     run_training,
 )
 
@@ -26,11 +31,13 @@ from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.registry import CONTROLLERS
 from adamolmo.controllers.roles import HYBRID_PARTS
 from adamolmo.controllers.single_stage import SingleStagePolicy
-from adamolmo.controllers.training import light_vision
+from adamolmo.controllers.training import grpo, light_vision
+from adamolmo.controllers.two_stage import STAGE_1, TwoStagePolicy
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
-from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.inference.controller import Limit, RequestSize, Stage1Inputs
 
 NAMES = [name for name in CONTROLLERS if name.startswith("single-stage")]
 FULL = ["single-stage-mlp", "single-stage-transformer"]
@@ -54,16 +61,46 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
     with torch.no_grad():
-        log_probs = policy.log_probs(data(dearer_is_better), rows, torch.tensor(budgets_ms).expand(10, 3) / 27.0)
+        prior = prior_logits(data(dearer_is_better), budgets_ms)
+        budgets = torch.tensor(budgets_ms).expand(10, 3) / 27.0
+        log_probs = policy.log_probs(data(dearer_is_better), rows, budgets, prior)
     assert design_of(name) == Design(controller.reads(20.0))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()
     for index, sample in enumerate(tiny_samples):
         for column, budget_ms in enumerate(budgets_ms):
             chosen = ask(tiny_engine, sample, controller, budget_ms)
-            assert GRID.configs[log_probs[index, column].argmax()] == chosen
+            assert GRID.configs[grpo.choices(log_probs[index, column], GRID)] == chosen
             decided.add(chosen)
     assert len(decided) > 2
+
+
+@pytest.mark.parametrize("name", [*FULL, "two-stage-budget", "two-stage-language"])
+def test_starts_at_the_choice_of_the_table(name, tiny_engine, tiny_samples, tmp_path):
+    torch.manual_seed(0)
+    build = TwoStagePolicy if name in STAGE_1 else SingleStagePolicy
+    save_policy(tmp_path / "controllers" / name, build(name, ARCHITECTURE, GRID), policy_card(name, ARCHITECTURE))
+    controller = load_named(name, context(tmp_path))
+    accuracy = np.array([dearer_is_better(0, config) for config in GRID.configs])
+    for budget_ms in (12.0, 16.0, 21.0, 26.0, 35.0):
+        best = GRID.configs[rewards_at(budget_ms, accuracy).argmax()]
+        for sample in tiny_samples[:2]:
+            assert ask(tiny_engine, sample, controller, budget_ms) == best
+
+
+def test_starts_from_what_this_request_is_expected_to_take(tmp_path):
+    """Twice as many crops, twice as slow: the same budget is half of it."""
+    name = FULL[0]
+    policy = SingleStagePolicy(name, ARCHITECTURE, GRID)
+    save_policy(tmp_path / "controllers" / name, policy, policy_card(name, ARCHITECTURE))
+    controller = load_named(name, context(tmp_path))
+    controller.prior.latency = ExpectedLatency(EXPECTED["okvqa"].tier, np.zeros(18), LATENCY_MS / 3, np.zeros(18))
+    seen = {"question": torch.zeros(1, 16), "overview": torch.zeros(1, 64)}
+
+    def decide(crops, budget_ms):
+        return controller.predict_stage1(Stage1Inputs(Limit(budget_ms), RequestSize((crops,) * 2, (30,) * 2), **seen))
+
+    assert decide(3, 20.0) == decide(6, 40.0) != decide(6, 20.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -191,7 +228,10 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
         policy_card(name, ARCHITECTURE),
     )
     controller = load_named(name, context(tmp_path))
-    assert controller.reads(20.0) == {"question", "overview"}
-    decision = controller.predict_stage1(Stage1Inputs(20.0, torch.zeros(1, 16), torch.zeros(1, 64)))
+    assert controller.reads(20.0) == {"size", "question", "overview"}
+    size = RequestSize((2, 5), (30, 60))
+    decision = controller.predict_stage1(
+        Stage1Inputs(Limit(20.0), size, question=torch.zeros(1, 16), overview=torch.zeros(1, 64))
+    )
     assert controller.budget_token(20.0) is None
     assert controller.predict_stage2(20.0, decision, None) == decision.decoder

@@ -17,6 +17,7 @@ from policies import (
     learned_rows,
     load_named,
     policy_card,
+    prior_logits,
     run_training,
     training_set,
 )
@@ -26,13 +27,13 @@ from adamolmo.controllers.base import Design
 from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inference.controller import Stage1Inputs
+from adamolmo.inference.controller import Limit, RequestSize, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
 NAME = "two-stage-budget"
 NAMES = ("two-stage-budget", "two-stage-language", "two-stage-router")
 ARCHITECTURE = {"d_model": 16, "overview_dim": 64}
-MEMORISES = 2  # a seed by which so few steps learn every sample by heart; by others one may be missing
+MEMORISES = 1  # a seed by which so few steps learn every sample by heart; by others one may be missing
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -90,7 +91,8 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     save_policy(tmp_path / "controllers" / name, policy, policy_card(name, ARCHITECTURE))
     controller = load_named(name, context(tmp_path))
     budgets_ms = (12.0, 21.0, 35.0)
-    log_probs = policy.log_probs(prepared, torch.arange(10), torch.tensor(budgets_ms).expand(10, 3) / 27.0)
+    budgets, prior = torch.tensor(budgets_ms).expand(10, 3) / 27.0, prior_logits(prepared, budgets_ms)
+    log_probs = policy.log_probs(prepared, torch.arange(10), budgets, prior)
     assert design_of(name) == Design(controller.reads(20.0), stages=2)
     assert log_probs.shape == (10, 3, len(GRID.configs))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
@@ -119,11 +121,11 @@ def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, t
     try:
         for sample in tiny_samples[:3]:
             tokens.clear()
-            response = tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 30.0)
+            response = tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(30.0))
             ran = tokens.copy()
             tokens.clear()
             fixed = load_named(f"static-{response.config}", context(tmp_path))
-            plain = tiny_engine.answer(sample.open_image(), sample.question, "tiny", fixed, 30.0)
+            plain = tiny_engine.answer(sample.open_image(), sample.question, "tiny", fixed, Limit(30.0))
             assert response.answer == plain.answer
             assert [block for block, _ in ran] == [block for block, _ in tokens]
             assert [b - a for (_, a), (_, b) in zip(tokens, ran, strict=True)] == [1, 1, 1] + [0] * (len(ran) - 3)
@@ -276,7 +278,7 @@ def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
     token = controller.budget_token(20.0)
     assert (token.shape, token.dtype) == ((1, 16), torch.bfloat16)
     assert not torch.equal(token, controller.budget_token(25.0))
-    decision = controller.predict_stage1(Stage1Inputs(20.0))
+    decision = controller.predict_stage1(Stage1Inputs(Limit(20.0), RequestSize((2, 5), (30, 60))))
     assert decision.tier in GRID.tiers
     assert decision.decoder is None
     top_k, blocks = controller.predict_stage2(20.0, decision, token)

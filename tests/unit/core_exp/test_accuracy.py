@@ -6,7 +6,7 @@ from adamolmo.core_exp.accuracy import accuracy_pass
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.files.columns import KNOBS, STAGES
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.grid import BatchLimits
 from adamolmo.knobs import KnobConfig
 
@@ -16,7 +16,7 @@ def accuracy(engine, samples, grid, batch_size=4):
 
 
 def alone(engine, sample, config):
-    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), 100.0)
+    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), Limit(100.0))
 
 
 def test_every_row_is_what_the_engine_says_one_by_one(tiny_engine, tiny_samples, tiny_grid):

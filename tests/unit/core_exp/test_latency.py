@@ -37,9 +37,9 @@ def test_rounds_are_interleaved_and_the_reference_is_timed_throughout(
 ):
     asked, grid, answer = [], tiny_grid[::4], measured_engine.answer
 
-    def recording(image, question, style, controller, budget_ms):
+    def recording(image, question, style, controller, limit):
         asked.append((question, controller.config))
-        return answer(image, question, style, controller, budget_ms)
+        return answer(image, question, style, controller, limit)
 
     monkeypatch.setattr(measured_engine, "answer", recording)
     monkeypatch.setattr("adamolmo.core_exp.latency.warm_up", lambda run, max_runs: 0)

@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 
 from adamolmo.config.data import DatasetSettings
-from adamolmo.data.procedural import COLOURS, GENERATORS, RELATIONS, SHAPES, entity_questions, scene, scenes
+from adamolmo.data.procedural import (
+    CANVASES_PX,
+    COLOURS,
+    GENERATORS,
+    RELATIONS,
+    SHAPES,
+    entity_questions,
+    scene,
+    scenes,
+)
 from adamolmo.data.sources import QUESTIONS_PER_IMAGE, SPLITS, draw_samples
 from adamolmo.embedded.vocabulary import STYLES, save_tokenizer
 from adamolmo.errors import AdaMolmoError
@@ -41,7 +50,7 @@ def test_samples_have_the_schema_of_the_real_datasets():
         max(sum(s["image_id"] == i for s in samples) for i in {s["image_id"] for s in samples}) <= QUESTIONS_PER_IMAGE
     )
     for sample in samples:
-        assert Image.open(io.BytesIO(sample["image"])).size == (192, 192)
+        assert Image.open(io.BytesIO(sample["image"])).size in CANVASES_PX
         assert len(sample["answers"]) == 10 and len(set(sample["answers"])) == 1
 
 

@@ -5,6 +5,8 @@ import pytest
 from made_documents import reference
 
 from adamolmo.budgets import Budget
+from adamolmo.controllers.governor import Governor
+from adamolmo.controllers.response import Response
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
@@ -12,9 +14,10 @@ from adamolmo.evaluation.cell import evaluate_cell
 from adamolmo.evaluation.cell_summary import Cell, summarise_cell
 from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.evaluation import EVALUATION, CellSummary
+from adamolmo.files.governor import GovernedStream, GovernorState, Spent
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.inference.clock import StageTimes
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import Controller, Decision, FixedController
 from adamolmo.inference.device import describe_device
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.interval import Interval
@@ -32,11 +35,16 @@ def evaluate(engine, samples, budget="120pct", **overrides):
         device=describe_device("cpu"),
         clock=overrides.pop("reference_clock", engine.clock.name),
     )
-    cell = Cell("tiny", f"static-{CONFIG}", Budget.parse(budget), expected)
+    controller = overrides.pop("controller", FixedController(CONFIG))
+    cell = Cell("tiny", controller.name, Budget.parse(budget), expected)
+    response = overrides.pop("response", None)
     settings = {"full": KnobConfig("high", 4, 7), "max_warmup": 3, "resampling": RESAMPLING} | overrides
     questions = Questions(samples, "tiny", vqa_score)
-    table, timing = evaluate_cell(engine, questions, FixedController(CONFIG), cell, **settings)
-    return table, summarise_cell(cell, table, timing, [], RESAMPLING)
+    governor = Governor(cell.budget_ms, cell.budget.promise, response)
+    start = governor.state
+    table, timing = evaluate_cell(engine, questions, controller, governor, cell, **settings)
+    stream = GovernedStream(start=start, end=governor.state)
+    return table, summarise_cell(cell, table, timing, stream, [], RESAMPLING)
 
 
 def test_cell_of_real_requests_passes_the_schema(tiny_engine, tiny_samples, tmp_path):
@@ -63,12 +71,52 @@ def test_modelled_cell_is_deterministic(tiny_engine, tiny_samples):
     assert first[1] == second[1]
 
 
+class Switch(Controller):
+    """Dear above 2 ms of budget, cheap below."""
+
+    name = "switch"
+
+    def predict_stage1(self, inputs):
+        return Decision.of(KnobConfig("high", 4, 7) if inputs.budget_ms > 2.0 else KnobConfig("low", 2, 5))
+
+
+RESPONSE = Response(
+    np.array([1.0, 1.9, 2.1, 4.0]), dict.fromkeys(Spent.model_fields, np.ones(4)), np.empty(0), np.empty(0)
+)
+
+
+def test_a_promise_is_kept_by_what_was_measured_before(measured_engine, tiny_samples, monkeypatch):
+    """Dear requests take 9 ms, the others 1 ms. Warm-up teaches nothing; the rows say what was in force."""
+    answer = measured_engine.answer
+
+    def timed(image, question, style, controller, limit):
+        response = answer(image, question, style, controller, limit)
+        dear = response.config == KnobConfig("high", 4, 7)
+        return replace(response, stages=StageTimes(9.0 if dear else 1.0))
+
+    monkeypatch.setattr(measured_engine, "answer", timed)
+    samples = [replace(tiny_samples[number % 10], sample_id=f"{number:03d}") for number in range(60)]
+    table, summary = evaluate(measured_engine, samples, "4ms-p95", controller=Switch(), response=RESPONSE)
+    assert table["request"].tolist() == list(range(60))
+    assert table["margin"].iloc[0] == 0.0
+    late = table["latency_ms"] > 4.0
+    assert (table["budget_met"] == ~late).all()
+    again = Governor(4.0, "p95", RESPONSE)
+    for row in table.itertuples():
+        assert row.margin == again.state.margin
+        assert (row.latency_ms == 9.0) == (again.limit.budget_ms > 2.0)
+        again.observe(row.latency_ms)
+    assert summary.governor.start == GovernorState(requests=0, margin=0.0)
+    assert summary.governor.end == again.state
+    assert late.mean() < 0.3
+
+
 def test_measured_cell_warms_up_first_and_asks_each_sample_once(measured_engine, tiny_samples, monkeypatch):
     asked, answer = [], measured_engine.answer
 
-    def recording(image, question, style, controller, budget_ms):
+    def recording(image, question, style, controller, limit):
         asked.append((question, controller.name))
-        return answer(image, question, style, controller, budget_ms)
+        return answer(image, question, style, controller, limit)
 
     monkeypatch.setattr(measured_engine, "answer", recording)
     table, summary = evaluate(measured_engine, tiny_samples[:4], "170ms")
@@ -84,10 +132,10 @@ def test_the_speed_probe_is_timed_throughout_and_its_median_counts(measured_engi
     """25 requests of 3 ms under 2 ms: it runs before the 1st, the 11th and the 21st, and never counts as an answer."""
     answer, speeds, order = measured_engine.answer, iter((1.0, 7.0, 2.0)), []
 
-    def timed(image, question, style, controller, budget_ms):
+    def timed(image, question, style, controller, limit):
         order.append(controller.name)
         vision_ms = next(speeds) if controller.name == "static-high-k4-b7" else 3.0
-        return replace(answer(image, question, style, controller, budget_ms), stages=StageTimes(vision_ms))
+        return replace(answer(image, question, style, controller, limit), stages=StageTimes(vision_ms))
 
     monkeypatch.setattr(measured_engine, "answer", timed)
     samples = [tiny_samples[number % 10] for number in range(25)]

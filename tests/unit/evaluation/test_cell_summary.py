@@ -39,7 +39,7 @@ def summarise(probe_ms: Interval | None) -> CellSummary:
     )
     cell = Cell("tiny", "lookup-mean", Budget.parse("50pct"), of_profile)
     failed = [{"sample_id": "torn", "reason": "no image"}]
-    return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), failed, Resampling(500))
+    return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), None, failed, Resampling(500))
 
 
 def test_summary_against_hand_computed_values():

@@ -79,6 +79,45 @@ def test_table_has_the_rows_of_the_chosen_configurations(tmp_path):
     assert table["accuracy"].tolist() == [accuracy[row, index] for row, index in enumerate(expected)]
 
 
+def test_a_mean_is_spent_where_it_brings_most():
+    """Two of four samples need the dearest configuration; the mean allows it for one of them."""
+    accuracy = np.zeros((4, len(CONFIGS)))
+    cheapest, dearest = CONFIGS.index(KnobConfig("low", 4, 12)), CONFIGS.index(KnobConfig("high", 8, 16))
+    accuracy[:, :] = 0.5
+    accuracy[[1, 3], dearest] = 1
+    found, mean_ms = outcomes(accuracy), (3 * LATENCY_MS[cheapest] + LATENCY_MS[dearest]) / 4
+    assert best_in_hindsight(found, mean_ms, "mean").tolist() == [cheapest, dearest, cheapest, cheapest]
+    assert best_in_hindsight(found, LATENCY_MS.min(), "mean").tolist() == [cheapest] * 4
+    assert best_in_hindsight(found, 1.0, "mean").tolist() == [cheapest] * 4
+    assert best_in_hindsight(found, 99.0, "mean").tolist() == [cheapest, dearest, cheapest, dearest]
+
+
+def test_no_budget_per_request_beats_the_oracle_of_the_mean():
+    rng = np.random.default_rng(0)
+    accuracy = (rng.random((300, len(CONFIGS))) < 0.3 + 0.02 * (LATENCY_MS - 12)).astype(float)
+    latency_ms = LATENCY_MS * np.exp(rng.normal(0, 0.2, accuracy.shape))
+    found, rows = GridOutcomes([f"s{row}" for row in range(300)], accuracy, latency_ms), np.arange(300)
+    for budget_ms in (13.0, 16.0, 20.0):
+        for_each = best_in_hindsight(found, budget_ms)
+        spent_ms = latency_ms[rows, for_each].mean()
+        on_average = best_in_hindsight(found, spent_ms, "mean")
+        assert latency_ms[rows, on_average].mean() <= spent_ms
+        assert accuracy[rows, on_average].mean() >= accuracy[rows, for_each].mean()
+
+
+def test_few_late_requests_are_kept_by_none():
+    accuracy = np.random.default_rng(0).random((20, len(CONFIGS)))
+    plain = best_in_hindsight(outcomes(accuracy), 15.0)
+    assert best_in_hindsight(outcomes(accuracy), 15.0, "p95").tolist() == plain.tolist()
+
+
+def test_confirmation_of_a_mean_lets_single_requests_be_dearer_than_it():
+    """One of two samples needs the dear tier, and the mean of both allows it."""
+    accuracy = np.array([[c.tier == "high" for c in CONFIGS], [True] * len(CONFIGS)])
+    assert confirmed_accuracy(outcomes(accuracy), CONFIGS, 20.0, 0).tolist() == [0.0, 1.0]
+    assert confirmed_accuracy(outcomes(accuracy), CONFIGS, 20.0, 0, "mean").tolist() == [1.0, 1.0]
+
+
 def test_order_of_the_profile_does_not_matter():
     accuracy = np.arange(4 * len(CONFIGS)).reshape(4, -1) % 7 / 7
     found = GridOutcomes.of(profile(accuracy).sample(frac=1, random_state=2), CONFIGS)

@@ -8,7 +8,14 @@ import pytest
 import study_data
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation.summary import at_profile_speed, collect, full_latency_ms, static_configs, tiers_by_cost
+from adamolmo.evaluation.summary import (
+    at_profile_speed,
+    collect,
+    full_latency_ms,
+    misses_budget,
+    static_configs,
+    tiers_by_cost,
+)
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.summary import SUMMARY
 
@@ -133,3 +140,15 @@ def test_the_reference_of_percent_budgets_is_the_full_config():
         grid = configs[configs["dataset"] == dataset]
         full = grid.query("tier == 'high' and top_k == 8 and num_active_blocks == 16")["latency_ms"].item()
         assert full_latency_ms(grid) == full
+
+
+def test_a_promised_mean_is_missed_by_the_mean_and_others_by_the_median():
+    cells = pd.DataFrame(
+        {
+            "budget": ["60pct", "60pct-p95", "60pct-mean"],
+            "budget_ms": [10.0] * 3,
+            "latency_p50_ms": [11.0, 9.0, 9.0],
+            "latency_mean_ms": [9.0, 11.0, 11.0],
+        }
+    )
+    assert misses_budget(cells).tolist() == [True, False, True]

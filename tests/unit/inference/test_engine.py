@@ -2,14 +2,16 @@ from collections import Counter
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
 import pytest
 import torch
 from made_documents import importance
+from PIL import ExifTags, Image
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import write_json
 from adamolmo.inference.clock import MeasuredClock, ModelledClock
-from adamolmo.inference.controller import NOTHING, Controller, Decision
+from adamolmo.inference.controller import NOTHING, Controller, Decision, Limit
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
 from adamolmo.knobs import CropRange, KnobConfig, KnobGrid
@@ -41,7 +43,7 @@ class Fixed(Controller):
 
 
 def ask(engine, sample, controller, budget_ms=100.0):
-    return engine.answer(sample.open_image(), sample.question, "tiny", controller, budget_ms)
+    return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms))
 
 
 def test_answers_depend_on_sample_and_knobs(tiny_engine, tiny_samples, tiny_grid):
@@ -80,6 +82,27 @@ def test_decode_steps_are_the_passes_that_ran(tiny_engine, tiny_samples, monkeyp
         lengths.add(response.output_tokens)
     assert 4 in lengths
     assert len(lengths) > 1
+
+
+def test_the_size_of_a_request_is_known_before_it_has_run(tiny_engine, tiny_samples):
+    for sample in tiny_samples:
+        asked = Fixed(KnobConfig("low", 2, 5), wanted=frozenset({"size"}))
+        ask(tiny_engine, sample, asked)
+        for place, tier in enumerate(("low", "high")):
+            response = ask(tiny_engine, sample, Fixed(KnobConfig(tier, 2, 5)))
+            assert asked.read.size.num_crops[place] == response.num_crops
+            assert asked.read.size.input_tokens[place] == response.input_tokens
+    assert asked.read.question is asked.read.overview is None
+
+
+def test_an_image_that_lies_on_its_side_is_measured_upright(tiny_engine):
+    lying, exif = Image.new("RGB", (60, 20)), Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    lying.getexif().update(exif)
+    upright = np.zeros((60, 20, 3), dtype=np.uint8)
+    assert tiny_engine.request_size(lying, [1]) == tiny_engine.request_size(upright, [1])
+    num_crops = tiny_engine.prepare(lying, "red ?", "tiny", "high").pixels.shape[1]
+    assert num_crops == tiny_engine.request_size(lying, [1]).num_crops[1] > 2
 
 
 def test_prompt_length_is_that_of_the_inputs(tiny_engine, tiny_samples):
@@ -178,7 +201,7 @@ def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engin
     for sample in tiny_samples * 2:
         image = sample.open_image()
         start = perf_counter()
-        response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), 100.0)
+        response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), Limit(100.0))
         wall_ms = (perf_counter() - start) * 1e3
         assert all(value > 0 for value in vars(response.stages).values())
         ratios.append((response.stages.total_ms + response.stages.preprocess_ms) / wall_ms)

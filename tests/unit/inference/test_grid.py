@@ -8,7 +8,7 @@ from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference import grid as grid_module
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.grid import (
     BatchLimits,
     answer_grid,
@@ -37,7 +37,7 @@ def variants_of(engine, grid, tier):
 
 
 def alone(engine, sample, config):
-    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), 1.0)
+    return engine.answer(sample.open_image(), sample.question, "tiny", FixedController(config), Limit(1.0))
 
 
 @pytest.mark.parametrize("tier", ["low", "high"])

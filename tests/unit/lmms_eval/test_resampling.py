@@ -10,6 +10,7 @@ from paired_bootstrap import paired_bootstrap
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import write_json
 from adamolmo.files.evaluation import LatencySummary, StageMeans
+from adamolmo.files.governor import GovernedStream, GovernorState
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, BENCHMARKS, Benchmark, Metric
 from adamolmo.files.schema import write_table
 from adamolmo.lmms_eval.figure import benchmarks
@@ -21,6 +22,7 @@ from adamolmo.statistics.intervals import Resampling
 IMAGES = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
 INTERVAL = Interval(20.0, 19.0, 21.0)
 RATE = Interval(0.25, 0.03, 0.65)
+GOVERNOR = GovernorState(requests=0, margin=0.0)
 SCORES = {
     "static-full": np.array([1.0, 1, 1, 0, 1, 1, 0, 1]),
     "lookup-mean": np.array([1.0, 0, 1, 0, 0, 1, 0, 1]),
@@ -102,6 +104,7 @@ def cell(folder, controller, budget="60pct", **changes):
         "controller_share_pct": 0.5,
         "flops": 1e9,
         "memory_bytes": 10**8,
+        "governor": GovernedStream(start=GOVERNOR, end=GOVERNOR),
         "device": {"name": "made up"},
         "clock": "measured",
         "lmms_eval_version": "0.7.3",

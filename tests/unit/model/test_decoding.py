@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.inference.controller import FixedController
+from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, DecoderKnobs, KnobConfig
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
@@ -100,7 +100,7 @@ def test_an_engine_can_be_given_another_longest_answer(tiny_engine, tiny_samples
 
     def tokens(max_new_tokens):
         tiny_engine.max_new_tokens = max_new_tokens
-        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, 100.0).output_tokens
+        return tiny_engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(100.0)).output_tokens
 
     lengths = {kind: [] for kind in (EagerDecoder, GraphDecoder)}
     for kind, found in lengths.items():
@@ -132,7 +132,7 @@ def test_running_out_of_gpu_memory_is_one_sentence(tiny_engine, tiny_samples, mo
     controller = FixedController(KnobConfig("high", 4, 7))
     expected = r"static-high-k4-b7: out of GPU memory; needs about 0.0 GiB. Tried .* 2.00 GiB. GPU 0 .* free. Free the"
     with pytest.raises(AdaMolmoError, match=expected):
-        tiny_engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", controller, 100.0)
+        tiny_engine.answer(tiny_samples[0].open_image(), "what ?", "tiny", controller, Limit(100.0))
 
 
 def test_other_errors_pass_through():

@@ -11,13 +11,13 @@ departs from the paper in these points:
 - The advantage is divided by the group's standard deviation + ADVANTAGE_FLOOR, the worth of one right answer. Without
   it, a group whose draws are all right and differ by a millisecond weighs as much as one that tells right from wrong,
   and the policy ends up too cheap: 5 % of the reward was lost on a synthetic profile, 0.6 % with it.
-- No supervised policy exists to start from or to stay close to: the reference of the KL term is the policy that drew
-  the group, and the term is computed over the whole grid instead of estimated from the draws.
+- The reference of the KL term is the table's policy, from which training starts, and the term is computed over the
+  whole grid instead of estimated from the draws.
 - An entropy bonus, which falls linearly to zero, keeps the policy from settling early.
 - A group serves UPDATES_PER_DRAW optimiser steps; clipping acts from the second on.
 
 Objective "exact" uses that every reward is known: it ascends the expected reward itself, sum of probability * reward
-over the grid, with the same entropy bonus. There is nothing to draw, and nothing to clip.
+over the grid, with the same KL term and entropy bonus. There is nothing to draw, and nothing to clip.
 
 Objective "supervised" is the baseline: cross-entropy to the configuration that earns most on each (sample, budget). It
 learns which configuration is best most often, not which loses least when it is not the best.
@@ -110,6 +110,7 @@ class Split:
 def train(
     policy: nn.Module,
     log_probs: LogProbs,
+    reference: LogProbs,
     profile: Profile,
     split: Split,
     grid: KnobGrid,
@@ -125,6 +126,7 @@ def train(
     Args:
         log_probs: rows of the profile [samples] and budgets in ms [samples, budgets] -> log-probabilities
             [samples, budgets, configurations], on the CPU.
+        reference: likewise logits of the policy that the KL term refers to.
         description: what the progress report calls this training.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -138,7 +140,7 @@ def train(
             batch = draw_batch(profile, split.learned, settings, generator)
         policy.train()
         current = log_probs(batch.rows, batch.budget_ms)  # [samples, budgets, configurations]
-        kl = torch.zeros(())
+        kl = divergence(current, reference(batch.rows, batch.budget_ms).log_softmax(dim=-1))
         if settings.objective == "exact":
             gain = (current.exp() * batch.rewards).sum(dim=-1)  # [samples, budgets]
         elif settings.objective == "supervised":
@@ -146,7 +148,7 @@ def train(
         else:
             if fresh:
                 groups = draw_groups(current.detach(), batch.rewards, settings.group_size, generator)
-            gain, kl = clipped_gain(current, groups, settings.clip), divergence(current, groups.drawn_by)
+            gain = clipped_gain(current, groups, settings.clip)
         spread = entropy(current)
         entropy_weight = settings.entropy * (1 - step / settings.steps)
         loss = -(gain.mean() + entropy_weight * spread.mean() - settings.kl * kl.mean())

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from adamolmo.config.training import TrainingSettings
 from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.lookup_sized import load_dataset
 from adamolmo.controllers.policy_file import load_card, load_weights, save_policy
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import BudgetCode
+from adamolmo.controllers.training.table_prior import ProfilePrior, RequestPrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.files.policy import Fingerprint, PolicyCard
 from adamolmo.inference.controller import Controller
@@ -21,8 +24,6 @@ from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-    from adamolmo.config.training import TrainingSettings
 
 
 class Policy(nn.Module, ABC):
@@ -37,20 +38,24 @@ class Policy(nn.Module, ABC):
         """Before training: whatever follows from the rows to learn from without gradients, such as scales."""
 
     @abstractmethod
-    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor) -> Tensor:
+    def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor, prior: Tensor) -> Tensor:
         """Log-probabilities of all configurations in the order of the grid, [samples, budgets, configurations].
 
         Args:
             rows: of `data`, [samples].
             budget: relative budgets to decide for, [samples, budgets].
+            prior: logits of the table's policy, [samples, budgets, configurations].
         """
 
 
 class LearnedController(Controller):
     """The most probable choice of a trained policy."""
 
-    def __init__(self, name: str, policy: Policy, card: PolicyCard, device: str, dtype: torch.dtype):
+    def __init__(
+        self, name: str, policy: Policy, card: PolicyCard, prior: RequestPrior, device: str, dtype: torch.dtype
+    ):
         self.name = name
+        self.prior = prior
         self.grid = card.fingerprint.grid
         self.scale_ms = card.scale_ms
         self.policy = policy.to(device).eval()
@@ -62,14 +67,16 @@ class LearnedController(Controller):
 
 
 Build = Callable[[str, dict, KnobGrid], Policy]
-MakeController = Callable[[str, Policy, PolicyCard, str, torch.dtype], LearnedController]
+MakeController = Callable[[str, Policy, PolicyCard, RequestPrior, str, torch.dtype], LearnedController]
 OverheadMs = Callable[[Controller], float]
 
 
 def load_learned(name: str, context: ControllerContext, build: Build, make: MakeController) -> LearnedController:
-    """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
+    """Raises AdaMolmoError when a file is unusable or the policy was trained for another study."""
     policy, card = load_policy(context.results / "controllers" / name, context.fingerprint, build)
-    return make(name, policy, card, context.torch_device, getattr(torch, context.dtype))
+    settings = TrainingSettings.model_validate(card.training["settings"])
+    prior = RequestPrior(*load_dataset(context), settings, card.overhead_ms)
+    return make(name, policy, card, prior, context.torch_device, getattr(torch, context.dtype))
 
 
 def load_policy(directory: Path, fingerprint: Fingerprint, build: Build) -> tuple[Policy, PolicyCard]:
@@ -105,14 +112,12 @@ def train_learned(
     card = PolicyCard(
         controller=name, fingerprint=data.fingerprint, architecture=architecture, scale_ms=scale_ms, training={}
     )
-    added_ms = overhead_ms(make(name, policy, card, str(data.device), data.prefix.dtype))
-
-    def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
-        return policy.log_probs(data, rows, budget_ms.to(data.device) / scale_ms).cpu()
-
-    log = grpo.train(
-        policy, log_probs, data.profile.slower(added_ms), split, data.fingerprint.grid, settings, seed, name
-    )
+    of_requests = request_prior(data, settings)
+    added_ms = overhead_ms(make(name, policy, card, of_requests, str(data.device), data.prefix.dtype))
+    profile = data.profile.slower(added_ms)
+    prior = ProfilePrior.of(profile, split.learned, settings)
+    log_probs = with_prior(policy, data, prior, scale_ms)
+    log = grpo.train(policy, log_probs, prior, profile, split, data.fingerprint.grid, settings, seed, name)
     training = {
         "settings": settings.model_dump(),
         "seed": seed,
@@ -124,6 +129,22 @@ def train_learned(
     }
     save_policy(directory, policy, card.model_copy(update={"training": training}))
     return log
+
+
+def with_prior(policy: Policy, data: TrainingSet, prior: ProfilePrior, scale_ms: float) -> grpo.LogProbs:
+    """The policy as training and scoring see it: rows and budgets in ms -> log-probabilities, on the CPU."""
+
+    def log_probs(rows: Tensor, budget_ms: Tensor) -> Tensor:
+        logits = prior(rows, budget_ms).to(data.device)
+        return policy.log_probs(data, rows, budget_ms.to(data.device) / scale_ms, logits).cpu()
+
+    return log_probs
+
+
+def request_prior(data: TrainingSet, settings: TrainingSettings) -> RequestPrior:
+    """As of a request of the first dataset, for measuring how long decisions take."""
+    table = data.profile.table(torch.arange(len(data.profile.samples)))[0]
+    return RequestPrior(table.double().numpy(), data.expected[data.profile.datasets[0]], settings, 0.0)
 
 
 class Standardise(nn.Module):

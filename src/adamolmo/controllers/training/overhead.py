@@ -8,7 +8,7 @@ from torch import Tensor
 
 from adamolmo.data.samples import Questions, Sample
 from adamolmo.inference.clock import warm_up
-from adamolmo.inference.controller import Controller, Decision, FixedController, Reading, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, FixedController, Limit, Reading, Stage1Inputs
 from adamolmo.inference.engine import Engine
 from adamolmo.knobs import KnobConfig
 
@@ -47,10 +47,10 @@ def overhead_ms(
 
     A request without and one with the controller follow each other, so that a change of the device hits both.
     """
-    plain, with_controller = FixedController(config), Pinned(controller, config)
+    plain, with_controller, limit = FixedController(config), Pinned(controller, config), Limit(budget_ms)
 
     def latency_ms(sample: Sample, by: Controller) -> float:
-        return engine.answer(sample.open_image(), sample.question, questions.style, by, budget_ms).stages.total_ms
+        return engine.answer(sample.open_image(), sample.question, questions.style, by, limit).stages.total_ms
 
     if engine.clock.name == "measured":
         warm_up(lambda: latency_ms(questions.samples[0], with_controller), max_runs=20)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.columns import IDS, KNOBS
 from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
     from adamolmo.config.training import RewardSettings
+
+MEASURES = ["accuracy", "latency_ms", "flops", "num_crops", "input_tokens"]
+COLUMNS = ["dataset", *IDS, *KNOBS, *MEASURES]
 
 
 def reward(
@@ -44,6 +50,9 @@ class Profile:
         samples: (dataset, sample_id) of each row.
         images: (dataset, image_id) of each row.
         accuracy, latency_ms: [samples, configurations], in the order of the grid.
+        expected_ms: what the latency was expected to be before vision, [samples, configurations].
+        num_crops: crops at every tier, the overview included, [samples, tiers].
+        input_tokens: length of the prompt at every tier, [samples, tiers].
         complexity: operations as a share of the sample's dearest configuration, [samples, configurations].
         budget_ms: lowest and highest budget to train for, [samples, 2].
     """
@@ -52,26 +61,58 @@ class Profile:
     images: tuple[tuple[str, str], ...]
     accuracy: Tensor
     latency_ms: Tensor
+    expected_ms: Tensor
+    num_crops: Tensor
+    input_tokens: Tensor
     complexity: Tensor
     budget_ms: Tensor
 
     @classmethod
-    def from_frame(cls, frame: DataFrame, grid: KnobGrid, budgets_ms: Mapping[str, tuple[float, float]]) -> Profile:
-        """From the core_exp rows of some datasets and the range of budgets of each.
+    def from_frame(
+        cls,
+        frame: DataFrame,
+        grid: KnobGrid,
+        budgets_ms: Mapping[str, tuple[float, float]],
+        expected: Mapping[str, ExpectedLatency],
+    ) -> Profile:
+        """From the core_exp rows of some datasets, and of each its range of budgets and its expected latencies.
 
         Raises AdaMolmoError when a dataset's configurations are not exactly the grid's, for every one of its samples.
         """
-        samples, images, measures, ranges = [], [], [], []
+        samples, images, measures, sizes, expectations, ranges = [], [], [], [], [], []
         for dataset, rows in frame.groupby("dataset", observed=True):
             sample_ids, values = _by_sample(dataset, rows, grid)
             samples += [(dataset, sample_id) for sample_id in sample_ids]
             image_of = dict(zip(rows["sample_id"].astype(str), rows["image_id"].astype(str), strict=True))
             images += [(dataset, image_of[sample_id]) for sample_id in sample_ids]
-            measures.append(values)
+            measures.append(values[:3])
+            num_crops, input_tokens = values[3:].unflatten(-1, (len(grid.tiers), -1))[..., 0]  # [samples, tiers]
+            sizes.append(torch.stack([num_crops, input_tokens]))
+            expected_ms = expected[dataset](num_crops.numpy(), input_tokens.numpy())
+            expectations.append(torch.from_numpy(expected_ms).float())
             ranges.append(torch.tensor(budgets_ms[dataset]).expand(len(sample_ids), 2))
         accuracy, latency_ms, flops = torch.cat(measures, dim=1)
         complexity = flops / flops.amax(dim=1, keepdim=True)
-        return cls(tuple(samples), tuple(images), accuracy, latency_ms, complexity, torch.cat(ranges))
+        num_crops, input_tokens = torch.cat(sizes, dim=1)
+        expected_ms, budget_ms = map(torch.cat, (expectations, ranges))
+        costs = (latency_ms, expected_ms, num_crops, input_tokens, complexity)
+        return cls(tuple(samples), tuple(images), accuracy, *costs, budget_ms)
+
+    @cached_property
+    def datasets(self) -> tuple[str, ...]:
+        return tuple(sorted({dataset for dataset, _ in self.samples}))
+
+    @cached_property
+    def dataset(self) -> Tensor:
+        """Index into `datasets`, [samples]."""
+        return torch.tensor([self.datasets.index(dataset) for dataset, _ in self.samples])
+
+    def table(self, rows: Tensor) -> Tensor:
+        """Mean accuracy of every configuration over those of `rows` that are of a dataset, [datasets, configurations];
+        over all of them for a dataset that has none."""
+        members = torch.nn.functional.one_hot(self.dataset[rows], len(self.datasets)).T.to(self.accuracy)
+        members[members.sum(dim=1) == 0] = 1
+        return members @ self.accuracy[rows] / members.sum(dim=1, keepdim=True)
 
     def reward(self, rows: Tensor, budget_ms: Tensor, weights: RewardSettings) -> Tensor:
         """Rows [samples] at budgets [samples, budgets] -> [samples, budgets, configurations]."""
@@ -79,25 +120,22 @@ class Profile:
         return reward(*table, budget_ms[..., None], weights)
 
     def take(self, rows: list[int]) -> Profile:
-        tensors = (self.accuracy, self.latency_ms, self.complexity, self.budget_ms)
-        names = (tuple(values[row] for row in rows) for values in (self.samples, self.images))
-        return Profile(*names, *(tensor[rows] for tensor in tensors))
+        values = (getattr(self, field.name) for field in fields(self))
+        return Profile(*(v[rows] if isinstance(v, Tensor) else tuple(v[row] for row in rows) for v in values))
 
     def slower(self, overhead_ms: float) -> Profile:
         """With the time of a controller on top of every latency."""
-        return replace(self, latency_ms=self.latency_ms + overhead_ms)
+        return replace(self, latency_ms=self.latency_ms + overhead_ms, expected_ms=self.expected_ms + overhead_ms)
 
 
 def _by_sample(dataset: str, frame: DataFrame, grid: KnobGrid) -> tuple[list[str], Tensor]:
-    """Sample ids, sorted, and (accuracy, latency_ms, flops) as [3, samples, configurations]."""
+    """Sample ids, sorted, and MEASURES as [measures, samples, configurations]."""
     order = {(c.tier, c.top_k, c.num_active_blocks): index for index, c in enumerate(grid.configs)}
     knobs = zip(frame["tier"].astype(str), frame["top_k"].tolist(), frame["num_active_blocks"].tolist(), strict=True)
     configs = [order.get(values) for values in knobs]
     if None in configs or set(configs) != set(order.values()):
         raise AdaMolmoError(f"profile of {dataset}: its configurations are not the study's grid; expected {grid}.")
-    table = frame[["sample_id", "accuracy", "latency_ms", "flops"]].assign(
-        sample_id=frame["sample_id"].astype(str), config=configs
-    )
+    table = frame[["sample_id", *MEASURES]].assign(sample_id=frame["sample_id"].astype(str), config=configs)
     table = table.sort_values(["sample_id", "config"])
     counts = table.groupby("sample_id")["config"].agg(["count", "nunique"])
     uneven = counts[(counts != len(order)).any(axis=1)]
@@ -106,5 +144,5 @@ def _by_sample(dataset: str, frame: DataFrame, grid: KnobGrid) -> tuple[list[str
             f"profile of {dataset}: sample '{uneven.index[0]}' has {uneven.iloc[0]['count']} rows; "
             f"expected each of the {len(order)} configurations once."
         )
-    values = torch.tensor(table[["accuracy", "latency_ms", "flops"]].to_numpy(dtype="float64"), dtype=torch.float32)
-    return list(counts.index), values.T.reshape(3, len(counts), len(order))
+    values = torch.tensor(table[MEASURES].to_numpy(dtype="float64"), dtype=torch.float32)
+    return list(counts.index), values.T.reshape(len(MEASURES), len(counts), len(order))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from adamolmo.controllers.training.features import Features, FixedPrefix, Readings, stack_prompts
 from adamolmo.controllers.training.reward import Profile
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.policy import Fingerprint
 
@@ -20,6 +21,7 @@ class TrainingSet:
     fingerprint: of the study, what the profile and the features were made for.
     profile: rewards, one row per sample.
     readings: what stage 1 reads, one row per sample, on the device of `prefix`.
+    expected: expected latencies of each dataset.
     prefix: the fixed prefix of the model, for stage 2.
     stored: features file of each dataset.
     places: (dataset, position in its features) of each row.
@@ -28,18 +30,24 @@ class TrainingSet:
     fingerprint: Fingerprint
     profile: Profile
     readings: Readings
+    expected: Mapping[str, ExpectedLatency]
     prefix: FixedPrefix
     stored: Mapping[str, Features]
     places: Sequence[tuple[str, int]]
 
     @classmethod
     def join(
-        cls, fingerprint: Fingerprint, profile: Profile, features: Mapping[str, Features], prefix: FixedPrefix
+        cls,
+        fingerprint: Fingerprint,
+        profile: Profile,
+        features: Mapping[str, Features],
+        expected: Mapping[str, ExpectedLatency],
+        prefix: FixedPrefix,
     ) -> TrainingSet:
         """The samples that have both a profile and features.
 
         Args:
-            features: by dataset.
+            features, expected: by dataset.
 
         Raises AdaMolmoError: the features belong to another model, or no sample has both.
         """
@@ -54,7 +62,7 @@ class TrainingSet:
             return torch.stack(rows).to(prefix.device)
 
         readings = Readings(*map(rows_of, ("question", "overview", "thumbnail")))
-        return cls(fingerprint, profile, readings, prefix, features, places)
+        return cls(fingerprint, profile, readings, expected, prefix, features, places)
 
     @property
     def device(self) -> torch.device:

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from adamolmo.budgets import Budget
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.report.figures import style
-from adamolmo.report.results import budget_name
 
 COLUMNS = 3  # panels side by side
 
@@ -42,14 +42,16 @@ def name_rows(panels: Iterable[Axes], names: Sequence[str], first: float = 0.0) 
 
 
 def budget_axis(axes: Axes, budgets: pd.DataFrame, fontsize: float) -> None:
-    """Budgets (of `results.budgets_of`) side by side in milliseconds, below the percentage where one was given."""
+    """Budgets (of `results.budgets_of`) side by side in milliseconds, below their names where these say more."""
     ticks = [f"{ms:.3g}" for ms in budgets["budget_ms"]]
-    percent = [budget_name(budget) if budget.endswith("pct") else "" for budget in budgets.index]
-    if any(percent):
-        ticks = [f"{above}\n{ms}" for above, ms in zip(percent, ticks, strict=True)]
+    parsed = [Budget.parse(budget) for budget in budgets.index]
+    percent = any(budget.unit == "pct" for budget in parsed)
+    names = [budget.label(short=True) if budget.unit == "pct" or budget.promise else "" for budget in parsed]
+    if any(names):
+        ticks = [f"{name}\n{ms}" for name, ms in zip(names, ticks, strict=True)]
     axes.set_xticks(range(len(budgets)), ticks, fontsize=fontsize)
     axes.set_xlim(-0.5, len(budgets) - 0.5)
-    axes.set_xlabel("Budget (% of the full config; ms)" if any(percent) else "Budget (ms)")
+    axes.set_xlabel("Budget (% of the full config; ms)" if percent else "Budget (ms)")
 
 
 def legend_below(figure: Figure, handles: Sequence, **spacing: float) -> None:

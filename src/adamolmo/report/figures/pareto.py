@@ -100,13 +100,13 @@ def _band(axes: Axes, cells: pd.DataFrame, baseline: str) -> None:
 
 
 def _upper_bound(axes: Axes, cells: pd.DataFrame) -> None:
-    cells = cells.sort_values("budget_ms")
+    cells = cells.sort_values(["budget_ms", "budget"])
     axes.plot(cells["latency_p50_ms"], 100 * cells["accuracy"], **style.UPPER_BOUND, zorder=1.9)
 
 
 def _curve(axes: Axes, cells: pd.DataFrame, controller: str) -> None:
     """The cells of one controller by rising budget; one that ignores the budget is one point, at its median."""
-    shape, cells = look(controller), cells.sort_values("budget_ms")
+    shape, cells = look(controller), cells.sort_values(["budget_ms", "budget"])
     if not heeds_budget(controller):
         axes.plot(cells["latency_p50_ms"].median(), 100 * cells["accuracy"].mean(), **shape.filled, zorder=3)
         return

@@ -50,7 +50,7 @@ def draw(summary: pd.DataFrame, path: str | Path) -> Figure:
 
 
 def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: pd.DataFrame) -> None:
-    shape, cells = look(controller), cells.sort_values("budget_ms")
+    shape, cells = look(controller), cells.sort_values(["budget_ms", "budget"])
 
     def height(rate):
         return row + _STRIP * (0.5 - np.sqrt(rate))  # the axis points down

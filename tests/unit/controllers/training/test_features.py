@@ -16,7 +16,7 @@ from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.features import FeaturesInfo
-from adamolmo.inference.controller import Controller, Decision
+from adamolmo.inference.controller import Controller, Decision, Limit
 from adamolmo.inference.grid import run_shared
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.decoding import EagerDecoder
@@ -98,7 +98,7 @@ def test_stage_1_is_trained_on_what_a_request_shows_it(tiny_engine, tiny_samples
     assert readings.overview.shape == (10, 64)
     for index, sample in enumerate(tiny_samples):
         spy = Spy()
-        tiny_engine.answer(sample.open_image(), sample.question, "tiny", spy, 100.0)
+        tiny_engine.answer(sample.open_image(), sample.question, "tiny", spy, Limit(100.0))
         torch.testing.assert_close(readings.question[index : index + 1], spy.read.question)
         torch.testing.assert_close(readings.overview[index : index + 1], spy.read.overview, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(readings.thumbnail[index : index + 1] / 255, spy.read.thumbnail)

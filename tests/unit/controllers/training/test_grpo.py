@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from policies import PROFILE_COLUMNS, settings
+from policies import settings
 from torch import nn
 
 from adamolmo.config.training import RewardSettings
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetCode
-from adamolmo.controllers.training.reward import Profile, reward
+from adamolmo.controllers.training.reward import COLUMNS, Profile, reward
+from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.training import TRAINING
@@ -22,6 +23,7 @@ GRID = KnobGrid(("low", "high"), (4, 8), (12, 14, 16))
 LATENCY_MS = torch.tensor([10.0, 12, 14, 12, 15, 18, 16, 20, 24, 22, 28, 34])
 ACCURACY = torch.tensor([0.30, 0.36, 0.40, 0.34, 0.42, 0.48, 0.44, 0.52, 0.60, 0.56, 0.68, 0.80])
 BUDGETS_MS = (12.0, 40.0)
+PER_CROP = ExpectedLatency(np.repeat([0, 1], 6), LATENCY_MS.numpy(), np.ones(12), np.zeros(12))
 DESIGN = RewardSettings(beta=0.5, gamma=10.0, delta=0.0, epsilon=0.0)
 
 
@@ -39,6 +41,8 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             right,
             latency_ms,
             1e9 * flops,
+            2 + 3 * (config.tier == "high"),
+            30,
         )
         for sample in range(num_samples)
         for config, right, latency_ms, flops in zip(
@@ -49,11 +53,11 @@ def core_exp(num_samples=200, dataset="okvqa") -> pd.DataFrame:
             strict=True,
         )
     ]
-    return pd.DataFrame(rows, columns=PROFILE_COLUMNS)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def profile(frame=None) -> Profile:
-    return Profile.from_frame(core_exp() if frame is None else frame, GRID, {"okvqa": BUDGETS_MS})
+    return Profile.from_frame(core_exp() if frame is None else frame, GRID, {"okvqa": BUDGETS_MS}, {"okvqa": PER_CROP})
 
 
 class BudgetPolicy(nn.Module):
@@ -69,11 +73,16 @@ class BudgetPolicy(nn.Module):
         return self.layers(self.code(budget_ms / 34)).log_softmax(dim=-1)
 
 
+def uniform(rows, budget_ms):
+    """No configuration is favoured by the table."""
+    return torch.zeros(*budget_ms.shape, len(ACCURACY))
+
+
 def train(policy=None, table=None, seed=0, **changes):
     policy = policy or BudgetPolicy()
     table, chosen = table or profile(), settings(**changes)
     split = grpo.Split.by_image(table.images, chosen.held_out, seed)
-    log = grpo.train(policy, policy, table, split, GRID, chosen, seed, "test")
+    log = grpo.train(policy, policy, uniform, table, split, GRID, chosen, seed, "test")
     return policy, log
 
 
@@ -96,7 +105,8 @@ def test_reward_by_hand():
 def test_profile_is_in_the_order_of_the_grid():
     frame = pd.concat([core_exp(5), core_exp(4, "text_vqa").assign(accuracy=1.0)])
     shuffled = frame.sample(frac=1, random_state=0).assign(tier=lambda f: f["tier"].astype("category"))
-    table = Profile.from_frame(shuffled, GRID, {"okvqa": (1.0, 2.0), "text_vqa": (3.0, 4.0)})
+    expected = {"okvqa": PER_CROP, "text_vqa": PER_CROP}
+    table = Profile.from_frame(shuffled, GRID, {"okvqa": (1.0, 2.0), "text_vqa": (3.0, 4.0)}, expected)
     assert table.samples == (
         *(("okvqa", f"s{i:03}") for i in range(5)),
         *(("text_vqa", f"s{i:03}") for i in range(4)),
@@ -114,6 +124,11 @@ def test_profile_is_in_the_order_of_the_grid():
     np.testing.assert_allclose(table.complexity[0], LATENCY_MS / 34, rtol=1e-6)
     assert table.images[:5] == tuple(("okvqa", f"i{i // 2:03}") for i in range(5))
     assert table.slower(2.5).latency_ms[3, 4] == table.latency_ms[3, 4] + 2.5
+    assert table.num_crops.tolist() == [[2, 5]] * 9
+    np.testing.assert_allclose(table.expected_ms[0], LATENCY_MS + torch.tensor([2.0] * 6 + [5.0] * 6), rtol=1e-6)
+    assert table.slower(2.5).expected_ms[3, 4] == table.expected_ms[3, 4] + 2.5
+    of_datasets = table.table(torch.tensor([0, 1, 5, 7]))
+    np.testing.assert_allclose(of_datasets, [table.accuracy[:2].mean(dim=0).tolist(), [1.0] * 12])
     assert table.budget_ms.tolist() == [[1, 2]] * 5 + [[3, 4]] * 4
     assert table.take([7, 0]).samples == (("text_vqa", "s002"), ("okvqa", "s000"))
     assert table.take([7]).budget_ms.tolist() == [[3, 4]]
@@ -172,7 +187,10 @@ def test_divergence_and_entropy():
 
 def test_budgets_cover_the_range_of_their_sample():
     table = Profile.from_frame(
-        pd.concat([core_exp(20), core_exp(20, "text_vqa")]), GRID, {"okvqa": (10.0, 20.0), "text_vqa": (30.0, 50.0)}
+        pd.concat([core_exp(20), core_exp(20, "text_vqa")]),
+        GRID,
+        {"okvqa": (10.0, 20.0), "text_vqa": (30.0, 50.0)},
+        {"okvqa": PER_CROP, "text_vqa": PER_CROP},
     )
     rows = torch.arange(5, 40)
     batch = grpo.draw_batch(table, rows, settings(batch_size=2001), torch.Generator().manual_seed(0))
@@ -243,7 +261,23 @@ def test_log_fits_its_schema(tmp_path):
     write_table(log, tmp_path / "training.parquet", TRAINING)
     stored, _ = read_table(tmp_path / "training.parquet", TRAINING)
     assert stored["entropy"].iloc[0] == pytest.approx(np.log(len(ACCURACY)), rel=0.1)
-    assert (stored["kl"] > 0).all()  # every other step is a group's second update
+    assert (stored["kl"] > 0).all()  # it departs from the uniform policy
+
+
+def test_a_strong_pull_keeps_a_policy_at_the_tables(tmp_path):
+    """The table's policy prefers the cheapest configuration, which earns little."""
+
+    def cheapest(rows, budget_ms):
+        return torch.tensor([5.0] + [0.0] * 11).expand(*budget_ms.shape, -1)
+
+    reference, table = cheapest(None, torch.zeros(1, 1)).log_softmax(dim=-1), profile()
+    split = grpo.Split.by_image(table.images, 0.2, 0)
+    kl = []
+    for weight in (0.01, 100.0):
+        policy, chosen = BudgetPolicy(), settings(steps=100, kl=weight, objective="exact", entropy=0.0)
+        grpo.train(policy, policy, cheapest, table, split, GRID, chosen, 0, "test")
+        kl.append(grpo.divergence(policy(None, torch.tensor([[30.0]])), reference).item())
+    assert kl[1] < 0.2 * kl[0]
 
 
 def test_images_are_on_one_side_of_the_split():
@@ -275,7 +309,7 @@ def test_training_stops_early_and_keeps_the_best_weights():
     chosen = settings(steps=2000, patience=3, objective="exact", learning_rate=0.05)
     split = grpo.Split.by_image(table.images, 0.5, 0)
     policy = Memoriser(40)
-    log = grpo.train(policy, policy, table, split, GRID, chosen, 0, "test")
+    log = grpo.train(policy, policy, uniform, table, split, GRID, chosen, 0, "test")
     best = log["held_out_reward"].idxmax()
     assert len(log) == best + 4 < 100
     found = grpo.score_choices(policy, table, split.held_out, GRID, chosen)

@@ -1,0 +1,101 @@
+"""Keeps what a budget promises of a stream of requests, for every controller alike.
+
+A controller is a function of one request. Whether 5 % of the requests are late, or what they take on average, is a
+property of the stream: of the questions that come, and of a machine that is not always as fast as it was when it was
+profiled. So before each request the governor says what it may cost, and after each it learns from what it took:
+
+    effective budget = budget / (1 + margin)
+    at most a share alpha late:   margin += STEP * (late - alpha)
+    mean at most the budget:      margin += STEP * (latency / budget - 1)
+
+The first is adaptive conformal inference (Gibbs and Candes, 2021, arXiv 2106.00170): whatever the sequence, the share
+of late requests among the first T differs from alpha by exactly (margin after T - margin before) / (STEP * T), as long
+as the margin is not clipped. The second is dual ascent, with the same argument for the mean. For controllers that heed
+a price the effective budget is put into the price per ms at which they spent that much on held-out questions.
+
+The steps stay as they are instead of decaying (Angelopoulos et al., 2024, arXiv 2402.01139): a decaying step settles
+down on a machine that does not drift, and is late on one that does. A request that is late moves the margin by about
+STEP whatever alpha is, one that is not by STEP * alpha back: so rare lateness is forgotten slowly, as it must be.
+"""
+
+from __future__ import annotations
+
+from adamolmo.budgets import ALLOWED_LATE, Budget, Promise
+from adamolmo.controllers.base import ControllerContext
+from adamolmo.controllers.response import Response, load_response
+from adamolmo.files.governor import GovernorState
+from adamolmo.inference.controller import Controller, Limit
+
+STEP = {"p90": 0.1, "p95": 0.1, "p99": 0.1, "mean": 0.05}
+
+
+class Governor:
+    """The budget of ONE stream of requests; without a promise every request is given the budget as it is.
+
+    Args:
+        response: what the controller's requests took on profiled questions; where there is a promise.
+        state: of an earlier part of the same stream; without it the margin with which the controller would have kept
+            the promise on these questions.
+    """
+
+    def __init__(
+        self,
+        budget_ms: float,
+        promise: Promise | None = None,
+        response: Response | None = None,
+        state: GovernorState | None = None,
+    ):
+        self.budget_ms = budget_ms
+        self.promise = promise
+        self._response = response
+        self.state = state or GovernorState(requests=0, margin=self._first_margin())
+
+    @property
+    def limit(self) -> Limit:
+        """What the next request may cost."""
+        effective_ms = self.budget_ms / (1 + self.state.margin)
+        if self._by_price:
+            return Limit(price_per_ms=self._response.price_per_ms(effective_ms))
+        return Limit(effective_ms)
+
+    def observe(self, latency_ms: float) -> None:
+        """Learns from the request that was given `limit`."""
+        margin = self.state.margin
+        if self.promise is not None:
+            lowest, highest = self._range()
+            margin = min(max(margin + STEP[self.promise] * self._excess(latency_ms), lowest), highest)
+        self.state = GovernorState(requests=self.state.requests + 1, margin=margin)
+
+    @property
+    def _by_price(self) -> bool:
+        return self.promise == "mean" and self._response.heeds_price
+
+    def _excess(self, latency_ms: float) -> float:
+        if self.promise == "mean":
+            return latency_ms / self.budget_ms - 1
+        return (latency_ms > self.budget_ms) - ALLOWED_LATE[self.promise]
+
+    def _first_margin(self) -> float:
+        if self.promise is None or self._by_price:
+            return 0.0
+        return self.budget_ms / self._response.budget_that_spends(self.budget_ms, self.promise) - 1
+
+    def _range(self) -> tuple[float, float]:
+        """Beyond these margins the controller would choose no otherwise, and would take long to come back."""
+        lowest_ms, highest_ms = self._response.price_range_ms if self._by_price else self._response.budget_range_ms
+        return min(0.0, self.budget_ms / highest_ms - 1), max(0.0, self.budget_ms / lowest_ms - 1)
+
+
+def load_governor(
+    controller: Controller,
+    budget: Budget,
+    budget_ms: float,
+    context: ControllerContext,
+    state: GovernorState | None = None,
+) -> Governor:
+    """For one stream of requests to the controller that was loaded from `context`.
+
+    Raises AdaMolmoError when there is a promise and the file that its governor starts from is unusable.
+    """
+    response = None if budget.promise is None else load_response(controller, context)
+    return Governor(budget_ms, budget.promise, response, state)

@@ -1,0 +1,279 @@
+"""What governors keep, on machines that drift; where they start; and their files."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+from drifting_machine import CHOOSERS, LATENCY_MS, MEANS_MS, PROBABILITY, PROFILED, SPEEDS, response_of, run_stream
+from policies import GRID, context
+
+from adamolmo.budgets import ALLOWED_LATE, Budget
+from adamolmo.controllers.governor import STEP, Governor, load_governor
+from adamolmo.controllers.governor_file import Stream
+from adamolmo.controllers.response import Response, spent
+from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import write_json
+from adamolmo.files.governor import (
+    ConfigLatency,
+    ControllerResponse,
+    DatasetResponse,
+    GovernorState,
+    config_latency_path,
+    response_path,
+)
+from adamolmo.inference.controller import Controller, Decision, FixedController, Limit
+from adamolmo.knobs import KnobConfig
+
+response = cache(response_of)
+BUDGETS_MS = (60.0, 80.0)
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize("name", CHOOSERS)
+def test_five_in_a_hundred_are_late_whatever_the_machine_does(name, speed):
+    for budget_ms in BUDGETS_MS:
+        latency_ms = run_stream(Governor(budget_ms, "p95", response(name)), name, speed, 2000, seed=1)
+        assert 0.04 <= (latency_ms > budget_ms).mean() <= 0.06
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize("name", CHOOSERS)
+def test_a_mean_is_kept_whatever_the_machine_does(name, speed):
+    for budget_ms in BUDGETS_MS:
+        latency_ms = run_stream(Governor(budget_ms, "mean", response(name)), name, speed, 2000, seed=1)
+        assert 0.9 * budget_ms < latency_ms.mean() <= 1.02 * budget_ms
+
+
+@pytest.mark.parametrize(("promise", "most"), [("p90", 0.12), ("p99", 0.015)])
+def test_other_shares_are_kept_as_well(promise, most):
+    for speed in SPEEDS:
+        latency_ms = run_stream(Governor(80.0, promise, response("table")), "table", speed, 2000, seed=1)
+        assert (latency_ms > 80.0).mean() <= most
+
+
+@pytest.mark.parametrize("name", CHOOSERS)
+def test_the_start_is_good_on_a_quiet_machine(name):
+    for budget_ms in BUDGETS_MS:
+        for seed in range(3):
+            latency_ms = run_stream(Governor(budget_ms, "p95", response(name)), name, "quiet", 200, seed)
+            assert (latency_ms > budget_ms).mean() <= 0.08
+            assert (latency_ms[:50] > budget_ms).mean() <= 0.10
+            latency_ms = run_stream(Governor(budget_ms, "mean", response(name)), name, "quiet", 200, seed)
+            assert latency_ms.mean() <= 1.03 * budget_ms
+
+
+def test_without_a_governor_these_promises_are_broken():
+    latency_ms = run_stream(Governor(60.0), "predictor", "waving", 2000, seed=1)
+    assert (latency_ms > 60.0).mean() > 0.5
+
+
+def test_a_price_buys_more_than_a_budget_at_the_same_mean():
+    """Right answers expected of the predictor at the same mean latency, by a price and by a budget of each request."""
+
+    def gained(name):
+        governor, chosen = Governor(60.0, "mean", response(name)), []
+        for question in range(600, 2600):
+            chosen.append((question, CHOOSERS[name](governor.limit, question)))
+            governor.observe(LATENCY_MS[chosen[-1]])
+        return np.mean([PROBABILITY[place] for place in chosen])
+
+    assert gained("price taker") > gained("predictor") + 0.005
+
+
+def test_a_plain_budget_is_told_as_it_is():
+    governor = Governor(42.0)
+    for latency_ms in (1.0, 1000.0):
+        assert governor.limit == Limit(42.0)
+        governor.observe(latency_ms)
+    assert governor.state == GovernorState(requests=2, margin=0.0)
+
+
+@pytest.mark.parametrize("promise", ["p90", "p95", "p99"])
+def test_late_requests_tighten_and_the_others_loosen_by_the_formula(promise):
+    governor, alpha = Governor(60.0, promise, response("table")), ALLOWED_LATE[promise]
+    start = governor.state.margin
+    governor.observe(61.0)
+    assert governor.state.margin == pytest.approx(start + STEP[promise] * (1 - alpha))
+    governor.observe(60.0)
+    assert governor.state.margin == pytest.approx(start + STEP[promise] * (1 - 2 * alpha))
+    assert governor.limit.budget_ms == pytest.approx(60.0 / (1 + governor.state.margin))
+
+
+def test_the_margin_ends_where_nothing_would_change():
+    """On a machine on which every request is late, it comes back as soon as requests are in time again."""
+    governor = Governor(60.0, "p95", response("table"))
+    for _ in range(500):
+        governor.observe(1000.0)
+    assert governor.limit.budget_ms == pytest.approx(response("table").budgets_ms[0])
+    for _ in range(500):
+        governor.observe(1.0)
+    assert governor.limit.budget_ms > 60.0 / 1.1
+
+
+def test_prices_rise_when_the_mean_is_above_the_budget():
+    governor = Governor(60.0, "mean", response("price taker"))
+    first = governor.limit
+    assert first.budget_ms == np.inf
+    assert first.price_per_ms > 0
+    governor.observe(90.0)
+    assert governor.limit.price_per_ms > first.price_per_ms
+    for _ in range(200):
+        governor.observe(1.0)
+    assert governor.limit.price_per_ms == 0.0
+
+
+def test_two_streams_that_see_the_same_are_the_same():
+    streams = [run_stream(Governor(60.0, "p95", response("table")), "table", "wandering", 300, 4) for _ in range(2)]
+    np.testing.assert_array_equal(*streams)
+
+
+def test_a_stream_goes_on_where_it_was_left():
+    whole, first = (Governor(60.0, "p95", response("table")) for _ in range(2))
+    latencies_ms = [50.0, 70.0, 55.0, 61.0, 40.0, 80.0]
+    for latency_ms in latencies_ms:
+        whole.observe(latency_ms)
+    for latency_ms in latencies_ms[:3]:
+        first.observe(latency_ms)
+    second = Governor(60.0, "p95", response("table"), first.state)
+    for latency_ms in latencies_ms[3:]:
+        second.observe(latency_ms)
+    assert second.state == whole.state == GovernorState(requests=6, margin=whole.state.margin)
+
+
+def test_the_start_keeps_the_promise_on_the_profiled_questions():
+    found, latency_ms = response("table"), LATENCY_MS[PROFILED]
+    for promise, share in (("p90", 0.1), ("p95", 0.05), ("p99", 0.01)):
+        effective_ms = Governor(60.0, promise, found).limit.budget_ms
+        chosen = CHOOSERS["table"](Limit(effective_ms), 0)
+        assert (latency_ms[:, chosen] > 60.0).mean() <= share < (latency_ms[:, chosen + 3] > 60.0).mean()
+    assert MEANS_MS[CHOOSERS["table"](Governor(60.0, "mean", found).limit, 0)] <= 60.0
+
+
+def test_a_response_is_the_same_after_it_was_a_file():
+    for name in CHOOSERS:
+        found = response(name)
+        stored = DatasetResponse.model_validate_json(found.to_document().model_dump_json())
+        again = Response.from_document(stored)
+        for limit_ms in (30.0, 60.0, 200.0):
+            assert again.budget_that_spends(limit_ms, "p95") == found.budget_that_spends(limit_ms, "p95")
+        assert again.heeds_price == found.heeds_price == (name == "price taker")
+
+
+def write_config_latency(results, dataset="okvqa"):
+    by_config = {str(config): spent(np.linspace(10.0 + i, 12.0 + i, 40)) for i, config in enumerate(GRID.configs)}
+    write_json(ConfigLatency(configurations=by_config), results / config_latency_path(dataset))
+    return by_config
+
+
+def write_response(results, of_dataset):
+    document = ControllerResponse(controller="reader", datasets={"okvqa": of_dataset.to_document()})
+    write_json(document, results / response_path("reader"))
+
+
+class Reader(Controller):
+    """Reads the request; nobody has rehearsed it."""
+
+    name = "reader"
+
+    def reads(self, budget_ms):
+        return {"question"}
+
+    def predict_stage1(self, inputs):
+        return Decision.of(GRID.full if inputs.question is not None else None)
+
+
+class Ladder(Controller):
+    name = "ladder"
+
+    def predict_stage1(self, inputs):
+        return Decision.of(GRID.configs[min(max(int(inputs.budget_ms - 11.0), 0), len(GRID.configs) - 1)])
+
+
+def test_tables_start_from_what_their_configurations_took(tmp_path):
+    by_config = write_config_latency(tmp_path)
+    governor = load_governor(Ladder(), Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+    chosen = Ladder().predict_stage1(type("Inputs", (), {"budget_ms": governor.limit.budget_ms}))
+    p95_ms = by_config[str(KnobConfig(chosen.tier, *chosen.decoder))].p95
+    assert 19.0 <= p95_ms <= 20.0
+
+
+def test_what_reads_the_request_starts_as_a_table_does(tmp_path):
+    write_config_latency(tmp_path)
+    governor = load_governor(Reader(), Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+    assert 17.5 <= governor.limit.budget_ms <= 20.0
+
+
+def test_a_learned_controller_starts_from_its_rehearsal(tmp_path):
+    write_config_latency(tmp_path)
+    write_response(tmp_path, response("price taker"))
+    governor = load_governor(Reader(), Budget.parse("60ms-mean"), 60.0, context(tmp_path))
+    assert governor.limit == Governor(60.0, "mean", response("price taker")).limit
+
+
+def test_a_plain_budget_needs_no_file(tmp_path):
+    fixed = FixedController(GRID.full)
+    assert load_governor(fixed, Budget.parse("20ms"), 20.0, context(tmp_path)).limit == Limit(20.0)
+    with pytest.raises(AdaMolmoError, match=r"okvqa.json: does not exist; expected the JSON document config latency"):
+        load_governor(fixed, Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+
+
+BAD_RESPONSES = (
+    ({"budgets_ms": [3.0, 2.0]}, "budgets_ms does not rise"),
+    ({"budgets_ms": [3.0]}, "spent_ms has another length"),
+    ({"prices_per_ms": [0.0, 0.1]}, "spent_at_price_ms has another length"),
+    ({"budgets_ms": []}, "expected"),
+)
+
+
+def test_a_response_that_makes_no_sense_is_refused(tmp_path):
+    write_response(tmp_path, response("table"))
+    path = tmp_path / response_path("reader")
+    content = json.loads(path.read_text())
+    for changes, sentence in BAD_RESPONSES:
+        bad = {"controller": "reader", "datasets": {"okvqa": content["datasets"]["okvqa"] | changes}}
+        path.write_text(json.dumps(bad))
+        with pytest.raises(AdaMolmoError, match=f"response.json: key 'datasets.okvqa.*{sentence}"):
+            load_governor(Reader(), Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+
+
+def test_a_configuration_that_was_not_profiled_is_named(tmp_path):
+    fixed = FixedController(KnobConfig("high", 99, 99))
+    write_config_latency(tmp_path)
+    with pytest.raises(AdaMolmoError, match=r"okvqa.json: says nothing of high-k99-b99, which 'static-high-k99-b99'"):
+        load_governor(fixed, Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+
+
+STREAM = Stream("lookup-mean", "okvqa", Budget.parse("60pct-p95"))
+
+
+def test_a_state_comes_back_from_its_file(tmp_path):
+    path = tmp_path / "state.json"
+    assert STREAM.read(path) is None
+    STREAM.write(path, GovernorState(requests=7, margin=0.125))
+    assert STREAM.read(path) == GovernorState(requests=7, margin=0.125)
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        (Stream("static-full", "okvqa", STREAM.budget), "of controller 'lookup-mean'; expected 'static-full'"),
+        (Stream("lookup-mean", "text_vqa", STREAM.budget), "of dataset 'okvqa'; expected 'text_vqa'"),
+        (Stream("lookup-mean", "okvqa", Budget.parse("60pct-p99")), "of budget '60pct-p95'; expected '60pct-p99'"),
+    ],
+)
+def test_the_state_of_another_stream_is_refused(tmp_path, other, sentence):
+    STREAM.write(tmp_path / "state.json", GovernorState(requests=1, margin=0.0))
+    with pytest.raises(AdaMolmoError, match=sentence):
+        other.read(tmp_path / "state.json")
+
+
+def test_a_state_that_cannot_be_is_refused(tmp_path):
+    path = tmp_path / "state.json"
+    STREAM.write(path, GovernorState(requests=1, margin=0.0))
+    path.write_text(path.read_text().replace("0.0", "-1.0"))
+    with pytest.raises(AdaMolmoError, match="state.json: key 'margin' is -1.0; expected greater than -1"):
+        STREAM.read(path)
+    path.write_text("{")
+    with pytest.raises(AdaMolmoError, match="cannot be read as the JSON document stream state"):
+        STREAM.read(path)

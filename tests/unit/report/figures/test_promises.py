@@ -1,0 +1,20 @@
+"""Margins and kept promises over the requests."""
+
+import numpy as np
+import pytest
+
+from adamolmo.report.figures.style import look
+
+
+def test_a_row_per_promise_shows_margins_and_what_was_kept_so_far(figures):
+    streams = figures.inputs["streams"]
+    (left_mean, right_mean), (left_p95, right_p95) = np.reshape(figures["promises"].axes, (2, 2))
+    assert [axes.get_ylabel() for axes in (left_mean, left_p95)] == ["60 % mean\nmargin", "60 % p95\nmargin"]
+    for left, right, budget in ((left_mean, right_mean, "60pct-mean"), (left_p95, right_p95, "60pct-p95")):
+        of_table = streams[(streams["controller"] == "lookup-mean") & (streams["budget"] == budget)]
+        late, used = ~of_table["budget_met"], of_table["latency_ms"] / of_table["budget_ms"]
+        (margin,) = [line for line in left.lines if line.get_color() == look("lookup-mean").color]
+        (so_far,) = [line for line in right.lines if line.get_color() == look("lookup-mean").color]
+        assert margin.get_ydata()[7] == pytest.approx(of_table.loc[of_table["request"] == 7, "margin"].mean())
+        assert so_far.get_ydata()[-1] == pytest.approx(100 * (used if budget.endswith("mean") else late).mean())
+    assert {line.get_ydata()[0] for line in right_p95.lines if len(line.get_ydata()) == 2} == {5.0}
