@@ -26,9 +26,10 @@ from adamolmo.inference.grid import BatchLimits
 from adamolmo.jobs.loading import load_engine, questions_of
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig, KnobGrid
-from adamolmo.statistics.intervals import Interval, clustered_bootstrap
+from adamolmo.statistics.intervals import clustered_bootstrap
 
 BATCH = BatchLimits(16)
+ACCURACY = "{value:.3f} ({low:.3f}-{high:.3f})"
 
 
 def main() -> None:
@@ -38,14 +39,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=100, help="of the questions; not the study's own")
     args = parser.parse_args()
     settings = StudyConfig.load(*args.config)
-    configs = along_each_axis(settings.knobs.grid)
+    grid = settings.knobs.grid
+    configs = along_each_axis(grid)
     with claim_device(settings.model.device):
         scored, timed = measure(settings, configs, args)
         device = describe_device(settings.model.device)
     rows = [summarise(config, scored, timed) for config in configs]
+    tiers = [replace(grid.full, tier=tier) for tier in reversed(grid.tiers)]
+    by_size = [summarise_size(size, config, scored) for size in sizes_of(scored) for config in tiers]
     print_table(rows)
-    print_sizes(scored, settings.knobs.grid)
-    write_record({"device": device, "questions_per_dataset": args.samples, "rows": rows}, args.output)
+    print_sizes(by_size, list(settings.datasets))
+    record = {"device": device, "questions_per_dataset": args.samples, "rows": rows, "by_size": by_size}
+    write_record(record, args.output)
 
 
 def along_each_axis(grid: KnobGrid) -> list[KnobConfig]:
@@ -67,7 +72,7 @@ def measure(settings: StudyConfig, configs: list[KnobConfig], args: Namespace) -
     for name, dataset in settings.datasets.items():
         samples = samples_of(draw_samples(dataset, name, "evaluation", args.samples, args.seed))
         passed = accuracy_pass(engine, questions_of(settings, name, samples), configs, BATCH)
-        sizes = {sample.image_id: sample.open_image().size for sample in samples}
+        sizes = {sample.image_id: "{} x {}".format(*sample.open_image().size) for sample in samples}
         scored.append(passed.assign(dataset=name, size=passed["image_id"].map(sizes)))
         rows, _ = latency_pass(
             engine,
@@ -83,17 +88,39 @@ def measure(settings: StudyConfig, configs: list[KnobConfig], args: Namespace) -
 
 
 def summarise(config: KnobConfig, scored: pd.DataFrame, timed: pd.DataFrame) -> dict:
-    rows, times = (table.loc[(config.tier, config.top_k, config.num_active_blocks)] for table in (scored, timed))
+    rows, times = rows_of(config, scored), rows_of(config, timed)
     return {
         "config": str(config),
         "latency_ms": float(times[list(STAGES)].sum(axis=1).median()),
-        "accuracy": vars(pooled_accuracy(rows)),
+        "accuracy": with_interval(rows),
         "by_dataset": rows.groupby("dataset", sort=False)["accuracy"].mean().to_dict(),
     }
 
 
-def pooled_accuracy(rows: pd.DataFrame) -> Interval:
-    return clustered_bootstrap(rows["accuracy"].to_numpy(), (rows["dataset"] + rows["image_id"]).to_numpy())
+def sizes_of(scored: pd.DataFrame) -> list[str]:
+    """Widths and heights of the images, the largest first."""
+    return sorted(scored["size"].unique(), key=lambda size: [-int(side) for side in size.split(" x ")])
+
+
+def summarise_size(size: str, config: KnobConfig, scored: pd.DataFrame) -> dict:
+    """What a tier takes and reaches on the images of one size; a dataset that has none is left out."""
+    rows = rows_of(config, scored[scored["size"] == size])
+    return {
+        "size": size,
+        "tier": config.tier,
+        "crops": int(rows["num_crops"].max()),
+        "by_dataset": {name: with_interval(part) for name, part in rows.groupby("dataset", sort=False)},
+    }
+
+
+def rows_of(config: KnobConfig, table: pd.DataFrame) -> pd.DataFrame:
+    return table.loc[[(config.tier, config.top_k, config.num_active_blocks)]]
+
+
+def with_interval(rows: pd.DataFrame) -> dict[str, float]:
+    """Mean accuracy, clustered by image."""
+    images = (rows["dataset"] + rows["image_id"]).to_numpy()
+    return vars(clustered_bootstrap(rows["accuracy"].to_numpy(), images))
 
 
 def print_table(rows: list[dict]) -> None:
@@ -102,26 +129,16 @@ def print_table(rows: list[dict]) -> None:
     print("|---|" + "---|" * (len(datasets) + 2))
     for row in rows:
         cells = " | ".join(f"{accuracy:.3f}" for accuracy in row["by_dataset"].values())
-        pooled = "{value:.3f} ({low:.3f}-{high:.3f})".format(**row["accuracy"])
-        print(f"| {row['config']} | {cells} | {pooled} | {row['latency_ms']:.1f} |")
+        print(f"| {row['config']} | {cells} | {ACCURACY.format(**row['accuracy'])} | {row['latency_ms']:.1f} |")
 
 
-def print_sizes(scored: pd.DataFrame, grid: KnobGrid) -> None:
-    """A row per size of the images, the largest first, and tier, everything else at its full value."""
-    datasets = list(dict.fromkeys(scored["dataset"]))
+def print_sizes(rows: list[dict], datasets: list[str]) -> None:
     print(f"\n| image, px | tier | crops | {' | '.join(datasets)} |")
     print("|---|---|---|" + "---|" * len(datasets))
-    for size in sorted(set(scored["size"]), reverse=True):
-        for tier in reversed(grid.tiers):
-            rows = scored.loc[(tier, grid.full.top_k, grid.full.num_active_blocks)]
-            rows = rows[rows["size"] == size]
-            cells = " | ".join(_shown(rows[rows["dataset"] == name]) for name in datasets)
-            print(f"| {size[0]} x {size[1]} | {tier} | {rows['num_crops'].median():.0f} | {cells} |")
-
-
-def _shown(rows: pd.DataFrame) -> str:
-    """Accuracy with its interval; a few questions may have no image of some size."""
-    return "{value:.3f} ({low:.3f}-{high:.3f})".format(**vars(pooled_accuracy(rows))) if len(rows) else ""
+    for row in rows:
+        reached = row["by_dataset"]
+        cells = " | ".join(ACCURACY.format(**reached[name]) if name in reached else "" for name in datasets)
+        print(f"| {row['size']} | {row['tier']} | {row['crops']} | {cells} |")
 
 
 if __name__ == "__main__":

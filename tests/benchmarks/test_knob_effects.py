@@ -16,7 +16,8 @@ def test_every_axis_of_the_grid_has_its_accuracies_and_its_latency(run_on_study)
     assert max(latency_ms) == latency_ms[0] and min(latency_ms) == latency_ms[-1] > 0
     assert "| latency, ms |" in outcome.printed
     assert outcome.record["questions_per_dataset"] == 2
-    sizes = [line.split(" | ")[:3] for line in outcome.printed.splitlines() if " x " in line]
-    assert len(sizes) % 2 == 0 and len(sizes) >= 2  # two tiers of every size
-    for (size, high, crops), (same, low, fewer) in zip(sizes[::2], sizes[1::2], strict=True):
-        assert (size, high, low) == (same, "high", "low") and int(crops) > int(fewer) == 2
+    by_size = outcome.record["by_size"]
+    assert {(row["tier"], row["crops"]) for row in by_size} <= {("low", 2), ("high", 5), ("high", 9), ("high", 17)}
+    assert {name for row in by_size for name in row["by_dataset"]} == {"text_vqa", "okvqa"}
+    for row in by_size:
+        assert f"| {row['size']} | {row['tier']} | {row['crops']} | " in outcome.printed
