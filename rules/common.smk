@@ -92,11 +92,12 @@ CELLS = expand(
     controller=STUDY.controllers,
     budget=STUDY.budgets,
 )
-COMPARISONS = {"comparisons": "results/comparisons.parquet", "hypervolumes": "results/hypervolumes.parquet"}
-EVALUATION_PROFILES = []
+EVALUATION_GRIDS = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
+COMPARISONS = {
+    name: f"results/{name}.parquet" for name in ("comparisons", "equal_latency", "promises", "hypervolumes")
+}
 if ORACLE in STUDY.controllers:
     COMPARISONS["regret"] = "results/regret.parquet"
-    EVALUATION_PROFILES = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
 # Settings of every job that runs the model.
 ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
 # Settings of every job that answers in batches.

@@ -58,7 +58,8 @@ rule summarise:
         "{params.run} --cells {input.cells} --output {output} 2>&1 | tee {log}"
 
 
-# The oracle needs every configuration's answer to the evaluation split.
+# The answers of every configuration to the questions that controllers are judged on: what static configurations reach
+# there, their mixtures, and the best choice in hindsight.
 use rule core_exp as core_exp_evaluation with:
     input:
         scores="results/importance/scores.json",
@@ -72,28 +73,24 @@ use rule core_exp as core_exp_evaluation with:
         " shard {wildcards.shard}"
 
 
-use rule core_exp_latency as core_exp_evaluation_latency with:
+rule evaluation_grid:
     input:
-        scores="results/importance/scores.json",
-        samples="results/data/{dataset}/evaluation.parquet",
+        accuracy=profile_parts("results/core_exp_evaluation")["accuracy"],
+        core_exp="results/core_exp/{dataset}.parquet",
     output:
-        "results/core_exp_evaluation/latency/{dataset}-{shard}.parquet",
-    log:
-        "logs/evaluation/core_exp/latency/{dataset}-{shard}.log",
-    message:
-        "Latency of every configuration on the evaluation split of {wildcards.dataset}, shard {wildcards.shard}"
-
-
-use rule merge_core_exp as merge_core_exp_evaluation with:
-    input:
-        **profile_parts("results/core_exp_evaluation"),
-    output:
-        table="results/core_exp_evaluation/{dataset}.parquet",
-        reference="results/core_exp_evaluation/{dataset}.reference.json",
+        "results/core_exp_evaluation/{dataset}.parquet",
     log:
         "logs/evaluation/core_exp/{dataset}.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("evaluation_grid.py"),
+        settings=settings("model.fixed_prefix_layers", "knobs", "max_new_tokens", "core_exp.max_failed_fraction"),
     message:
-        "Profile of the evaluation split of {wildcards.dataset}"
+        "Every configuration on the evaluation split of {wildcards.dataset}"
+    shell:
+        "{params.run} --accuracy {input.accuracy} --core-exp {input.core_exp} --settings {params.settings:q}"
+        " --output {output} 2>&1 | tee {log}"
 
 
 rule oracle:
@@ -124,7 +121,9 @@ rule compare:
     input:
         summary="results/summary.parquet",
         answers=[cell.replace(".json", ".parquet") for cell in CELLS],
-        core_exp=EVALUATION_PROFILES,
+        profiles=PROFILES,
+        grids=EVALUATION_GRIDS,
+        trained=expand("results/controllers/{controller}/policy.json", controller=TRAINED),
     output:
         **COMPARISONS,
     log:
@@ -134,9 +133,10 @@ rule compare:
     params:
         **program("compare.py"),
         settings=settings("knobs", "bootstrap", "seed"),
-        arguments=" ".join(f"--{name} {path}" for name, path in COMPARISONS.items()),
+        arguments=" ".join(f"--{name.replace('_', '-')} {path}" for name, path in COMPARISONS.items()),
     message:
         "Compare every two controllers on the same questions"
     shell:
-        "{params.run} --summary {input.summary} --answers results/eval --core-exp {input.core_exp}"
-        " --settings {params.settings:q} {params.arguments} 2>&1 | tee {log}"
+        "{params.run} --summary {input.summary} --answers results/eval --profiles {input.profiles}"
+        " --grids {input.grids} --trained {input.trained} --settings {params.settings:q} {params.arguments}"
+        " 2>&1 | tee {log}"

@@ -30,7 +30,7 @@ rule figure:
 
 rule controllers_page:
     input:
-        **inputs("summary", "comparisons", "hypervolumes", "regret", "trained"),
+        **inputs("summary", "comparisons", "equal_latency", "promises", "hypervolumes", "regret", "trained"),
         template=str(TEMPLATES / "controllers.md.j2"),
     output:
         "results/controllers.md",
@@ -94,7 +94,7 @@ rule rule_graph:
 
 rule report:
     input:
-        **inputs("summary", "comparisons", "profile", "timing", "manifest"),
+        **inputs("summary", "comparisons", "equal_latency", "promises", "profile", "timing", "manifest"),
         template=str(TEMPLATES / "report.html.j2"),
         captions=[str(TEMPLATES / f"{figure}.rst") for figure in FIGURES],
         figures=expand("results/plots/{figure}.png", figure=FIGURES),

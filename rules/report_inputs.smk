@@ -15,6 +15,7 @@ INPUTS = {
         budget=[budget for budget in STUDY.budgets if Budget.parse(budget).promise],
     ),
     "profile": PROFILES,
+    "grid": EVALUATION_GRIDS,
     "timing": PROFILES,
     "training": expand("results/controllers/{controller}/training.parquet", controller=LEARNING),
     "trained": expand("results/controllers/{controller}/policy.json", controller=TRAINED),
@@ -23,7 +24,8 @@ INPUTS = {
 # By figure, in the order of the page: its category in Snakemake's own report, and what it reads. The figure's name is
 # also that of its module in adamolmo.report.figures and of its caption in workflow/report.
 FIGURES = {
-    "pareto": ("Results", ["summary", "profile", "comparisons"]),
+    "headline": ("Results", ["summary", "comparisons", "equal_latency", "promises"]),
+    "pareto": ("Results", ["summary", "profile", "grid", "equal_latency"]),
     "gains": ("Results", ["summary", "comparisons"]),
     "hypervolume": ("Results", ["hypervolumes"]),
     "violations": ("Results", ["summary"]),

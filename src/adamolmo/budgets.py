@@ -9,6 +9,13 @@ from adamolmo.errors import AdaMolmoError
 Promise = Literal["p90", "p95", "p99", "mean"]
 # Share of the requests that may take longer than the budget.
 ALLOWED_LATE = {"p90": 0.10, "p95": 0.05, "p99": 0.01}
+PER_REQUEST = "per-request"
+# Kinds of budget, by what they ask for, as a reader calls them; in the order in which they are shown.
+KINDS = {
+    PER_REQUEST: "per request",
+    **{promise: f"{100 * (1 - late):.0f} in 100 on time" for promise, late in ALLOWED_LATE.items()},
+    "mean": "on average",
+}
 
 # One spelling per value: no leading zeros, no trailing zeros after the point.
 _FORM = re.compile(
@@ -45,6 +52,11 @@ class Budget:
     def __str__(self) -> str:
         return f"{self.value:.15g}{self.unit}" + (f"-{self.promise}" if self.promise else "")
 
+    @property
+    def kind(self) -> str:
+        """One of KINDS."""
+        return self.promise or PER_REQUEST
+
     def to_ms(self, reference_ms: float) -> float:
         """Milliseconds; `reference_ms` is the full configuration's median latency."""
         return self.value if self.unit == "ms" else self.value / 100 * reference_ms
@@ -56,6 +68,9 @@ class Budget:
             return amount
         if short:
             return f"{amount} {self.promise}"
-        if self.promise == "mean":
-            return f"{amount} on average"
-        return f"{amount}, {self.promise.removeprefix('p')} in 100 on time"
+        return f"{amount} on average" if self.promise == "mean" else f"{amount}, {KINDS[self.promise]}"
+
+
+def kind_of(budget: str) -> str:
+    """Of a budget as it is written, or of the name of a kind, under which tables have the mean over its budgets."""
+    return budget if budget in KINDS else Budget.parse(budget).kind

@@ -13,7 +13,7 @@ from adamolmo.report.page import page
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_inputs(parser, "summary", "comparisons", "profile", "timing", "manifest")
+    add_inputs(parser, "summary", "comparisons", "equal_latency", "promises", "profile", "timing", "manifest")
     parser.add_argument("--template", type=Path, required=True)
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="PNG files in the order of the page")
     parser.add_argument("--captions", type=Path, nargs="+", required=True)

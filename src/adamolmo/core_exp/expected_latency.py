@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamolmo.core_exp.latency_model import StageModel
+from adamolmo.core_exp.latency_model import StageModel, with_decode_steps
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.files.documents import read_json
@@ -58,8 +58,7 @@ def fit(
     metadata: the profile's.
     """
     configs, knobs = grid.configs, list(KNOBS)
-    steps = profile["output_tokens"].clip(upper=max_new_tokens - 1)  # the end token takes a pass as well
-    profile = profile.assign(tier=profile["tier"].astype(str), decode_steps=steps)
+    profile = with_decode_steps(profile, max_new_tokens).assign(tier=profile["tier"].astype(str))
     timed = profile[profile["latency_source"] != "estimated"]  # what is estimated has been fitted to the others
     model = StageModel(timed, fixed_prefix_layers)
     mean_steps = profile.groupby(knobs, observed=True)["decode_steps"].mean()

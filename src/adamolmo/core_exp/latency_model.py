@@ -21,6 +21,11 @@ WORK = ["num_crops", "input_tokens", "decode_steps"]
 _FOLDS = 5
 
 
+def with_decode_steps(table: DataFrame, max_new_tokens: int) -> DataFrame:
+    """With the column of WORK that a profile does not have: the end token takes a pass, the last possible one none."""
+    return table.assign(decode_steps=table["output_tokens"].clip(upper=max_new_tokens - 1))
+
+
 class StageModel:
     """Coefficients of every tier that occurs in `timed`, a table with the columns KNOBS, WORK and STAGES."""
 

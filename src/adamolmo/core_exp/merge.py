@@ -6,7 +6,13 @@ from pathlib import Path
 import numpy as np
 from pandas import DataFrame, concat
 
-from adamolmo.core_exp.latency_model import WORK, StageModel, estimate_errors, held_out_estimates
+from adamolmo.core_exp.latency_model import (
+    WORK,
+    StageModel,
+    estimate_errors,
+    held_out_estimates,
+    with_decode_steps,
+)
 from adamolmo.core_exp.provenance import KEYS as SAME
 from adamolmo.data.samples import check_failures
 from adamolmo.errors import AdaMolmoError
@@ -45,28 +51,75 @@ def merge_profile(
     Raises AdaMolmoError when the files do not belong together (two devices, models, ...), rows are missing, too many
     samples are unreadable, or timed and scored answers disagree.
     """
-    shared = _shared_metadata({**accuracy, **latency})
-    table = _concat(accuracy)
-    failed = {entry["sample_id"]: entry for _, metadata in accuracy.values() for entry in metadata["failed"]}
-    num_samples = table["sample_id"].nunique()
-    check_failures(list(failed.values()), num_samples + len(failed), max_failed_fraction)
-    _check_complete(table, configs)
-    metadata = {
-        **shared,
-        "num_samples": num_samples,
-        "failed": [failed[sample_id] for sample_id in sorted(failed)],
-        "drift_limit_pct": drift_limit_pct,
-    }
-    if shared["clock"] == "modelled":
-        stages = {stage: table[f"modelled_{stage}"] for stage in STAGES}
-        table = table.assign(**stages, latency_iqr_ms=0.0, drift_pct=0.0, latency_source="modelled")
-        measured = _NOTHING_MEASURED
+    _shared_metadata({**accuracy, **latency})
+    table, metadata = _merge_accuracy(accuracy, configs, max_failed_fraction)
+    metadata["drift_limit_pct"] = drift_limit_pct
+    if metadata["clock"] == "modelled":
+        table, measured = _modelled(table), _NOTHING_MEASURED
     else:
         table, measured = _add_latencies(table, latency, fixed_prefix_layers)
         if measured["drift_pct"] > drift_limit_pct:
             note(f"latency drifted by {measured['drift_pct']:.1f} % (limit {drift_limit_pct:g} %): busy device?")
+    return _with_latency(table), metadata | measured
+
+
+def merge_estimated(
+    accuracy: Parts,
+    profile: tuple[DataFrame, Mapping],
+    configs: Sequence[KnobConfig],
+    *,
+    fixed_prefix_layers: int,
+    max_new_tokens: int,
+    max_failed_fraction: float,
+) -> tuple[DataFrame, dict]:
+    """The same of questions of which none is timed: their latencies are what the stage model of a profile says, so that
+    they belong to the profile's device at the profile's speed.
+
+    Args:
+        accuracy: tables `core_exp_accuracy` with their metadata, by file.
+        profile: the table `core_exp` of the same dataset's profile split with its metadata.
+
+    Raises AdaMolmoError when rows are missing, too many samples are unreadable, or the profile is of another model,
+    device or clock.
+    """
+    table, metadata = _merge_accuracy(accuracy, configs, max_failed_fraction)
+    rows, of_profile = profile
+    for key in ("model_checksum", "clock", "device"):
+        if metadata[key] != of_profile[key]:
+            raise AdaMolmoError(
+                f"{next(iter(accuracy))}: was made with {key} {metadata[key]}, but the profile with {of_profile[key]}; "
+                "expected the profile's."
+            )
+    if metadata["clock"] == "modelled":
+        table = _modelled(table)
+    else:
+        timed = with_decode_steps(rows[rows["latency_source"] == "measured"], max_new_tokens)
+        estimates = StageModel(timed.astype({"tier": str}), fixed_prefix_layers).predict(table)
+        table = table.assign(**estimates, latency_iqr_ms=0.0, drift_pct=0.0, latency_source="estimated")
+    return _with_latency(table), metadata | _NOTHING_MEASURED | {"drift_limit_pct": of_profile["drift_limit_pct"]}
+
+
+def _merge_accuracy(
+    accuracy: Parts, configs: Sequence[KnobConfig], max_failed_fraction: float
+) -> tuple[DataFrame, dict]:
+    """All rows of the parts, complete, and the metadata that they share."""
+    shared, table = _shared_metadata(accuracy), _concat(accuracy)
+    failed = {entry["sample_id"]: entry for _, metadata in accuracy.values() for entry in metadata["failed"]}
+    num_samples = table["sample_id"].nunique()
+    check_failures(list(failed.values()), num_samples + len(failed), max_failed_fraction)
+    _check_complete(table, configs)
+    unreadable = [failed[sample_id] for sample_id in sorted(failed)]
+    return table, {**shared, "num_samples": num_samples, "failed": unreadable}
+
+
+def _modelled(table: DataFrame) -> DataFrame:
+    stages = {stage: table[f"modelled_{stage}"] for stage in STAGES}
+    return table.assign(**stages, latency_iqr_ms=0.0, drift_pct=0.0, latency_source="modelled")
+
+
+def _with_latency(table: DataFrame) -> DataFrame:
     table[[*STAGES]] = table[[*STAGES]].astype("float32")
-    return table.assign(latency_ms=table[[*STAGES]].sum(axis=1))[list(CORE_EXP.columns)], metadata | measured
+    return table.assign(latency_ms=table[[*STAGES]].sum(axis=1))[list(CORE_EXP.columns)]
 
 
 _NOTHING_MEASURED = {

@@ -76,12 +76,12 @@ def summarise_cell(
         governor: what became of it; None without one.
         failed: unreadable samples, {sample_id, reason}.
 
-    Accuracy has a bootstrap interval clustered by image. The slowdown is the ratio of the speed probe's two times; the
-    violation rate at the profile's speed is that of the latencies divided by it, as if everything slowed down alike.
-    The intervals of both go as far as those of what they are made from allow.
+    Accuracy and goodput have bootstrap intervals clustered by image. The slowdown is the ratio of the speed probe's two
+    times; the violation rate at the profile's speed is that of the latencies divided by it, as if everything slowed
+    down alike. The intervals of both go as far as those of what they are made from allow.
     """
     slowdown = _slowdown(timing.probe_ms, cell.reference.reference_request_ms)
-    accuracy = clustered_bootstrap(table["accuracy"], table["image_id"].to_numpy(), mean, resampling)
+    images, on_time = table["image_id"].to_numpy(), table["latency_ms"] <= cell.budget_ms
     return CellSummary(
         **dict(summarise_requests(table, cell.budget_ms, resampling)),
         dataset=cell.dataset,
@@ -89,7 +89,8 @@ def summarise_cell(
         budget=str(cell.budget),
         feasible=cell.budget_ms >= cell.reference.lowest_median_latency_ms,
         failed=tuple(Failed(**entry) for entry in failed),
-        accuracy=accuracy,
+        accuracy=clustered_bootstrap(table["accuracy"], images, mean, resampling),
+        goodput=clustered_bootstrap(table["accuracy"].where(on_time, 0.0), images, mean, resampling),
         slowdown=slowdown,
         violation_rate_at_profile_speed=_at_profile_speed(table, slowdown, cell.budget_ms),
         governor=governor,

@@ -1,50 +1,28 @@
 """The upper bound that regret is measured against: per question the best configuration that meets the budget.
 
-It is chosen in hindsight from the profile of the evaluation split itself. Among dozens of configurations some give the
-right answer by luck, and hindsight finds them, so no controller can reach this bound (Smith and Winkler, 2006, call it
-the optimizer's curse). Answers are deterministic, so repeating runs would not average the luck out. What can be asked
-is whether a choice is confirmed by configurations that did not take part in it: `confirmed_accuracy` chooses among one
-random half of the grid and scores the nearest configuration of the other half. Luck of a single configuration does not
-carry over to its neighbours, a real advantage does, but a real advantage that only one configuration has is lost too.
-The two numbers therefore enclose what a perfect controller could reach.
+It is chosen in hindsight from what every configuration answered there (`grid.py`). Among dozens of configurations some
+give the right answer by luck, and hindsight finds them, so no controller can reach this bound (Smith and Winkler, 2006,
+call it the optimizer's curse). Answers are deterministic, so repeating runs would not average the luck out. What can be
+asked is whether a choice is confirmed by configurations that did not take part in it: `confirmed_accuracy` chooses
+among one random half of the grid and scores the nearest configuration of the other half. Luck of a single configuration
+does not carry over to its neighbours, a real advantage does, but a real advantage that only one configuration has is
+lost too. The two numbers therefore enclose what a perfect controller could reach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from pandas import DataFrame
 
 from adamolmo.budgets import Promise
+from adamolmo.evaluation.grid import GridOutcomes
 from adamolmo.files.columns import KNOBS
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.knobs import KnobConfig
 
 HALVES = 20
-
-
-@dataclass(frozen=True)
-class GridOutcomes:
-    """Attributes:
-    sample_ids: sorted.
-    accuracy, latency_ms: of every configuration on every sample, [samples, configurations].
-    """
-
-    sample_ids: list[str]
-    accuracy: np.ndarray
-    latency_ms: np.ndarray
-
-    @classmethod
-    def of(cls, profile: DataFrame, configs: Sequence[KnobConfig]) -> GridOutcomes:
-        """From the core_exp rows of one dataset."""
-        columns = [(c.tier, c.top_k, c.num_active_blocks) for c in configs]
-        wide = profile.astype({"tier": str}).pivot(
-            index="sample_id", columns=list(KNOBS), values=["accuracy", "latency_ms"]
-        )
-        accuracy, latency_ms = (wide[value][columns].to_numpy(float) for value in ("accuracy", "latency_ms"))
-        return cls([str(sample_id) for sample_id in wide.index], accuracy, latency_ms)
 
 
 def best_in_hindsight(

@@ -12,7 +12,6 @@ from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.files.documents import read_json
 from adamolmo.files.evaluation import CellSummary
 from adamolmo.files.summary import SUMMARY
-from adamolmo.statistics.intervals import misses_allowed
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -58,25 +57,24 @@ def misses_budget(summary: pd.DataFrame) -> pd.Series:
     return summary["latency_p50_ms"].where(~promises_mean, summary["latency_mean_ms"]) > summary["budget_ms"]
 
 
-def keeps_p95(summary: pd.DataFrame) -> pd.Series:
-    """Of each cell, whether it shows with 99 % confidence that the 95th percentile is within the budget."""
-    allowed = summary["num_samples"].map(lambda n: -1 if (most := misses_allowed(int(n))) is None else most)
-    return (summary["violation_rate"] * summary["num_samples"]).round() <= allowed
-
-
 def static_configs(profile: pd.DataFrame) -> pd.DataFrame:
-    """The static configs of core_exp: means over samples, and the median of the latency.
+    """The static configs of core_exp: means over samples, and also the median of the latency.
 
     Args:
         profile: rows of one or more core_exp tables.
 
-    Returns dataset, tier, top_k, num_active_blocks, accuracy, latency_ms (median), vision_ms, prefill_ms, decode_ms
-    (means); per dataset by tier from cheap to dear, then top_k, then num_active_blocks.
+    Returns dataset, tier, top_k, num_active_blocks, accuracy, latency_ms (median), latency_mean_ms, vision_ms,
+    prefill_ms, decode_ms (means); per dataset by tier from cheap to dear, then top_k, then num_active_blocks.
     """
     stages = [stage for stage in STAGES if stage in profile]
     table = (
         profile.groupby(["dataset", *KNOBS], observed=True)
-        .agg(accuracy=("accuracy", "mean"), latency_ms=("latency_ms", "median"), **{s: (s, "mean") for s in stages})
+        .agg(
+            accuracy=("accuracy", "mean"),
+            latency_ms=("latency_ms", "median"),
+            latency_mean_ms=("latency_ms", "mean"),
+            **{s: (s, "mean") for s in stages},
+        )
         .reset_index()
     )
     tiers = tiers_by_cost(table)
@@ -102,6 +100,7 @@ def full_latency_ms(configs: pd.DataFrame) -> float:
 def _row(cell: CellSummary) -> dict[str, object]:
     intervals = {
         "accuracy": cell.accuracy,
+        "goodput": cell.goodput,
         **{f"latency_{name}_ms": interval for name, interval in cell.latency_ms},
         "violation_rate": cell.violation_rate,
         "violation_rate_at_profile_speed": cell.violation_rate_at_profile_speed,

@@ -1,7 +1,7 @@
 """Every file that one rule writes and another reads, in the order in which the workflow makes them."""
 
 from adamolmo.files import embedded, features, model, policy
-from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.files.comparisons import COMPARISONS, EQUAL_LATENCY, HYPERVOLUMES, PROMISES, REGRET
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY, Reference
 from adamolmo.files.documents import Document
 from adamolmo.files.evaluation import EVALUATION, CellSummary
@@ -44,6 +44,8 @@ FILES: tuple[Table | Tensors | Plain | type[Document], ...] = (
     EVALUATION,
     SUMMARY,
     COMPARISONS,
+    EQUAL_LATENCY,
+    PROMISES,
     HYPERVOLUMES,
     REGRET,
     PLOT,

@@ -30,7 +30,7 @@ CORE_EXP_ACCURACY = Table(
 
 CORE_EXP_LATENCY = Table(
     "core_exp_latency",
-    "results/core_exp[_evaluation]/latency/{dataset}-{shard}.parquet",
+    "results/core_exp/latency/{dataset}-{shard}.parquet",
     "Timed requests of all configurations on one share of the questions that are timed; a part of core_exp.",
     ("dataset", *KNOBS, "sample_id"),
     {
@@ -55,8 +55,8 @@ CORE_EXP_LATENCY = Table(
 CORE_EXP = Table(
     "core_exp",
     "results/core_exp[_evaluation]/{dataset}.parquet",
-    "The profiling grid: one row per question of the profile split (for the oracle also of the evaluation split) and "
-    "knob configuration.",
+    "The profiling grid: one row per question and knob configuration. Of the profile split, which controllers learn "
+    "from; of the evaluation split, which they are judged on, without any timing of its own.",
     ("dataset", *KNOBS, "sample_id"),
     {
         "dataset": Column("text", "dataset"),
@@ -85,7 +85,7 @@ CORE_EXP = Table(
         "estimate_error_pct": "mean absolute error of estimated latencies on samples held out of the fit",
         "estimate_errors": "the same per tier and over all, with the bias: {mean_absolute_pct, bias_pct}",
         "answer_agreement": "share of timed runs that gave the scored answer",
-        "reference_request_ms": "{value, low, high}: median time of the speed probe, the same in all profiles",
+        "reference_request_ms": "{value, low, high}: median time of the speed probe; null where nothing was timed",
     },
 )
 
@@ -93,7 +93,7 @@ CORE_EXP = Table(
 class Reference(Document):
     """What a budget in percent refers to, and how fast the device was."""
 
-    path: ClassVar[str] = "results/core_exp[_evaluation]/{dataset}.reference.json"
+    path: ClassVar[str] = "results/core_exp/{dataset}.reference.json"
 
     config: str = Field(description="the full configuration")
     median_latency_ms: float = Field(description="its median latency")

@@ -82,6 +82,7 @@ class CellSummary(RequestSummary, Document):
     feasible: bool = Field(description="whether any configuration meets the budget on the profile")
     failed: tuple[Failed, ...] = Field(description="unreadable samples")
     accuracy: Interval = Field(description="mean score")
+    goodput: Interval = Field(description="mean score of answers within the budget, late ones counting 0")
     slowdown: Interval = Field(
         description="how many times as long as during the profile the speed probe took; 1 with the modelled clock"
     )

@@ -17,6 +17,7 @@ SUMMARY = Table(
         "num_samples": Column("int32", "questions answered", "positive"),
         "num_failed": Column("int32", "questions left out because their image is unreadable", "not negative"),
         **interval("accuracy", "mean score", "share"),
+        **interval("goodput", "mean score of answers within the budget, late ones counting 0", "share"),
         **interval("latency_mean_ms", "mean latency", "positive"),
         **interval("latency_p50_ms", "median latency", "positive"),
         **interval("latency_p95_ms", "95th percentile of latency", "positive"),

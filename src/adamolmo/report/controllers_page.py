@@ -3,20 +3,22 @@
 Designs come from the controllers' modules, all numbers from the study's results; the words are in the template.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from adamolmo.budgets import KINDS, Budget
 from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.modules import find_design
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
-from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
+from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.evaluation.summary import at_profile_speed
 from adamolmo.report.figures.style import in_order
-from adamolmo.report.results import budget_name, over_baseline
+from adamolmo.report.results import budget_name, kinds_of, over_baseline
 from adamolmo.report.templates import render
+from adamolmo.report.verdict import judge, judged_by
 from adamolmo.statistics.intervals import clopper_pearson
 
 CELL = ["controller", "budget"]
@@ -33,6 +35,8 @@ def page(
     template: Path,
     summary: pd.DataFrame,
     comparisons: pd.DataFrame,
+    equal_latency: pd.DataFrame,
+    promises: pd.DataFrame,
     hypervolumes: pd.DataFrame,
     own: Mapping[str, OwnControllerSettings],
     regret: pd.DataFrame | None = None,
@@ -41,7 +45,8 @@ def page(
     """Markdown.
 
     Args:
-        summary, comparisons, hypervolumes, regret: the tables of those names; no regret without an oracle.
+        summary, comparisons, equal_latency, promises, hypervolumes, regret: the tables of those names; no regret
+            without an oracle.
         own: the study's `own_controllers`.
         trained: the key `training` of each learned controller's policy.json, by name.
     """
@@ -50,9 +55,12 @@ def page(
     baseline = baseline_of(summary["controller"])
     controllers = in_order(without_oracle(summary)["controller"])
     gains = over_baseline(comparisons[comparisons["dataset"] == scope], baseline).set_index(CELL)
+    mixtures, kept = (table[table["dataset"] == scope].set_index(CELL) for table in (equal_latency, promises))
+    judged = judge(comparisons, equal_latency, promises, baseline)
     rates, rates_at_profile_speed = (violation_rates(cells) for cells in (summary, at_profile_speed(summary)))
     by_budget_ms = summary.groupby("budget")["budget_ms"].mean().sort_values()  # from tight to loose
     budgets = {budget: budget_name(budget) for budget in by_budget_ms.index}
+    kinds = {kind: f"{KINDS[kind]}, mean" for kind in kinds_of(summary)}
     slowdowns = without_oracle(summary)["slowdown"]
     return render(
         template,
@@ -64,34 +72,35 @@ def page(
         controllers_and_oracle=[*controllers, ORACLE] if ORACLE in set(summary["controller"]) else controllers,
         others=[name for name in controllers if name != baseline],
         budgets=budgets,
-        budgets_and_mean=budgets | {ALL_BUDGETS: "feasible budgets, mean"},
+        budgets_and_kinds=budgets | kinds,
+        promised={name: title for name, title in (budgets | kinds).items() if name in kept.index.unique("budget")},
         designs={name: _design(name, own) for name in controllers},
         costs=summary.groupby("controller")[["controller_ms", "controller_share_pct"]].mean().to_dict("index"),
         overheads_ms={name: _overheads_ms(training) for name, training in (trained or {}).items()},
         accuracies={name: cells.set_index(CELL).to_dict("index") for name, cells in summary.groupby("dataset")},
         gains=gains.to_dict("index"),
+        mixtures=mixtures.to_dict("index"),
+        kept=kept.to_dict("index"),
+        heeding=[name for name in controllers if heeds_budget(name)],
         rates=rates.to_dict("index"),
         slowdowns=slowdowns.tolist() if (slowdowns != 1).any() else [],
         rates_at_profile_speed=rates_at_profile_speed.to_dict("index"),
         regrets={} if regret is None else regret[regret["dataset"] == scope].set_index(CELL).to_dict("index"),
         hypervolumes=hypervolumes.set_index(["controller", "dataset"]).to_dict("index"),
-        recommended=recommended(gains, rates_at_profile_speed, baseline),
+        recommended=recommended(judged[judged["dataset"] == scope], budgets),
+        judged={budget: judged_by(baseline)[Budget.parse(budget).kind] for budget in budgets},
     )
 
 
-def recommended(gains: pd.DataFrame, rates: pd.DataFrame, baseline: str) -> dict[str, list[dict]]:
-    """Per budget, best first, the controllers that heed it, whose gain on the baseline is certain (interval above 0)
-    and that miss the budget no more often, with accuracy_gain and violation_rate; none: the baseline.
+def recommended(judged: pd.DataFrame, budgets: Iterable[str]) -> dict[str, list[dict]]:
+    """Per budget, best first, the rows of the controllers whose gain is certain (interval above 0) and that are not
+    shown to break what it promises; none: the baseline.
 
     Args:
-        gains: the comparisons with the baseline, of one dataset or of all, by controller and budget.
-        rates: `violation_rates` at the profile's speed: cells ran at different times.
+        judged: of `verdict.judge`, of one dataset or of all.
     """
-    cells = gains.join(rates[["violation_rate"]]).reset_index()
-    baseline_rate = cells["budget"].map(rates["violation_rate"][baseline])
-    better = (cells["accuracy_gain_low"] > 0) & (cells["violation_rate"] <= baseline_rate)
-    chosen = cells[better & cells["controller"].map(heeds_budget)].sort_values("accuracy_gain", ascending=False)
-    return {budget: chosen[chosen["budget"] == budget].to_dict("records") for budget in rates.index.unique("budget")}
+    chosen = judged[(judged["gain_low"] > 0) & ~judged["broken"]].sort_values("gain", ascending=False)
+    return {budget: chosen[chosen["budget"] == budget].to_dict("records") for budget in budgets}
 
 
 def _design(name: str, own: Mapping[str, OwnControllerSettings]) -> dict[str, str]:

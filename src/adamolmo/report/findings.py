@@ -1,4 +1,4 @@
-"""The findings in words, from the numbers alone: who wins where, how surely, budgets missed, what to doubt."""
+"""The findings in words, from the numbers alone: who wins at which kind of budget, are promises kept, what to doubt."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from adamolmo.budgets import ALLOWED_LATE, KINDS, PER_REQUEST, kind_of
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
-from adamolmo.evaluation.comparison import ALL_BUDGETS, ALL_DATASETS
-from adamolmo.evaluation.summary import at_profile_speed, keeps_p95, misses_budget
+from adamolmo.evaluation.outcomes import ALL_DATASETS
+from adamolmo.evaluation.summary import at_profile_speed, misses_budget
 from adamolmo.report.figures.style import in_order
-from adamolmo.report.results import knob_values, over_baseline
-from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, holm, mean_intervals, samples_needed
+from adamolmo.report.results import kinds_of, knob_values, late_share
+from adamolmo.report.verdict import judge, judged_by
+from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, holm, mean_intervals
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
 _DOUBTFUL_ESTIMATE_PCT = 10.0
@@ -24,6 +26,8 @@ class StudyResults:
 
     summary: pd.DataFrame
     comparisons: pd.DataFrame
+    equal_latency: pd.DataFrame
+    promises: pd.DataFrame
     profile: pd.DataFrame
     timing: Mapping[str, Mapping]
 
@@ -32,100 +36,125 @@ class StudyResults:
         return sorted(self.summary["dataset"].unique())
 
     @property
+    def everywhere(self) -> str:
+        """Under which name the tables have all questions of the study."""
+        return ALL_DATASETS if len(self.datasets) > 1 else self.datasets[0]
+
+    @property
     def baseline(self) -> str:
         return baseline_of(self.summary["controller"])
 
 
 def first_paragraph(results: StudyResults) -> list[str]:
-    """Sentences: the verdict, how large a difference the study could show, budgets missed, then every warning."""
+    """Sentences: the verdict, whether promises were kept, how large a difference the study could show, budgets missed,
+    then every warning."""
     warnings = [*drift_warnings(results), *uneven_cells(results), *flat_knobs(results), *data_warnings(results)]
-    return [*verdict(results), *resolution(results), *missed_budgets(results), *(f"Warning: {w}" for w in warnings)]
+    sentences = [*verdict(results), *kept_promises(results), *resolution(results), *missed_budgets(results)]
+    return [*sentences, *(f"Warning: {w}" for w in warnings)]
 
 
 def verdict(results: StudyResults) -> list[str]:
-    """Which controller beats the baseline where, by how much, how surely; Holm-corrected over the whole study."""
-    table, base = gains_over_baseline(results), results.baseline
-    if table.empty:
+    """Per kind of budget, which controller beats what, by how much, how surely; Holm-corrected over the whole study."""
+    gains, base = gains_by_kind(results), results.baseline
+    if gains.empty:
         return [f"The study has one controller only, {base}, so nothing is compared."]
-    sentences, open_datasets = [], []
-    for dataset in [*results.datasets, ALL_DATASETS]:
-        rows = table[table["dataset"] == dataset]
-        if rows.empty:  # a single dataset is not compared twice
-            continue
-        shown = rows[rows["keeps_budgets"] & (rows["p_holm"] < SIGNIFICANCE) & (rows["accuracy_gain"] > 0)]
-        if shown.empty:
-            open_datasets.append(dataset)
-            continue
-        best = shown.loc[shown["accuracy_gain"].idxmax()]
-        sentences.append(f"On {_where(dataset)}, {best['controller']} beats {base}: {_gain(best)}.")
-    if open_datasets:
-        rows = table[table["dataset"].isin(open_datasets) & table["keeps_budgets"]]
-        most = f"; the largest gain is {_of_largest(rows)}" if (rows["accuracy_gain"] > 0).any() else ""
-        sentences.append(
-            f"On {_and(map(_where, open_datasets))}, no controller that keeps its budgets as often as {base} is shown "
-            f"to beat it{most}."
-        )
-    worse = table[(table["p_holm"] < SIGNIFICANCE) & (table["accuracy_gain"] < 0)]
-    if len(worse):
-        names = [
-            f"{row.controller} on {_where(row.dataset)} ({100 * row.accuracy_gain:+.1f} points)"
-            for row in worse.itertuples()
-        ]
-        sentences.append(f"Shown to be less accurate than {base}: {_and(names)}.")
+    sentences = []
+    for kind in kinds_of(results.summary):
+        rows = gains[gains["kind"] == kind]
+        sentences += _verdict_of_kind(rows, judged_by(base)[kind].against, kind, results.everywhere)
     return [
         *sentences,
-        f"All p-values are corrected for the {len(table)} comparisons with {base} (Holm); gains are means over the "
-        "feasible budgets, on the same questions; budgets count as kept at the speed of the profile.",
+        f"All p-values are corrected for {len(gains)} comparisons (Holm); gains are means over the feasible budgets of "
+        "a kind, on the same questions. Per request counts what is right and on time; where a share may be late, "
+        "accuracy at that lateness; on average, accuracy at equal mean latency.",
     ]
 
 
-def gains_over_baseline(results: StudyResults) -> pd.DataFrame:
-    """The comparisons with the baseline over all budgets, with p_holm over them all, and keeps_budgets: whether the
-    controller heeds them and misses no more feasible ones in the median than the baseline does, both at the profile's
-    speed: their cells ran at different times, so measured misses would also compare the machine with itself."""
-    rows = over_baseline(results.comparisons, results.baseline)
-    rows = rows[rows["budget"] == ALL_BUDGETS].reset_index(drop=True)
-    misses = _median_misses(at_profile_speed(results.summary))["missed"]
-    keeps = [
-        heeds_budget(r.controller) and misses[r.dataset, r.controller] <= misses[r.dataset, r.other]
-        for r in rows.itertuples()
-    ]
-    return rows.assign(p_holm=holm(rows["accuracy_p"]), keeps_budgets=np.array(keeps, dtype=bool))
+def _verdict_of_kind(rows: pd.DataFrame, against: str, kind: str, everywhere: str) -> list[str]:
+    over_all, each = rows[rows["dataset"] == everywhere], rows[rows["dataset"] != everywhere]
+    if rows.empty:
+        return []
+    where, sentences = f"Budgets {KINDS[kind]}", []
+    shown = over_all[_shown_better(over_all)]
+    if len(shown):
+        best = shown.loc[shown["gain"].idxmax()]
+        sentences.append(f"{where}: {best['controller']} beats {against}: {_gain(best)}.")
+    else:
+        most = over_all.loc[over_all["gain"].idxmax()]
+        sentences.append(
+            f"{where}: no controller is shown to beat {against}; the largest gain is that of {most['controller']}, "
+            f"{_gain(most)}."
+        )
+    single = each[_shown_better(each)].sort_values("gain", ascending=False).groupby("dataset", sort=False).head(1)
+    if len(single):
+        names = [f"{row.controller} on {row.dataset} ({100 * row.gain:+.1f} points)" for row in single.itertuples()]
+        sentences.append(f"On single datasets: {_and(names)}.")
+    worse = over_all[(over_all["p_holm"] < SIGNIFICANCE) & (over_all["gain"] < 0)]
+    if len(worse):
+        names = [f"{row.controller} ({100 * row.gain:+.1f} points)" for row in worse.itertuples()]
+        sentences.append(f"Shown to be below {against}: {_and(names)}.")
+    return sentences
+
+
+def gains_by_kind(results: StudyResults) -> pd.DataFrame:
+    """`verdict.judge` of the means over the budgets of each kind, with p_holm over them all."""
+    gains = judge(results.comparisons, results.equal_latency, results.promises, results.baseline)
+    gains = gains[gains["budget"] == gains["kind"]].reset_index(drop=True)
+    return gains.assign(p_holm=holm(gains["p"]))
+
+
+def _shown_better(gains: pd.DataFrame) -> pd.Series:
+    return (gains["p_holm"] < SIGNIFICANCE) & (gains["gain"] > 0) & ~gains["broken"]
+
+
+def kept_promises(results: StudyResults) -> list[str]:
+    """Of every kind of budget that promises something what was found, and whose promise is shown to be broken."""
+    sentences, pooled = [], results.promises[results.promises["dataset"] == results.everywhere]
+    for kind in kinds_of(results.summary):
+        rows = pooled[pooled["budget"] == kind]
+        if rows.empty:
+            continue
+        if kind == "mean":
+            found = (
+                f"mean latency was {100 * rows['found'].min():.1f} to {100 * rows['found'].max():.1f} % of the budget"
+            )
+            sentence = f"Promised on average: {found}, by controller"
+        else:
+            late = late_share(results.summary, kind)
+            sentence = (
+                f"Promised {KINDS[kind]}: {100 * late.value:.1f} % of the requests were late "
+                f"({100 * late.low:.1f} to {100 * late.high:.1f} %), at most {100 * ALLOWED_LATE[kind]:g} % may be"
+            )
+        broken = in_order(rows.loc[rows["broken"], "controller"])
+        said = f"shown to be broken by {_and(broken)}" if broken else "no controller is shown to break it"
+        sentences.append(f"{sentence}; {said}.")
+    return sentences
 
 
 def resolution(results: StudyResults) -> list[str]:
     """How small a difference this study could show at all: half the width of a typical paired interval."""
-    rows = gains_over_baseline(results)
-    rows = rows[rows["dataset"] != ALL_DATASETS]
-    widths = (rows["accuracy_gain_high"] - rows["accuracy_gain_low"])[lambda width: width > 0]
+    rows = gains_by_kind(results)
+    rows = rows[rows["dataset"] == results.everywhere]
+    widths = (rows["gain_high"] - rows["gain_low"])[lambda width: width > 0]
     if widths.empty:
         return []
-    questions = sorted(results.summary["num_samples"].unique())
-    count = str(questions[0]) if len(questions) == 1 else f"{questions[0]} to {questions[-1]}"
-    least = 50 * widths.median()
-    return [f"With {count} questions per dataset, differences below about {least:.1f} points cannot be shown."]
+    questions = int(results.summary.groupby("dataset")["num_samples"].max().sum())
+    return [f"With {questions} questions, differences below about {50 * widths.median():.1f} points cannot be shown."]
 
 
 def missed_budgets(results: StudyResults) -> list[str]:
-    """Budgets that nothing meets, controllers whose median is late, and how many cells keep the p95 promise."""
+    """Budgets that nothing meets, and controllers whose median is late under a budget per request."""
     sentences, summary = [], without_oracle(results.summary)
     none = summary[~summary["feasible"]].drop_duplicates(["dataset", "budget"])
     if len(none):
         cells = [f"{row.budget} on {row.dataset} ({row.budget_ms:.3g} ms)" for row in none.itertuples()]
         sentences.append(f"No configuration meets the budget {_and(cells)}.")
-    if names := [f"{row.Index} {row.missed} of {row.cells}" for row in _late_controllers(summary).itertuples()]:
-        sentences.append(f"Feasible budgets missed by the median request: {', '.join(names)}.")
-        if (summary["slowdown"] != 1).any():
-            late = _late_controllers(at_profile_speed(summary))
-            names = [f"{row.Index} {row.missed}" for row in late.itertuples()] or ["none"]
+    cells = summary[(summary["budget"].map(kind_of) == PER_REQUEST) & summary["controller"].map(heeds_budget)]
+    if names := _late_controllers(cells):
+        sentences.append(f"Feasible budgets per request that the median request missed: {', '.join(names)}.")
+        if (cells["slowdown"] != 1).any():
+            names = _late_controllers(at_profile_speed(cells)) or ["none"]
             sentences.append(f"Had the device been as fast as during the profile: {', '.join(names)}.")
-    if summary["num_samples"].max() < (fewest := samples_needed(0)):
-        sentences.append(f"With fewer than {fewest} questions no cell can show that its p95 is within the budget.")
-    else:
-        kept = int(keeps_p95(summary).sum())
-        sentences.append(
-            f"The p95 is shown to be within the budget (99 % confidence) in {kept} of {len(summary)} cells."
-        )
     return sentences
 
 
@@ -206,19 +235,12 @@ def data_warnings(results: StudyResults) -> list[str]:
     return warnings
 
 
-def _median_misses(summary: pd.DataFrame) -> pd.DataFrame:
-    """missed and cells, by dataset (and of all) and controller, over the feasible budgets."""
-    late = summary["feasible"] & misses_budget(summary)
-    counts = summary.assign(missed=late, cells=summary["feasible"])
-    counts = pd.concat([counts, counts.assign(dataset=ALL_DATASETS)])
-    return counts.groupby(["dataset", "controller"])[["missed", "cells"]].sum()
-
-
-def _late_controllers(summary: pd.DataFrame) -> pd.DataFrame:
-    """missed and cells over all datasets, by controller, of those that miss any."""
-    totals = _median_misses(summary).loc[ALL_DATASETS]
-    late = totals[totals["missed"] > 0]
-    return late.loc[in_order(late.index)]
+def _late_controllers(cells: pd.DataFrame) -> list[str]:
+    """Of those whose median is over a feasible budget, in how many cells of how many."""
+    cells = cells[cells["feasible"]]
+    counts = misses_budget(cells).groupby(cells["controller"]).agg(["sum", "count"])
+    late = counts[counts["sum"] > 0]
+    return [f"{name} {late.loc[name, 'sum']} of {late.loc[name, 'count']}" for name in in_order(late.index)]
 
 
 def _at(rows: pd.DataFrame, knobs: Mapping[str, object]) -> pd.DataFrame:
@@ -228,17 +250,8 @@ def _at(rows: pd.DataFrame, knobs: Mapping[str, object]) -> pd.DataFrame:
 
 
 def _gain(row: pd.Series) -> str:
-    low, high = 100 * row["accuracy_gain_low"], 100 * row["accuracy_gain_high"]
-    return f"{100 * row['accuracy_gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, {_p(row['p_holm'])})"
-
-
-def _of_largest(rows: pd.DataFrame) -> str:
-    row = rows.loc[rows["accuracy_gain"].idxmax()]
-    return f"that of {row['controller']} on {_where(row['dataset'])}, {_gain(row)}"
-
-
-def _where(dataset: str) -> str:
-    return "all datasets together" if dataset == ALL_DATASETS else dataset
+    low, high = 100 * row["gain_low"], 100 * row["gain_high"]
+    return f"{100 * row['gain']:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, {_p(row['p_holm'])})"
 
 
 def _p(p: float) -> str:

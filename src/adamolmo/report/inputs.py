@@ -9,7 +9,7 @@ import pandas as pd
 
 from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.columns import IDS, KNOBS, STAGES
-from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
+from adamolmo.files.comparisons import COMPARISONS, EQUAL_LATENCY, HYPERVOLUMES, PROMISES, REGRET
 from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.documents import Document, read_json
 from adamolmo.files.evaluation import EVALUATION, CellSummary
@@ -43,6 +43,8 @@ def _stream(path: Path) -> pd.DataFrame:
 READERS: Mapping[str, Reader] = {
     "summary": _table(SUMMARY),
     "comparisons": _table(COMPARISONS),
+    "equal_latency": _table(EQUAL_LATENCY),
+    "promises": _table(PROMISES),
     "hypervolumes": _table(HYPERVOLUMES),
     "regret": _table(REGRET),
     "scores": _document(Importance),
@@ -50,6 +52,8 @@ READERS: Mapping[str, Reader] = {
     # The requests of cells that promise something, with dataset, controller and budget of their cell.
     "streams": lambda paths: pd.concat(map(_stream, paths), ignore_index=True),
     "profile": lambda paths: read_profiles(paths, _PROFILE)[0],
+    # Every configuration on the evaluation split.
+    "grid": lambda paths: read_profiles(paths, _PROFILE)[0],
     # Per dataset the metadata of its profile.
     "timing": lambda paths: {path.stem: read_table(path, CORE_EXP, ["dataset"])[1] for path in paths},
     # Per learned controller its log, and what its policy says of its training.
@@ -61,7 +65,7 @@ READERS: Mapping[str, Reader] = {
 def add_inputs(parser: ArgumentParser, *names: str, required: bool = True) -> None:
     """An option for the files of each of these inputs."""
     for name in names:
-        parser.add_argument(f"--{name}", type=Path, nargs="+", required=required)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="+", required=required)
 
 
 def read_inputs(args: Namespace) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import yaml
 from markupsafe import Markup
 
 import adamolmo
+from adamolmo.budgets import KINDS
 from adamolmo.files.model import Manifest
 from adamolmo.report import tables
-from adamolmo.report.findings import StudyResults, first_paragraph
+from adamolmo.report.findings import StudyResults, first_paragraph, gains_by_kind
 from adamolmo.report.templates import render
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
 from adamolmo.statistics.intervals import SIGNIFICANCE
@@ -44,6 +45,8 @@ def page(
         findings=first_paragraph(results),
         baseline=results.baseline,
         figures=[_figure(path, captions[path.stem]) for path in figures],
+        kinds=KINDS,
+        by_kind=gains_by_kind(results).to_dict("records"),
         gains=tables.gains(results.comparisons).rows.to_dict("records"),
         accuracy=tables.by_dataset(tables.accuracy(results.summary, results.comparisons).rows),
         significance=SIGNIFICANCE,

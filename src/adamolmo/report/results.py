@@ -2,10 +2,12 @@
 
 import pandas as pd
 
-from adamolmo.budgets import Budget
-from adamolmo.controllers.roles import without_oracle
+from adamolmo.budgets import KINDS, Budget, kind_of
+from adamolmo.controllers.roles import heeds_budget, without_oracle
 from adamolmo.evaluation.summary import misses_budget, static_configs, tiers_by_cost
 from adamolmo.files.columns import KNOBS
+from adamolmo.statistics.interval import Interval
+from adamolmo.statistics.intervals import clopper_pearson
 
 
 def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
@@ -17,6 +19,20 @@ def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
 def budget_name(budget: str) -> str:
     """As readers see it: '60 %', '170 ms', '60 % p95' or '60 % mean'."""
     return Budget.parse(budget).label(short=True)
+
+
+def kinds_of(cells: pd.DataFrame) -> list[str]:
+    """Kinds of the budgets, in the order in which they are shown."""
+    found = set(cells["budget"].map(kind_of))
+    return [kind for kind in KINDS if kind in found]
+
+
+def late_share(summary: pd.DataFrame, kind: str) -> Interval:
+    """Of all requests of feasible cells of a kind whose controllers heed budgets."""
+    cells = without_oracle(summary[summary["feasible"] & (summary["budget"].map(kind_of) == kind)])
+    cells = cells[cells["controller"].map(heeds_budget).astype(bool)]
+    late = (cells["violation_rate"] * cells["num_samples"]).round().sum()
+    return clopper_pearson(int(late), int(cells["num_samples"].sum()))
 
 
 def over_budget(cells: pd.DataFrame) -> pd.Series:

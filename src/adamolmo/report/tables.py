@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from adamolmo.budgets import KINDS
 from adamolmo.controllers.roles import ORACLE, baseline_of, without_oracle
-from adamolmo.evaluation.comparison import ALL_BUDGETS
 from adamolmo.evaluation.summary import misses_budget
 from adamolmo.report.figures.style import in_order
 from adamolmo.report.results import over_baseline
@@ -59,16 +59,16 @@ def violations(summary: pd.DataFrame) -> StudyTable:
 
 
 def gains(comparisons: pd.DataFrame) -> StudyTable:
-    """Every controller against the baseline, over the feasible budgets, on the same questions; dataset 'all': all."""
+    """Every controller against the baseline, over the feasible budgets of a kind, on the same questions."""
     baseline = baseline_of(comparisons["other"]) if len(comparisons) else "the baseline"
-    pairs = over_baseline(comparisons[comparisons["budget"] == ALL_BUDGETS], baseline)
+    pairs = over_baseline(comparisons[comparisons["budget"].isin(KINDS)], baseline)
     return StudyTable(_differences(pairs), f"Differences to {baseline}")
 
 
 def designs(comparisons: pd.DataFrame) -> StudyTable:
-    """Design 1 (two-stage) against design 2 (single-stage): every pair, over the feasible budgets."""
+    """Design 1 (two-stage) against design 2 (single-stage): every pair, over the feasible budgets of a kind."""
     pairs = comparisons[
-        (comparisons["budget"] == ALL_BUDGETS)
+        comparisons["budget"].isin(KINDS)
         & comparisons["controller"].str.startswith("two-stage-")
         & comparisons["other"].str.startswith("single-stage-")
     ]
@@ -138,9 +138,10 @@ def _shown_best(cell: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 
 def _differences(pairs: pd.DataFrame) -> pd.DataFrame:
-    columns = {"dataset": pairs["dataset"], "controller": pairs["controller"], "other": pairs["other"]}
+    columns = {key: pairs[key] for key in ("dataset", "budget", "controller", "other")}
     measures = {
         "accuracy_gain": ("accuracy_gain_points", 100),
+        "goodput_gain": ("goodput_gain_points", 100),
         "violation_change": ("violation_change_points", 100),
         "latency_change_ms": ("latency_change_ms", 1),
     }
@@ -149,7 +150,7 @@ def _differences(pairs: pd.DataFrame) -> pd.DataFrame:
         columns |= {column: scale * pairs[measure]}
         columns |= {f"{stem}_{end}_{unit}": scale * pairs[f"{measure}_{end}"] for end in ("low", "high")}
     rows = pd.DataFrame(columns).assign(p=pairs["accuracy_p"], p_holm=holm(pairs["accuracy_p"]))
-    return _sorted(rows, "other")
+    return _sorted(rows.rename(columns={"budget": "budgets"}), "budgets", "other")
 
 
 def _sorted(rows: pd.DataFrame, *last: str) -> pd.DataFrame:

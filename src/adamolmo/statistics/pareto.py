@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.statistics.intervals import DEFAULT_RESAMPLING, Resampling, Statistic, cluster_weights, mean, median
+from adamolmo.statistics.intervals import DEFAULT_RESAMPLING, Resampling, cluster_weights, mean
 
 
 def frontier(latency: ArrayLike, accuracy: ArrayLike) -> np.ndarray:
@@ -43,7 +43,6 @@ def resampled_hypervolume(
     clusters: ArrayLike,
     reference_latency_ms: float,
     reference_accuracy: float = 0.0,
-    latency_statistic: Statistic = median,
     resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> tuple[float, np.ndarray]:
     """The hypervolume of one controller over its budgets, and that of each resample by image [resamples], of which
@@ -51,7 +50,7 @@ def resampled_hypervolume(
 
     Args:
         latency, accuracy: [budgets, n], outcomes of the same n samples at every budget; a budget's point is
-            (`latency_statistic`, mean accuracy) over the samples.
+            (mean latency, mean accuracy) over the samples.
         clusters: the image of each sample, [n].
 
     With equal clusters and resampling, two controllers see the same resamples: their difference is a paired bootstrap.
@@ -63,10 +62,7 @@ def resampled_hypervolume(
         )
 
     def area(weights: np.ndarray) -> np.ndarray:
-        points = [
-            np.stack([statistic(row, weights) for row in outcomes], axis=-1)
-            for statistic, outcomes in [(latency_statistic, latency), (mean, accuracy)]
-        ]
+        points = [np.stack([mean(row, weights) for row in outcomes], axis=-1) for outcomes in (latency, accuracy)]
         return hypervolume(*points, reference_latency_ms, reference_accuracy)
 
     resampled = np.concatenate([area(weights) for weights in cluster_weights(clusters, resampling)])

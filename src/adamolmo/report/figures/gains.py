@@ -9,8 +9,8 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from adamolmo.budgets import KINDS
 from adamolmo.controllers.roles import baseline_of, without_oracle
-from adamolmo.evaluation.comparison import ALL_BUDGETS
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import budget_axis, legend_below, name_rows, panel_grid
 from adamolmo.report.figures.style import in_order, styled
@@ -34,7 +34,7 @@ def draw(summary: pd.DataFrame, comparisons: pd.DataFrame, path: str | Path) -> 
     rows = [name for name in controllers if name != baseline]
     figure, panels = panel_grid(summary["dataset"], row_in=0.6 + 0.19 * max(1, len(rows)))
     paired = over_baseline(comparisons, baseline)
-    paired = paired[paired["budget"] != ALL_BUDGETS]
+    paired = paired[~paired["budget"].isin(KINDS)]
     for dataset, axes in panels.items():
         cells, pairs = (table[table["dataset"] == dataset] for table in (summary, paired))
         _matrix(axes, cells, pairs, rows, TwoSlopeNorm(0.0, -_FULL_COLOR_POINTS, _FULL_COLOR_POINTS))
