@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, betaincinv  # scipy.stats takes every job half a second longer to import
+from scipy.special import betaincinv  # scipy.stats takes every job half a second longer to import
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.statistics.interval import Interval
@@ -161,26 +161,6 @@ def clopper_pearson(misses: int, n: int, confidence: float = CONFIDENCE) -> Inte
     low = betaincinv(misses, n - misses + 1, tail) if misses else 0.0
     high = betaincinv(misses + 1, n - misses, 1 - tail) if misses < n else 1.0
     return Interval(misses / n, float(low), float(high))
-
-
-def misses_allowed(n: int, share: float = 0.95, confidence: float = 0.99) -> int | None:
-    """At most how many of `n` requests may miss the budget for 'a share of `share` meets it' with this confidence.
-
-    None when `n` is too small to show it even without a miss. With the defaults: 'p95 <= budget with 99 %'.
-    """
-    shown = bdtr(np.arange(n + 1), n, 1 - share) <= 1 - confidence
-    return int(shown.sum()) - 1 if shown.any() else None
-
-
-def samples_needed(misses: int, share: float = 0.95, confidence: float = 0.99) -> int:
-    """The fewest requests with which `misses` misses still show that a share of `share` meets the budget."""
-    low, high = misses, misses + 1
-    while bdtr(misses, high, 1 - share) > 1 - confidence:
-        low, high = high, 2 * high
-    while high - low > 1:  # too few at `low`, enough at `high`
-        middle = (low + high) // 2
-        low, high = (middle, high) if bdtr(misses, middle, 1 - share) > 1 - confidence else (low, middle)
-    return high
 
 
 def _plain(statistic: Statistic, values: np.ndarray) -> float:

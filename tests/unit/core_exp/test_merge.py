@@ -7,7 +7,7 @@ from pandas.testing import assert_frame_equal
 from profile_parts import PROVENANCE, change_part, merge, parts, scored, true_stages
 
 from adamolmo.core_exp.accuracy import accuracy_pass
-from adamolmo.core_exp.merge import drift, reference_latency
+from adamolmo.core_exp.merge import drift, merge_estimated, reference_latency
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
@@ -176,3 +176,35 @@ def test_strings_are_dictionary_encoded(tiny_grid, tmp_path):
     columns = {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
     for name in ("dataset", "sample_id", "tier", "prediction", "latency_source"):
         assert "RLE_DICTIONARY" in columns[name].encodings
+
+
+def estimated(accuracy, profile, grid):
+    limits = {"fixed_prefix_layers": 3, "max_new_tokens": 99, "max_failed_fraction": 0.5}
+    return merge_estimated(accuracy, profile, grid, **limits)
+
+
+def test_questions_that_were_not_timed_take_what_the_profile_says(tiny_grid, tmp_path):
+    """The stage times are of the model's form, so the estimates are exact; the profile's own are in them, too."""
+    accuracy, latency = parts(tiny_grid)
+    profile, metadata = merge(accuracy, latency, tiny_grid)
+    table, of_table = estimated(accuracy, (profile, metadata), tiny_grid)
+    assert set(table["latency_source"]) == {"estimated"} and len(table) == len(profile)
+    rows = (scored(int(row.sample_id[1:]), KnobConfig(*row[-3:])) for row in table[["sample_id", *KNOBS]].itertuples())
+    truth = np.array([true_stages(row) for row in DataFrame(list(rows)).itertuples()])
+    np.testing.assert_allclose(table[[*STAGES]], truth, rtol=1e-4)
+    assert (of_table["num_timed"], of_table["reference_request_ms"]) == (0, None)
+    write_table(table, tmp_path / "grid.parquet", CORE_EXP, of_table)
+
+
+def test_questions_that_were_not_timed_have_the_modelled_times_of_the_modelled_clock(tiny_grid):
+    accuracy, _ = parts(tiny_grid, clock="modelled")
+    profile = merge(accuracy, {}, tiny_grid)
+    table, _ = estimated(accuracy, profile, tiny_grid)
+    assert_frame_equal(table, profile[0])
+
+
+def test_a_profile_of_another_device_lends_no_times(tiny_grid):
+    accuracy, latency = parts(tiny_grid)
+    profile, metadata = merge(accuracy, latency, tiny_grid)
+    with pytest.raises(AdaMolmoError, match="a-low-0: was made with device .*cpu.* but the profile with .*gpu"):
+        estimated(accuracy, (profile, metadata | {"device": {"kind": "gpu"}}), tiny_grid)

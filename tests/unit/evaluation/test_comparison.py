@@ -5,17 +5,11 @@ import pandas as pd
 import pytest
 from paired_bootstrap import paired_bootstrap
 
+from adamolmo.budgets import PER_REQUEST
 from adamolmo.controllers.roles import baseline_of
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation.comparison import (
-    ALL_BUDGETS,
-    ALL_DATASETS,
-    Outcomes,
-    compare,
-    hypervolumes,
-    read_outcomes,
-    regret,
-)
+from adamolmo.evaluation.comparison import compare, hypervolumes, regret
+from adamolmo.evaluation.outcomes import ALL_DATASETS, Outcomes, read_outcomes
 from adamolmo.files.comparisons import COMPARISONS, HYPERVOLUMES, REGRET
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.schema import read_table, write_table
@@ -44,6 +38,8 @@ def _outcomes(dataset: str, seed: int) -> Outcomes:
         clusters=np.repeat(np.arange(20), 3),
         accuracy=rng.integers(0, 2, size=(3, 3, 60)).astype(float),
         latency_ms=rng.uniform(6, 18, size=(3, 3, 60)),
+        controller_ms=np.zeros((3, 3, 60)),
+        configs=np.full((3, 3, 60), "high-k8-b16", dtype=object),
     )
 
 
@@ -65,14 +61,27 @@ def test_every_ordered_pair_at_every_budget_and_over_the_feasible_ones(outcomes)
     )
     assert row["accuracy_p"] == sign_flip_test(a - b, outcomes.clusters, seed=4)[0]
     late = outcomes.latency_ms > BUDGETS_MS[:, None]
+    on_time = [outcomes.accuracy[c, 2] * ~late[c, 2] for c in (2, 0)]
+    assert row["goodput_gain"] == pytest.approx((on_time[0] - on_time[1]).mean())
+    assert row["goodput_p"] == sign_flip_test(on_time[0] - on_time[1], outcomes.clusters, seed=4)[0]
     assert row["violation_change"] == pytest.approx(late[2, 2].mean() - late[0, 2].mean())
     assert row["latency_change_ms"] == pytest.approx((outcomes.latency_ms[2, 2] - outcomes.latency_ms[0, 2]).mean())
     mirrored = _row(table, "20ms", "lookup-mean", "two-stage-budget")
     assert mirrored["accuracy_gain"] == pytest.approx(-row["accuracy_gain"])
     assert mirrored["accuracy_p"] == row["accuracy_p"]
     mean = outcomes.accuracy[:, 1:].mean(axis=1)  # without the budget that nothing meets
-    gain = _row(table, ALL_BUDGETS, "two-stage-budget", "lookup-mean")["accuracy_gain"]
+    gain = _row(table, PER_REQUEST, "two-stage-budget", "lookup-mean")["accuracy_gain"]
     assert gain == pytest.approx((mean[2] - mean[0]).mean())
+
+
+def test_budgets_are_pooled_with_those_of_their_kind(outcomes):
+    mixed = Outcomes(**vars(outcomes) | {"budgets": ("5ms", "10ms-p95", "20ms-p95")})
+    table = compare([mixed], resampling=RESAMPLING)
+    assert set(table["budget"]) == {*mixed.budgets, PER_REQUEST, "p95"}
+    gain = _row(table, "p95", "two-stage-budget", "lookup-mean")["accuracy_gain"]
+    assert gain == pytest.approx((outcomes.accuracy[2, 1:] - outcomes.accuracy[0, 1:]).mean())
+    alone = [_row(table, budget, "static-full", "lookup-mean")["accuracy_gain"] for budget in ("5ms", PER_REQUEST)]
+    assert alone[0] == alone[1]  # nothing meets it, and the study has no other of its kind
 
 
 def test_all_datasets_together_are_all_questions_and_no_two_datasets_share_an_image(outcomes):
@@ -139,7 +148,11 @@ def test_tables_are_what_their_schemas_say(outcomes, tmp_path):
 
 def test_a_single_controller_has_nothing_to_be_compared_with(outcomes, tmp_path):
     alone = Outcomes(
-        **vars(outcomes) | {name: getattr(outcomes, name)[:1] for name in ("controllers", "accuracy", "latency_ms")}
+        **vars(outcomes)
+        | {
+            name: getattr(outcomes, name)[:1]
+            for name in ("controllers", "accuracy", "latency_ms", "controller_ms", "configs")
+        }
     )
     write_table(compare([alone], Resampling(20)), tmp_path / "a.parquet", COMPARISONS)
     assert len(read_table(tmp_path / "a.parquet", COMPARISONS)[0]) == 0
@@ -153,19 +166,33 @@ def test_the_baseline_is_the_plainest_table():
 
 
 def _write_answers(path, ids, latency_ms) -> None:
-    columns = {"text": "x", "float32": 1.0, "float64": 1.0}
+    columns = {"text": "x", "float32": 1.0, "float64": 1.0, "bool": True}
     rows = pd.DataFrame({name: [columns.get(c.type, 1)] * len(ids) for name, c in EVALUATION.columns.items()})
     write_table(rows.assign(sample_id=ids, image_id=ids, latency_ms=latency_ms), path, EVALUATION)
 
 
+def _cells(folder, cells) -> pd.DataFrame:
+    """Writes (controller, budget, budget_ms), and returns their summary."""
+    for controller, budget, ms in cells:
+        _write_answers(folder / "d" / controller / f"{budget}.parquet", ["q", "r"], [ms, ms + 0.5])
+    summary = pd.DataFrame(cells, columns=["controller", "budget", "budget_ms"])
+    return summary.assign(dataset="d", feasible=True, slowdown=1.0)
+
+
 def test_answers_are_read_by_rising_budget_and_other_questions_are_refused(tmp_path):
     cells = [("a", "9ms", 9.0), ("a", "10ms", 10.0), ("b", "9ms", 9.0), ("b", "10ms", 10.0)]
-    summary = pd.DataFrame(cells, columns=["controller", "budget", "budget_ms"]).assign(dataset="d", feasible=True)
-    for controller, budget, ms in cells:
-        _write_answers(tmp_path / "d" / controller / f"{budget}.parquet", ["q", "r"], [ms, ms + 0.5])
+    summary = _cells(tmp_path, cells)
     (outcomes,) = read_outcomes(summary, tmp_path)
     assert outcomes.budgets == ("9ms", "10ms")
     np.testing.assert_allclose(outcomes.latency_ms, [[[9, 9.5], [10, 10.5]]] * 2)
+    np.testing.assert_array_equal(outcomes.late, [[[False, True]] * 2] * 2)
+    assert set(outcomes.configs.ravel()) == {"x-k1-b1"}
     _write_answers(tmp_path / "d" / "b" / "10ms.parquet", ["q", "s"], [1.0, 2.0])
     with pytest.raises(AdaMolmoError, match="b/10ms.parquet: answers other questions than a at 9ms"):
         list(read_outcomes(summary, tmp_path))
+
+
+def test_a_slow_device_is_blamed_on_no_one_but_a_governor(tmp_path):
+    summary = _cells(tmp_path, [("a", "9ms", 9.0), ("a", "9ms-p95", 9.0)]).assign(slowdown=1.25)
+    (outcomes,) = read_outcomes(summary, tmp_path)
+    np.testing.assert_allclose(outcomes.latency_ms, [[[7.2, 7.6], [9, 9.5]]])

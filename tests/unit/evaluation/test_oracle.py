@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from adamolmo.evaluation.grid import GridOutcomes
 from adamolmo.evaluation.oracle import (
-    GridOutcomes,
     best_in_hindsight,
     confirmed_accuracy,
     grid_distance,

@@ -14,9 +14,7 @@ from adamolmo.statistics.intervals import (
     holm,
     mean,
     mean_intervals,
-    misses_allowed,
     quantile,
-    samples_needed,
     sign_flip_test,
 )
 
@@ -121,26 +119,6 @@ def test_clopper_pearson_equals_scipy(misses, n, confidence):
     ours = clopper_pearson(misses, n, confidence)
     theirs = stats.binomtest(misses, n).proportion_ci(confidence, method="exact")
     assert (ours.value, ours.low, ours.high) == pytest.approx((misses / n, theirs.low, theirs.high))
-
-
-@pytest.mark.parametrize(("n", "misses"), [(90, 0), (130, 1), (259, 5), (398, 10), (779, 25)])
-def test_published_sample_sizes_for_p95_within_budget_at_99_percent(n, misses):
-    assert samples_needed(misses) == n
-    assert misses_allowed(n) == misses
-    assert misses_allowed(n - 1) == (misses - 1 if misses else None)
-
-
-@pytest.mark.parametrize(("n", "misses"), [(1000, 34), (2000, 77)])
-def test_published_misses_allowed(n, misses):
-    assert misses_allowed(n) == misses
-
-
-def test_misses_allowed_is_where_the_one_sided_bound_crosses_the_share():
-    for n, share, confidence in [(500, 0.95, 0.99), (800, 0.99, 0.9), (60, 0.5, 0.95)]:
-        allowed = misses_allowed(n, share, confidence)
-        bound = stats.binomtest(allowed, n, alternative="less").proportion_ci(confidence, method="exact").high
-        beyond = stats.binomtest(allowed + 1, n, alternative="less").proportion_ci(confidence, method="exact").high
-        assert bound <= 1 - share < beyond
 
 
 @pytest.mark.parametrize(
