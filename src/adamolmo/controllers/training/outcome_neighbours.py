@@ -11,13 +11,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import torch
+from pandas import DataFrame
 from torch import Tensor
 
 from adamolmo.controllers.training.outcome_model import OutcomeModel, Outcomes, corrected, loss, prior_logits
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from adamolmo.config.training import TrainingSettings
 
 DIRECTIONS = 32
@@ -44,8 +43,6 @@ class OutcomeNeighbours(OutcomeModel):
 
     def fit(self, outcomes: Outcomes, settings: TrainingSettings, seed: int) -> tuple[DataFrame, Tensor]:
         """Neighbours of a held-out question are of other folds. The log has a row per combination that was tried."""
-        import pandas as pd
-
         features, everything = self.fit_standardise(outcomes.features), torch.ones(len(outcomes.fold), dtype=torch.bool)
         _, sizes, directions = torch.linalg.svd(features - features.mean(dim=0), full_matrices=False)
         kept = min(DIRECTIONS, int((sizes > 1e-3 * sizes[0]).sum()))
@@ -70,7 +67,7 @@ class OutcomeNeighbours(OutcomeModel):
                 self.count.fill_(count)
                 self.temperature.fill_(temperature)
             log.append({"step": len(log) + 1, "loss": held_out_loss, "held_out_loss": held_out_loss})
-        return pd.DataFrame(log), best[1]
+        return DataFrame(log), best[1]
 
 
 def mean_surprise(distances: Tensor, surprises: Tensor, count: int, temperature: float) -> Tensor:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from pandas import DataFrame
 from torch import Tensor, nn
 
 from adamolmo.controllers.training.outcome_model import OutcomeModel, Outcomes, corrected, loss
 from adamolmo.progress import progress
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
-
     from adamolmo.config.training import TrainingSettings
 
 SEEDS = 3
@@ -55,8 +54,6 @@ class OutcomeNetworks(OutcomeModel):
 
     def fit(self, outcomes: Outcomes, settings: TrainingSettings, seed: int) -> tuple[DataFrame, Tensor]:
         """Every network keeps the weights that were best on the fold that it does not learn from."""
-        import pandas as pd
-
         generator = torch.Generator().manual_seed(seed)
         features = self.fit_standardise(outcomes.features)
         fold_of = torch.arange(outcomes.num_folds).repeat_interleave(SEEDS)  # [networks]
@@ -92,7 +89,7 @@ class OutcomeNetworks(OutcomeModel):
                 break
         self.load_state_dict(self.state_dict() | best)
         every = self._of_all(features).unflatten(0, (-1, SEEDS)).mean(dim=1)  # [folds, questions, configurations]
-        return pd.DataFrame(log), every[outcomes.fold, torch.arange(len(features))]
+        return DataFrame(log), every[outcomes.fold, torch.arange(len(features))]
 
     @torch.no_grad()
     def _of_all(self, features: Tensor) -> Tensor:

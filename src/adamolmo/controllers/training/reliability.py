@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from pandas import DataFrame
 from torch import Tensor
 
 from adamolmo.statistics.intervals import CONFIDENCE, Resampling, cluster_weights
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
 
 BINS = 10
 RESAMPLING = Resampling(1000, 0)
@@ -26,8 +23,6 @@ def reliability(probability: Tensor, accuracy: Tensor, images: Sequence) -> Data
         accuracy: [questions, configurations].
         images: [questions].
     """
-    import pandas as pd
-
     predicted, observed = probability.double().numpy(), accuracy.double().numpy()
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, BINS + 1)))
     bin_of = np.clip(np.searchsorted(edges, predicted, side="right") - 1, 0, max(len(edges) - 2, 0))
@@ -51,4 +46,4 @@ def reliability(probability: Tensor, accuracy: Tensor, images: Sequence) -> Data
                     "num_predictions": int(count.sum()),
                 }
             )
-    return pd.DataFrame(rows)
+    return DataFrame(rows)
