@@ -18,6 +18,10 @@ INPUTS = {
     "grid": EVALUATION_GRIDS,
     "timing": PROFILES,
     "training": expand("results/controllers/{controller}/training.parquet", controller=LEARNING),
+    "reliability": expand(
+        "results/controllers/{controller}/reliability.parquet",
+        controller=[name for name in CONTROLLERS if name in PREDICTORS],
+    ),
     "trained": expand("results/controllers/{controller}/policy.json", controller=TRAINED),
 }
 
@@ -36,6 +40,7 @@ FIGURES = {
     "repeatability": ("Knobs", ["profile", "timing"]),
     "importance": ("Knobs", ["scores", "profile"]),
     "training_curves": ("Controllers", ["training"]),
+    "reliability": ("Controllers", ["reliability"]),
 }
 # A study has the figures for which it has something to read.
 FIGURES = {name: (category, names) for name, (category, names) in FIGURES.items() if all(map(INPUTS.get, names))}

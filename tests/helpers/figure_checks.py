@@ -35,6 +35,11 @@ def figure_inputs(summary: pd.DataFrame, profile: pd.DataFrame) -> dict[str, obj
             "two-stage-budget": study_data.training_log(),
             "single-stage-mlp": study_data.training_log(seed=2),
         },
+        "reliability": {
+            "predict-question": study_data.reliability(too_sure=0.5),
+            "predict-overview": study_data.reliability(),
+            "predict-neighbours": study_data.reliability(),
+        },
     }
 
 

@@ -224,6 +224,22 @@ def training_log(steps: int = 400, seed: int = 0) -> pd.DataFrame:
     )
 
 
+def reliability(too_sure: float = 0.0, bins: int = 10) -> pd.DataFrame:
+    """Shares of right answers that are nearer to one half than predicted, by this much of the distance."""
+    predicted = np.linspace(0.05, 0.98, bins)
+    observed = predicted - too_sure * (predicted - 0.5)
+    return pd.DataFrame(
+        {
+            "bin": range(1, bins + 1),
+            "predicted": predicted,
+            "observed": observed,
+            "observed_low": (observed - 0.04).clip(0, 1),
+            "observed_high": (observed + 0.04).clip(0, 1),
+            "num_predictions": 1500,
+        }
+    )
+
+
 _DROPS = [0.061, 0.043, 0.067, 0.033, 0.024, 0.004, 0.027, 0.037, 0.020, 0.009, 0.013, -0.002, 0.006]
 
 

@@ -5,8 +5,13 @@ import re
 from adamolmo.files.catalogue import FILES
 
 TARGETS = ("all", "selection", "lmms_eval", "results/embedded/checkpoint/model.safetensors")
-# What other settings than the miniature study's make: timed latencies, and what governors start from.
-SETTINGS = "latency: {clock: measured}\nlmms_eval: {data: lmms_eval_data}\nbudgets: [60pct, 60pct-p95]\n"
+# What other settings than the miniature study's make: timed latencies, predictors, and what governors start from.
+SETTINGS = """
+latency: {clock: measured}
+lmms_eval: {data: lmms_eval_data}
+budgets: [60pct, 60pct-p95]
+controllers: [oracle, static-full, lookup-mean, two-stage-budget, predict-question]
+"""
 # Not read by a rule by name: they stand beside a file that is, or are for people and for the next call of a command.
 UNREAD = {
     "results/model/model.safetensors",
@@ -16,7 +21,6 @@ UNREAD = {
     "results/lmms_eval/{task}/{controller}/{budget}.parquet",
     "results/lmms_eval/summary.parquet",
     "results/lmms_eval/comparisons.parquet",
-    "results/controllers/{predictor}/reliability.parquet",
     "FILE of adamolmo answer --state",
 }
 

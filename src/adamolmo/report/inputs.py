@@ -18,7 +18,7 @@ from adamolmo.files.model import Manifest
 from adamolmo.files.policy import PolicyCard
 from adamolmo.files.schema import Table, read_table
 from adamolmo.files.summary import SUMMARY
-from adamolmo.files.training import TRAINING
+from adamolmo.files.training import RELIABILITY, TRAINING
 
 Reader = Callable[[Sequence[Path]], Any]
 
@@ -59,6 +59,8 @@ READERS: Mapping[str, Reader] = {
     # Per learned controller its log, and what its policy says of its training.
     "training": lambda paths: {path.parent.name: read_table(path, TRAINING)[0] for path in paths},
     "trained": lambda paths: {path.parent.name: read_json(path, PolicyCard).training for path in paths},
+    # Per predictor, how its probabilities came true.
+    "reliability": lambda paths: {path.parent.name: read_table(path, RELIABILITY)[0] for path in paths},
 }
 
 

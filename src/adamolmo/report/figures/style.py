@@ -77,24 +77,28 @@ class Look:
         return 7.0 if self.marker == "*" else 4.0
 
 
-LOOKS = {  # in the order of every legend
+LOOKS = {  # in the order of every legend; one colour is the predictors' alone
     "static-full": Look(BLACK, "*", "None"),
     "lookup-mean": Look(BLUE, "o"),
-    "lookup-median": Look(SKY, "s"),
-    "lookup-max_accuracy": Look(GREEN, "D"),
-    "tier-only": Look(ORANGE, "^", "--"),
-    "topk-only": Look(YELLOW, "v", "--"),
-    "blocks-only": Look(PURPLE, "<", "--"),
-    "two-stage-budget": Look(VERMILLION, "P"),
-    "two-stage-language": Look(VERMILLION, "d", "--"),
-    "two-stage-router": Look(VERMILLION, ">", ":"),
-    "single-stage-mlp": Look(GREEN, "h", "--"),
+    "lookup-mean-sized": Look(SKY, "s", "-."),
+    "lookup-median": Look(SKY, "p"),
+    "lookup-max_accuracy": Look(GREEN, "h"),
+    "tier-only": Look(ORANGE, (3, 1, 0), "--"),
+    "topk-only": Look(YELLOW, (3, 1, 180), "--"),
+    "blocks-only": Look(ORANGE, "<", ":"),
+    "two-stage-budget": Look(PURPLE, "P"),
+    "two-stage-language": Look(PURPLE, "d", "--"),
+    "two-stage-router": Look(PURPLE, ">", ":"),
+    "single-stage-mlp": Look(GREEN, (8, 1, 0), "--"),
     "single-stage-transformer": Look(GREEN, "8", ":"),
-    "single-stage-mlp-distilled": Look(SKY, "p", "--"),
+    "single-stage-mlp-distilled": Look(SKY, (5, 0, 180), "--"),
     "single-stage-transformer-distilled": Look(SKY, "H", ":"),
     "single-stage-mlp-mobilevit": Look(BLUE, (4, 1, 0), "--"),
     "single-stage-transformer-mobilevit": Look(BLUE, (6, 1, 0), ":"),
-    "hybrid": Look(PURPLE, "X"),
+    "predict-question": Look(VERMILLION, "v", "--"),
+    "predict-overview": Look(VERMILLION, "D"),
+    "predict-neighbours": Look(VERMILLION, "^", ":"),
+    "hybrid": Look(PURPLE, "X", "-."),
 }
 _OTHER_MARKERS = ("p", "H", "<", ">", "d", "8", "h", "D")
 

@@ -15,10 +15,14 @@ from adamolmo.statistics.pareto import frontier
 def test_pareto_shows_each_controllers_accuracy_and_latency(figures, summary):
     for axes in main_panels(figures["pareto"]):
         cells = summary[summary["dataset"] == axes.get_title()]
-        drawn = {line.get_color(): line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 5}
+        drawn = {
+            (line.get_color(), line.get_linestyle()): line.get_xydata()
+            for line in axes.lines
+            if len(line.get_xydata()) == 5
+        }
         for name in study_data.CONTROLLERS[1:]:
             expected = cells.loc[cells["controller"] == name, ["latency_p50_ms", "accuracy"]].to_numpy() * [1, 100]
-            np.testing.assert_allclose(drawn[look(name).color], expected)
+            np.testing.assert_allclose(drawn[look(name).color, look(name).linestyle], expected)
         one = cells[cells["controller"] == "lookup-mean"]
         (band,) = (area.get_paths()[0].get_extents() for area in axes.collections)
         assert (band.y0, band.y1) == pytest.approx((100 * one["accuracy_low"].min(), 100 * one["accuracy_high"].max()))
