@@ -154,6 +154,14 @@ def learned_rows(data: TrainingSet, seed: int = 0) -> list[int]:
     return grpo.Split.by_image(data.profile.images, settings().held_out, seed).learned.tolist()
 
 
+def judged_rows(data: TrainingSet, seed: int = 0) -> list[int]:
+    """The samples that choose this seed's weights, the held-out ones, and their learned twins: what training is sure
+    to get right if it can. Of other learned samples the best weights on these few may know one late or never."""
+    num_samples = len(data.profile.images) // 2
+    held_out = grpo.Split.by_image(data.profile.images, settings().held_out, seed).held_out
+    return sorted({twin for row in held_out.tolist() for twin in (row % num_samples, row % num_samples + num_samples)})
+
+
 def ask(engine, sample, controller, budget_ms):
     return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms)).config
 
