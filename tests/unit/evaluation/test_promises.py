@@ -71,7 +71,7 @@ def test_a_kind_is_pooled_over_its_budgets_and_all_datasets(tmp_path):
     write_table(table, tmp_path / "promises.parquet", PROMISES)
     rows = read_table(tmp_path / "promises.parquet", PROMISES)[0].set_index(["dataset", "controller", "budget"])
     assert rows.loc[(ALL_DATASETS, "a", "p95"), "found"] == pytest.approx(10 / 300)
-    assert 0 < rows.loc[("text_vqa", "a", "p95"), "found_high"]  # nothing late so far does not mean never
+    assert rows.loc[("text_vqa", "a", "p95"), "found_high"] > 0  # nothing late so far does not mean never
     assert set(table["budget"]) == {"10ms-p95", "20ms-p95", "10ms-mean", "p95", "mean"}
 
 
