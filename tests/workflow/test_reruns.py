@@ -6,9 +6,11 @@ import pytest
 from mini_study import only_error
 
 TEXTS = {"table": 4, "controllers_page": 1, "report": 1}
-# 6 figures show evaluated cells, 3 the profile, and one the training of the controllers.
-AFTER_CELLS = {"summarise": 1, "compare": 1, "figure": 6, **TEXTS, "all": 1}
-AFTER_TRAINING = {"evaluate": 8, **AFTER_CELLS, "figure": 7}
+# Two datasets under three budgets, two of which promise something, and five controllers of which three are trained.
+# 7 figures show evaluated cells, 1 the requests under promises, 3 the profile, 2 the training of the controllers.
+AFTER_CELLS = {"summarise": 1, "compare": 1, "figure": 7, **TEXTS, "all": 1}
+AFTER_PROMISED_CELLS = AFTER_CELLS | {"figure": 8}
+AFTER_TRAINING = {"rehearse": 3, "evaluate": 18, **AFTER_CELLS, "figure": 10}
 
 
 def test_nothing_to_do_when_finished(finished):
@@ -27,17 +29,27 @@ def test_touching_a_source_file_plans_nothing(study):
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("src/adamolmo/controllers/table.py", {"lookup": 2, "lookup_over_all": 1, "evaluate": 4, **AFTER_CELLS}),
+        (  # policies start from the table, predictors as well
+            "src/adamolmo/controllers/table.py",
+            {
+                "lookup": 2,
+                "lookup_over_all": 1,
+                "train_controller": 2,
+                "train_predictor": 1,
+                **AFTER_TRAINING,
+                "evaluate": 24,
+            },
+        ),
         ("src/adamolmo/core_exp/accuracy.py", None),
-        ("src/adamolmo/controllers/static.py", {"evaluate": 4, **AFTER_CELLS}),
+        ("src/adamolmo/controllers/static.py", {"evaluate": 6, **AFTER_CELLS}),
         (
             "src/adamolmo/controllers/training/grpo.py",
-            {"train_controller": 2, **AFTER_TRAINING},
+            {"train_controller": 2, "train_predictor": 1, **AFTER_TRAINING},
         ),
         ("src/adamolmo/controllers/registry.py", {"controllers_page": 1, "all": 1}),
-        ("src/adamolmo/report/figures/panels.py", {"figure": 10, "report": 1, "all": 1}),
-        ("src/adamolmo/report/figures/style.py", {"figure": 10, **TEXTS, "all": 1}),
-        ("src/adamolmo/files/comparisons.py", {"compare": 1, "figure": 10, **TEXTS, "all": 1}),
+        ("src/adamolmo/report/figures/panels.py", {"figure": 13, "report": 1, "all": 1}),
+        ("src/adamolmo/report/figures/style.py", {"figure": 13, **TEXTS, "all": 1}),
+        ("src/adamolmo/files/comparisons.py", {"compare": 1, "figure": 13, **TEXTS, "all": 1}),
         ("src/adamolmo/report/findings.py", {"report": 1, "all": 1}),
         ("src/adamolmo/report/tables.py", {"table": 4, "report": 1, "all": 1}),
         ("workflow/scripts/summarise.py", AFTER_CELLS),
@@ -58,29 +70,30 @@ def test_editing_a_source_file(study, file, expected):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("budgets: [60pct, 75pct, 90pct]", {"evaluate": 8, "oracle": 2, **AFTER_CELLS}),
-        ("budgets: [90pct, 60pct]", {}),
+        ("budgets: [60pct, 75pct-p95, 75pct-mean, 90pct]", {"evaluate": 10, "oracle": 2, **AFTER_CELLS}),
+        ("budgets: [75pct-mean, 60pct, 75pct-p95]", {}),
         (
-            "controllers: [oracle, static-full, static-low-k4-b12, lookup-mean, two-stage-budget, single-stage-mlp]",
-            {"evaluate": 4, **AFTER_CELLS},
+            "controllers: [oracle, static-full, static-low-k4-b12, lookup-mean, predict-overview, two-stage-budget,"
+            " single-stage-mlp]",
+            {"evaluate": 6, **AFTER_CELLS},
         ),
         (
             "samples: {evaluation: 7}",
             {
                 "prepare_data": 2,
-                "evaluate": 16,
+                "evaluate": 30,
                 "core_exp_evaluation": 4,
-                "merge_core_exp_evaluation": 2,
-                "oracle": 4,
-                **AFTER_CELLS,
+                "evaluation_grid": 2,
+                "oracle": 6,
+                **AFTER_PROMISED_CELLS,
             },
         ),
         (
             "training: {steps: 21}",
-            {"train_controller": 2, **AFTER_TRAINING},
+            {"train_controller": 2, "train_predictor": 1, **AFTER_TRAINING},
         ),
         ("latency: {samples: 2, repeats: 2}", {}),
-        ("bootstrap: {resamples: 51}", {"evaluate": 16, "oracle": 4, **AFTER_CELLS}),
+        ("bootstrap: {resamples: 51}", {"evaluate": 30, "oracle": 6, **AFTER_PROMISED_CELLS}),
     ],
 )
 def test_changing_the_configuration(finished, config, text, expected):
@@ -93,8 +106,9 @@ def test_a_controller_of_ones_own_plans_its_cells_alone(study, config):
     own = study.path("mine.py")
     own.write_text("from adamolmo.controllers.static import load\n")
     text = "own_controllers: {mine: {module: mine.py, tables: [mean]}}\n"
-    text += "controllers: [oracle, static-full, lookup-mean, two-stage-budget, single-stage-mlp, mine]"
-    planned = {"evaluate": 4, **AFTER_CELLS, "rule_graph": 1}
+    text += "controllers: [oracle, static-full, lookup-mean, predict-overview, two-stage-budget, single-stage-mlp,"
+    text += " mine]"
+    planned = {"evaluate": 6, **AFTER_PROMISED_CELLS, "rule_graph": 1}
     assert study.plan(configs=(config(text),)) == planned
     cell = "results/eval/text_vqa/mine/60pct.json"
     assert study.plan("--", cell, configs=(config(text),)) == {"evaluate": 1}
@@ -112,17 +126,19 @@ def test_a_new_dataset_plans_its_own_jobs(finished, config):
         "merge_core_exp": 1,
         "lookup": 1,
         "lookup_over_all": 1,
-        "evaluate": 8,
+        "expected_latency": 1,
+        "config_latency": 1,
+        "evaluate": 15,
         "core_exp_evaluation": 2,
-        "merge_core_exp_evaluation": 1,
-        "oracle": 2,
+        "evaluation_grid": 1,
+        "oracle": 3,
         **AFTER_CELLS,
-        "figure": 9,
+        "figure": 11,
         "rule_graph": 1,
     }
     assert finished.plan(configs=(config(text),)) == planned
     everything = finished.plan(configs=(config(text.replace("[]", "[importance, training]")),))
-    assert everything["importance"] == 1 and everything["train_controller"] == 2 and everything["evaluate"] == 24
+    assert everything["importance"] == 1 and everything["train_controller"] == 2 and everything["evaluate"] == 45
 
 
 @pytest.mark.parametrize("figure", ["overhead", "training_curves"])
@@ -144,7 +160,7 @@ def test_editing_a_caption_or_the_page_draws_no_figure(study, file):
 
 def test_a_new_budget_plans_its_own_cells(finished, config):
     """The plan names the cells of a new budget, not only their number."""
-    result = finished.snakemake("--dry-run", configs=(config("budgets: [60pct, 75pct, 90pct]"),))
+    result = finished.snakemake("--dry-run", configs=(config("budgets: [60pct, 75pct-p95, 75pct-mean, 90pct]"),))
     evaluated = [line.split(": ", 1)[1] for line in result.output.splitlines() if ": Evaluate " in line]
-    assert len(evaluated) == 8
-    assert all(line.endswith(" at 75pct") for line in evaluated)
+    assert len(evaluated) == 10
+    assert all(line.endswith(" at 90pct") for line in evaluated)
