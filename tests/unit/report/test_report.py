@@ -1,4 +1,4 @@
-"""The report says what the numbers say: winners by kind of budget and how surely, promises, drift, flat knobs; no more."""
+"""The report says what the numbers say: winners by kind of budget and how surely, promises, drift; no more."""
 
 import re
 import shutil
