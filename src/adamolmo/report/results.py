@@ -28,9 +28,10 @@ def kinds_of(cells: pd.DataFrame) -> list[str]:
 
 
 def late_share(summary: pd.DataFrame, kind: str) -> Interval:
-    """Of all requests of feasible cells of a kind whose controllers heed budgets."""
-    cells = without_oracle(summary[summary["feasible"] & (summary["budget"].map(kind_of) == kind)])
+    """Of all requests of feasible cells of a kind, or of all of it if none is, whose controllers heed budgets."""
+    cells = without_oracle(summary[summary["budget"].map(kind_of) == kind])
     cells = cells[cells["controller"].map(heeds_budget).astype(bool)]
+    cells = cells[cells["feasible"]] if cells["feasible"].any() else cells
     late = (cells["violation_rate"] * cells["num_samples"]).round().sum()
     return clopper_pearson(int(late), int(cells["num_samples"].sum()))
 

@@ -8,6 +8,7 @@ import study_data
 
 from adamolmo.evaluation.summary import collect
 from adamolmo.report import tables
+from adamolmo.statistics.intervals import holm
 
 TEMPLATE = Path(__file__).parents[3] / "workflow/report/table.tex.j2"
 
@@ -15,7 +16,8 @@ TEMPLATE = Path(__file__).parents[3] / "workflow/report/table.tex.j2"
 @pytest.fixture(scope="module")
 def summary(tmp_path_factory) -> pd.DataFrame:
     controllers = [*study_data.CONTROLLERS, "single-stage-mlp"]
-    return collect(study_data.write_cells(tmp_path_factory.mktemp("cells"), controllers))
+    cells = study_data.write_cells(tmp_path_factory.mktemp("cells"), controllers, study_data.BUDGETS_OF_ALL_KINDS)
+    return collect(cells)
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +89,35 @@ def test_every_cell_is_in_the_csv_in_percent(summary, comparisons):
     assert row["violation_rate_high_pct"] == pytest.approx(100 * cell["violation_rate_high"])
 
 
-def test_designs_compares_two_stage_with_single_stage_over_all_budgets(comparisons):
+def test_designs_compares_two_stage_with_single_stage_over_each_kind_of_budget(comparisons):
     table = tables.designs(comparisons)
     assert set(zip(table.rows["controller"], table.rows["other"], strict=True)) == {
         ("two-stage-budget", "single-stage-mlp")
     }
-    pair = comparisons.query(
-        "controller == 'two-stage-budget' and other == 'single-stage-mlp' and budget == 'all'"
-    ).sort_values("dataset")
-    assert table.rows["accuracy_gain_points"].to_numpy() == pytest.approx(100 * pair["accuracy_gain"].to_numpy())
+    assert table.rows["budgets"].tolist() == ["mean", "p95", "per-request"] * 4  # three datasets, and all
+    pair = comparisons.query("controller == 'two-stage-budget' and other == 'single-stage-mlp'")
+    pair = pair.set_index(["dataset", "budget"]).loc[
+        list(zip(table.rows["dataset"], table.rows["budgets"], strict=True))
+    ]
+    for points, measure in (("accuracy_gain", "accuracy_gain"), ("goodput_gain", "goodput_gain")):
+        assert table.rows[f"{points}_points"].to_numpy() == pytest.approx(100 * pair[measure].to_numpy())
+        assert table.rows[f"{points}_low_points"].to_numpy() == pytest.approx(100 * pair[f"{measure}_low"].to_numpy())
     assert table.rows["latency_change_low_ms"].to_numpy() == pytest.approx(pair["latency_change_ms_low"].to_numpy())
+
+
+def test_gains_are_those_over_the_baseline_by_kind_of_budget(comparisons):
+    rows = tables.gains(comparisons).rows
+    assert set(rows["other"]) == {"lookup-mean"}
+    assert set(rows["budgets"]) == {"per-request", "p95", "mean"}
+    assert len(rows) == 4 * 3 * 8  # datasets and all, kinds, other controllers
+    assert rows["p_holm"].to_numpy() == pytest.approx(holm(rows["p"]))
+
+
+def test_a_study_of_one_controller_has_tables_without_differences(comparisons):
+    for make in (tables.gains, tables.designs):
+        table = make(comparisons.iloc[:0])
+        assert table.rows.empty
+        assert "\\begin{table}" in tables.latex(TEMPLATE, "gains", table)
 
 
 def test_latex_has_balanced_rows_and_no_bare_special_character(summary, comparisons):

@@ -55,7 +55,8 @@ def draw(summary: pd.DataFrame, comparisons: pd.DataFrame, path: str | Path) -> 
 def _matrix(axes: Axes, cells: pd.DataFrame, pairs: pd.DataFrame, rows: Sequence[str], norm: TwoSlopeNorm) -> None:
     budgets = budgets_of(cells)
     over = over_budget(cells)
-    small = 5.5 if len(budgets) <= 6 else 4.5
+    narrow = len(budgets) > 6
+    small = 4.5 if narrow else 5.5
     for pair, p in zip(pairs.itertuples(), holm(pairs["accuracy_p"]), strict=True):
         x, y, points = budgets.index.get_loc(pair.budget), rows.index(pair.controller), 100 * pair.accuracy_gain
         color = _WORSE_BETTER(norm(points))
@@ -66,9 +67,10 @@ def _matrix(axes: Axes, cells: pd.DataFrame, pairs: pd.DataFrame, rows: Sequence
         if p < SIGNIFICANCE:
             axes.add_patch(Rectangle((x - 0.44, y - 0.42), 0.88, 0.84, fill=False, edgecolor="black", linewidth=1.0))
         face = {"facecolor": color, "edgecolor": "none", "pad": 0.6}  # keeps the number legible on hatching
-        text = f"{points:+.1f}" if abs(points) >= 0.05 else "0"
+        digits = 0 if narrow and abs(points) >= 9.95 else 1
+        text = f"{points:+.{digits}f}" if abs(points) >= 0.05 else "0"
         axes.text(x, y, text, ha="center", va="center", fontsize=small, color=style.ink_on(color), bbox=face)
     axes.set_ylim(max(len(rows), 1) - 0.5, -0.5)
-    budget_axis(axes, budgets, fontsize=5.5 if len(budgets) <= 6 else 5)
+    budget_axis(axes, budgets, fontsize=5 if narrow else 5.5)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

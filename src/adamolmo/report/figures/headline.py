@@ -8,20 +8,32 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETDOWN, CARETUP
+from matplotlib.ticker import MaxNLocator
 
 from adamolmo.budgets import ALLOWED_LATE, KINDS, PER_REQUEST, Budget, kind_of
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.report.figures import style
-from adamolmo.report.figures.panels import error_bars, legend_below, spread
+from adamolmo.report.figures.panels import COLUMNS, error_bars, legend_below, spread
 from adamolmo.report.figures.style import in_order, look, styled
 from adamolmo.report.results import kinds_of, late_share
-from adamolmo.report.verdict import judge, judged_by
+from adamolmo.report.verdict import judge
 from adamolmo.statistics.intervals import clopper_pearson
 
 _ZERO = {"color": style.EDGE, "linewidth": 0.9, "zorder": 1}
 _PROMISED = {"color": style.EDGE, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 1}
 _REACH = 0.3  # controllers side by side at one budget
+_ROW_IN = 3.5  # a kind's two panels with what stands above them
+_LINE_PT = 10.0  # from one line above a panel to the next
+_LONGEST_PT = 135.0  # of such a line: as wide as a panel
+_LEAST_GAIN = 0.02  # that the scale reaches to
+_FAR_LATE = 3.0  # times the promise: what is later is an arrow at the edge
+_FAR_MEAN_PCT = 115.0  # of the budget: the same
+_MEASURES = dict.fromkeys(KINDS, "accuracy over {}, equally late") | {
+    PER_REQUEST: "right and on time, over {}",
+    "mean": "accuracy over static mixtures, equally fast",
+}
 
 
 @styled
@@ -33,40 +45,45 @@ def draw(
     path: str | Path,
 ) -> Figure:
     """A column per kind of budget, all datasets together. Above, the gain of every controller at each budget, by the
-    measure that is fair for the kind (`verdict`), with its paired 95 % interval; the best one of the kind is drawn
-    large and named with its gain over all its budgets. Below, what was promised (dashed) and what was found.
+    measure that is fair for the kind (`verdict`), with its paired 95 % interval; the best one over all budgets of the
+    kind is drawn large and named, if its gain is certain. Below, what was promised (dashed) and what was found.
+
+    Hollow: the promise is shown to be broken. What lies far beyond the winners and the promise is an arrow at the edge.
     """
     controllers = [name for name in in_order(without_oracle(summary)["controller"]) if heeds_budget(name)]
     everywhere = ALL_DATASETS if summary["dataset"].nunique() > 1 else summary["dataset"].iloc[0]
+    asked = summary[summary["controller"].isin(controllers)]
     baseline, kinds = baseline_of(summary["controller"]), kinds_of(summary)
     gains = judge(comparisons, equal_latency, promises, baseline)
     gains, kept = (table[table["dataset"] == everywhere] for table in (gains, promises))
-    figure = Figure(figsize=(style.PAGE_IN if len(kinds) > 1 else style.COLUMN_IN, 3.3))
-    grid = figure.subplots(2, len(kinds), squeeze=False, sharex="col", height_ratios=(1.5, 1))
-    best = {kind: _best(gains[gains["budget"] == kind]) for kind in kinds}
-    for kind, (above, below) in zip(kinds, grid.T, strict=True):
-        budgets = _by_budget(summary, kind)
-        of_kind, against = gains[gains["kind"] == kind], judged_by(baseline)[kind].against
-        _gains(above, of_kind, budgets, controllers, best[kind])
-        above.set_title(_who_wins(best[kind], KINDS[kind]), loc="left", fontsize=7)
-        above.set_ylabel(f"Points over {_short(against)}\n({_MEASURES[kind]})")
-        found = _lateness(summary, kind) if kind == PER_REQUEST else kept[kept["budget"].map(kind_of) == kind]
-        _promise(below, found, kind, budgets, controllers, best[kind])
-        below.set_title(_is_kept(summary, found, kind), loc="left", fontsize=7)
-    best_ones = {row["controller"] for row in best.values() if row is not None}
-    handles = [_handle(name, name in best_ones) for name in controllers]
-    legend_below(figure, [*handles, Line2D([], [], label="promised", **_PROMISED)])
+    figure, panels = _pairs_of_panels(kinds)
+    winners = set()
+    for kind, (above, below) in panels.items():
+        budgets, best = _by_budget(summary, kind), _best(gains[gains["budget"] == kind])
+        winner = best["controller"] if best is not None and best["gain_low"] > 0 else None
+        winners.add(winner)
+        found = _lateness(asked, kind) if kind == PER_REQUEST else kept[kept["budget"].map(kind_of) == kind]
+        _gains(above, gains[gains["kind"] == kind], budgets, controllers, winner)
+        _promise(below, found, kind, budgets, controllers, winner)
+        _write_above(above, [(f"Budgets {KINDS[kind]}", 7.5, "normal"), *_who_wins(best, winner, kind, baseline)])
+        _write_above(below, _is_kept(asked, found, kind))
+    handles = [_handle(name, name in winners) for name in controllers]
+    handles += [] if kinds == [PER_REQUEST] else _handles_of_promises()
+    if handles:
+        legend_below(figure, handles)
     return style.save(figure, path)
 
 
-_MEASURES = dict.fromkeys(KINDS, "accuracy, equal lateness") | {
-    PER_REQUEST: "right and on time",
-    "mean": "accuracy, equal mean latency",
-}
-
-
-def _short(against: str) -> str:
-    return against if " " not in against else "best static mixture"
+def _pairs_of_panels(kinds: list[str]) -> tuple[Figure, dict[str, tuple[Axes, Axes]]]:
+    columns = min(len(kinds), COLUMNS)
+    rows = -(-len(kinds) // columns)
+    figure = Figure(figsize=(style.PAGE_IN if columns > 1 else style.COLUMN_IN, _ROW_IN * rows))
+    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(1.5, 1) * rows)
+    pairs = [(grid[2 * row, column], grid[2 * row + 1, column]) for row in range(rows) for column in range(columns)]
+    for pair in pairs[len(kinds) :]:
+        for axes in pair:
+            axes.remove()
+    return figure, dict(zip(kinds, pairs, strict=False))
 
 
 def _by_budget(summary: pd.DataFrame, kind: str) -> list[str]:
@@ -82,24 +99,61 @@ def _best(pooled: pd.DataFrame) -> pd.Series | None:
     return pooled.loc[pooled["gain"].idxmax()] if len(pooled) else None
 
 
-def _who_wins(best: pd.Series | None, kind: str) -> str:
-    title = f"Budget {kind}"
+def _who_wins(best: pd.Series | None, winner: str | None, kind: str, baseline: str) -> list[tuple[str, float, str]]:
     if best is None:
-        return f"{title}\nnothing is compared"
-    low, high = 100 * best["gain_low"], 100 * best["gain_high"]
-    gain = f"{100 * best['gain']:+.1f} points ({low:+.1f} to {high:+.1f})"
-    return f"{title}\n{best['controller']}\n{gain}" if low > 0 else f"{title}\nno certain gain; largest:\n{gain}"
+        return [("nothing is compared", 9, "bold")]
+    gain, low, high = (f"{100 * best[f'gain{end}']:+.1f}" for end in ("", "_low", "_high"))
+    measure = (_MEASURES[kind].format(baseline), 7, "normal")
+    if winner:
+        return [(winner, 9, "bold"), (f"{gain} points ({low} to {high})", 8, "bold"), measure]
+    largest = f"largest: {best['controller']} {gain} ({low} to {high})"
+    return [("no certain gain", 9, "bold"), (largest, 7, "normal"), measure]
 
 
-def _gains(axes: Axes, gains: pd.DataFrame, budgets: list[str], controllers: list[str], best: pd.Series | None) -> None:
+def _is_kept(summary: pd.DataFrame, found: pd.DataFrame, kind: str) -> list[tuple[str, float, str]]:
+    if found.empty:
+        return [("no controller heeds budgets", 8, "bold")]
+    if kind == "mean":
+        each = 100 * found.loc[found["budget"] == kind, "found"]
+        used = f"{each.min():.1f} to {each.max():.1f} % of the budget used"
+    else:
+        late = late_share(summary, kind)
+        used = f"{100 * late.value:.1f} % late ({100 * late.low:.1f} to {100 * late.high:.1f})"
+    if kind == PER_REQUEST:
+        return [("Nothing is promised", 8, "bold"), (used, 7, "normal")]
+    broken = found.loc[found["budget"] == kind, "broken"]
+    kept = "Kept overall" if found["broken"].any() else "Kept by all"
+    said = f"Broken by {broken.sum()} of {len(broken)}" if broken.any() else kept
+    return [(said, 8, "bold"), (used, 7, "normal")]
+
+
+def _write_above(axes: Axes, lines: list[tuple[str, float, str]]) -> None:
+    """Lines (text, size, weight), the first one as title; those that would be wider than the panel are smaller."""
+    for place, (text, size, weight) in enumerate(lines):
+        looks = {"fontsize": min(size, max(6.0, _LONGEST_PT / (0.6 * len(text)))), "fontweight": weight}
+        height = 3 + _LINE_PT * (len(lines) - 1 - place)
+        if place == 0:
+            axes.set_title(text, loc="left", pad=height, **looks)
+        else:  # between the title and the panel
+            axes.annotate(text, (0, 1), (0, height), "axes fraction", "offset points", **looks).set_in_layout(False)
+
+
+def _gains(axes: Axes, gains: pd.DataFrame, budgets: list[str], controllers: list[str], winner: str | None) -> None:
+    each = gains[gains["budget"].isin(budgets)].rename(columns=lambda name: name.replace("gain", "found"))
     axes.axhline(0, **_ZERO)
-    for name, offset in zip(controllers, spread(len(controllers), _REACH), strict=True):
-        rows = gains[(gains["controller"] == name) & gains["budget"].isin(budgets)]
-        x = np.array([budgets.index(budget) for budget in rows["budget"]], dtype=float) + offset
-        bars = 100 * error_bars(rows, "gain")
-        axes.errorbar(x, 100 * rows["gain"], yerr=bars, linestyle="", **_weight(name, best))
-    axes.grid(axis="y")
-    axes.margins(y=0.12)
+    axes.set_ylim(*_limits_of_gains(gains, winner))
+    _points(axes, each, budgets, controllers, winner)
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel("Gain (points)")
+
+
+def _limits_of_gains(gains: pd.DataFrame, winner: str | None) -> tuple[float, float]:
+    """So that the winner's budgets are seen, and of the others their means over the kind; twice as far below zero as
+    above it at most."""
+    shown = gains[((gains["budget"] == gains["kind"]) & ~gains["broken"]) | (gains["controller"] == winner)]
+    high = 115 * max([_LEAST_GAIN, *shown["gain_high"]])
+    low = -115 * min([-_LEAST_GAIN, *shown["gain_low"]])
+    return -float(np.clip(low, 0.4 * high, 2 * high)), high
 
 
 def _lateness(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -110,53 +164,70 @@ def _lateness(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
     rates = [clopper_pearson(int(late), int(n)) for late, n in counts.itertuples(index=False)]
     ends = {"found": "value", "found_low": "low", "found_high": "high"}
     columns = {column: [getattr(rate, end) for rate in rates] for column, end in ends.items()}
-    return counts.reset_index()[["controller", "budget"]].assign(**columns)
+    return counts.reset_index()[["controller", "budget"]].assign(broken=False, **columns)
 
 
 def _promise(
-    axes: Axes, found: pd.DataFrame, kind: str, budgets: list[str], controllers: list[str], best: pd.Series | None
+    axes: Axes, found: pd.DataFrame, kind: str, budgets: list[str], controllers: list[str], winner: str | None
 ) -> None:
-    for name, offset in zip(controllers, spread(len(controllers), _REACH), strict=True):
-        rows = found[(found["controller"] == name) & found["budget"].isin(budgets)]
-        x = np.array([budgets.index(budget) for budget in rows["budget"]], dtype=float) + offset
-        axes.errorbar(x, 100 * rows["found"], yerr=100 * error_bars(rows, "found"), linestyle="", **_weight(name, best))
+    found = found[found["budget"].isin(budgets)]
+    kept = 100 * found.loc[~found["broken"], ["found_low", "found_high"]]
     if kind == "mean":
         axes.axhline(100, **_PROMISED)
-        axes.set_ylabel("Mean latency\n(% of the budget)")
+        lowest = kept["found_low"].min() if len(kept) else 100.0
+        axes.set_ylim(min(lowest, 90.0) - 2, max(105.0, min(kept["found_high"].max(), _FAR_MEAN_PCT)))
+        axes.set_ylabel("Latency (% of budget)")
     else:
+        promised = 100 * ALLOWED_LATE.get(kind, 1.0)
         if kind in ALLOWED_LATE:
-            axes.axhline(100 * ALLOWED_LATE[kind], **_PROMISED)
-        axes.set_ylim(bottom=0)
+            axes.axhline(promised, **_PROMISED)
+        most = kept["found_high"].max() if len(kept) else 0.0
+        axes.set_ylim(0, 1.1 * max(1.2 * promised if kind in ALLOWED_LATE else 1.0, min(most, _FAR_LATE * promised)))
         axes.set_ylabel("Late requests (%)")
-    axes.grid(axis="y")
+    _points(axes, found, budgets, controllers, winner)
     amounts = [replace(Budget.parse(budget), promise=None).label() for budget in budgets]
-    axes.set_xticks(range(len(budgets)), amounts)
+    axes.set_xticklabels(amounts)
+    percent = any(Budget.parse(budget).unit == "pct" for budget in budgets)
+    axes.set_xlabel("Budget (of the full config)" if percent else "Budget")
+
+
+def _points(axes: Axes, found: pd.DataFrame, budgets: list[str], controllers: list[str], winner: str | None) -> None:
+    """Controllers side by side at every budget, in percent; those beyond the panel as arrows at its edge."""
+    bottom, top = axes.get_ylim()
+    for name, offset in zip(controllers, spread(len(controllers), _REACH), strict=True):
+        rows = found[found["controller"] == name].sort_values("budget")
+        x = np.array([budgets.index(budget) for budget in rows["budget"]], dtype=float) + offset
+        y, bars, broken = (
+            (100 * rows["found"]).to_numpy(),
+            100 * error_bars(rows, "found"),
+            rows["broken"].to_numpy(bool),
+        )
+        inside = (bottom <= y) & (y <= top)
+        for chosen, looks in ((inside & ~broken, "filled"), (inside & broken, "hollow")):
+            axes.errorbar(x[chosen], y[chosen], bars[:, chosen], linestyle="", **_weight(name, looks, name == winner))
+        for chosen, edge, arrow in ((y > top, top, CARETUP), (y < bottom, bottom, CARETDOWN)):
+            looks = {"marker": arrow, "color": look(name).color, "linestyle": "", "markersize": 3.2}
+            axes.plot(x[chosen], np.full(chosen.sum(), edge), **looks, zorder=2)
+    axes.grid(axis="y")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.set_xticks(range(len(budgets)))
     axes.set_xlim(-0.5, len(budgets) - 0.5)
-    axes.set_xlabel("Budget (%: of the full config)")
 
 
-def _is_kept(summary: pd.DataFrame, found: pd.DataFrame, kind: str) -> str:
-    if kind == PER_REQUEST:
-        return "Nothing is promised"
-    if kind == "mean":
-        each = 100 * found.loc[found["budget"] == kind, "found"]
-        return f"On average {each.min():.1f} to {each.max():.1f} % used"
-    late = late_share(summary, kind)
-    return f"{100 * late.value:.1f} % late ({100 * late.low:.1f} to {100 * late.high:.1f})"
+def _weight(name: str, looks: str, wins: bool) -> dict[str, object]:
+    """The winner of a column stands out."""
+    size = {"markersize": 7.0, "elinewidth": 1.8} if wins else {"markersize": 3.2, "elinewidth": 0.7}
+    shape = {"color": look(name).color, "alpha": 1.0 if wins else 0.6, "zorder": 3 if wins else 2, "mew": 0.5}
+    return getattr(look(name), looks) | shape | size
 
 
-def _weight(name: str, best: pd.Series | None) -> dict[str, object]:
-    """The best one of a column stands out."""
-    shape, is_best = look(name), best is not None and name == best["controller"]
-    size = {"markersize": 5.0, "elinewidth": 1.6} if is_best else {"markersize": 3.0, "elinewidth": 0.7}
-    return {
-        **shape.filled,
-        "color": shape.color,
-        "alpha": 1.0 if is_best else 0.75,
-        "zorder": 3 if is_best else 2,
-        **size,
-    }
+def _handle(name: str, wins: bool) -> Line2D:
+    return Line2D([], [], linestyle="", label=name, **look(name).filled | {"markersize": 7.0 if wins else 4.0})
 
 
-def _handle(name: str, large: bool) -> Line2D:
-    return Line2D([], [], linestyle="", label=name, **look(name).filled | {"markersize": 5.0 if large else 3.5})
+def _handles_of_promises() -> list[Line2D]:
+    hollow = {"linestyle": "", "marker": "o", "mfc": "white", "mec": style.EDGE, "markersize": 4.0}
+    return [
+        Line2D([], [], label="promised", **_PROMISED),
+        Line2D([], [], label="hollow: broken at this budget", **hollow),
+    ]

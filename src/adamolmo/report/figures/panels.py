@@ -13,6 +13,7 @@ from adamolmo.controllers.roles import ORACLE
 from adamolmo.report.figures import style
 
 COLUMNS = 3  # panels side by side
+_BROAD = 45  # characters that fit below a panel
 
 
 def panel_grid(names: Iterable[str], row_in: float) -> tuple[Figure, dict[str, Axes]]:
@@ -42,14 +43,16 @@ def name_rows(panels: Iterable[Axes], names: Sequence[str], first: float = 0.0) 
 
 
 def budget_axis(axes: Axes, budgets: pd.DataFrame, fontsize: float) -> None:
-    """Budgets (of `results.budgets_of`) side by side in milliseconds, below their names where these say more."""
+    """Budgets (of `results.budgets_of`) side by side in milliseconds, below their names where these say more;
+    upright where there is no room for that."""
     ticks = [f"{ms:.3g}" for ms in budgets["budget_ms"]]
     parsed = [Budget.parse(budget) for budget in budgets.index]
     percent = any(budget.unit == "pct" for budget in parsed)
     names = [budget.label(short=True) if budget.unit == "pct" or budget.promise else "" for budget in parsed]
+    crowded = len(names) * max(map(len, names)) > _BROAD
     if any(names):
-        ticks = [f"{name}\n{ms}" for name, ms in zip(names, ticks, strict=True)]
-    axes.set_xticks(range(len(budgets)), ticks, fontsize=fontsize)
+        ticks = [f"{name}{', ' if crowded else chr(10)}{ms}" for name, ms in zip(names, ticks, strict=True)]
+    axes.set_xticks(range(len(budgets)), ticks, fontsize=fontsize, rotation=90 if crowded else 0)
     axes.set_xlim(-0.5, len(budgets) - 0.5)
     axes.set_xlabel("Budget (% of the full config; ms)" if percent else "Budget (ms)")
 
@@ -87,4 +90,4 @@ def error_bars(rows: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def spread(count: int, reach: float) -> np.ndarray:
-    return np.linspace(-reach, reach, count) if count > 1 else np.zeros(1)
+    return np.linspace(-reach, reach, count) if count != 1 else np.zeros(1)

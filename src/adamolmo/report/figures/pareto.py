@@ -70,7 +70,7 @@ def draw(
         above.set_xlabel("Mean latency (ms)")
         _percent_axis(above, _full_ms(cells, configs))
         _gains(below, gains[gains["dataset"] == dataset], of_kind, controllers)
-        below.set_xlabel("Gain at equal mean latency (points)")
+        below.set_xlabel("Gain at equal latency (points)")
     for above, _ in list(panels.values())[::COLUMNS]:
         above.set_ylabel("Accuracy (%)")
     name_rows((below for _, below in panels.values()), controllers)
@@ -169,9 +169,9 @@ def _budget_marks(axes: Axes, cells: pd.DataFrame, configs: pd.DataFrame) -> Non
 def _percent_axis(axes: Axes, full_ms: float) -> None:
     """The same axis above, in percent of the full config's median latency."""
     above = axes.secondary_xaxis("top", functions=(lambda ms: 100 * ms / full_ms, lambda pct: pct * full_ms / 100))
-    above.tick_params(labelsize=5.5, colors=style.GREY, length=1.5, pad=1)
+    above.tick_params(labelsize=6, colors=style.GREY, length=1.5, pad=1)
     above.xaxis.set_major_locator(MaxNLocator(5))
-    above.set_xlabel("% of the full config", fontsize=5.5, color=style.GREY, labelpad=1.5)
+    above.set_xlabel("% of the full config", fontsize=6, color=style.GREY, labelpad=1.5)
     above.spines["top"].set(visible=True, color=style.GREY)
 
 
@@ -182,7 +182,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
     """
     missed = misses_budget(cells).groupby([cells["controller"], cells["budget"]]).any()
     pooled = gains["budget"].isin(KINDS)
-    means, each = gains[pooled], gains[~pooled]
+    means, each = gains[pooled], gains[~pooled].sort_values("budget")
     reach = max([1.0, *(110 * means[f"gain{end}"].abs().max() for end in ("_low", "_high") if len(means))])
     axes.axvline(0, color=style.GREY, linewidth=0.9, zorder=1)
     for row, controller in enumerate(controllers):

@@ -60,7 +60,9 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     x = budgets.index.get_indexer(cells["budget"])
     middle, low, high = (height(cells[f"violation_rate{end}"]) for end in ("", "_low", "_high"))
     bars = np.stack([middle - high, low - middle]).clip(0)
-    axes.errorbar(x, middle, yerr=bars, color=shape.color, linewidth=0.5, elinewidth=1.4, zorder=2)
+    axes.errorbar(x, middle, yerr=bars, color=shape.color, linestyle="", elinewidth=1.4, zorder=2)
+    for _, places in cells.assign(x=x, y=middle).groupby(cells["budget"].map(kind_of)):
+        axes.plot(places["x"], places["y"], color=shape.color, linewidth=0.5, zorder=2)
     promised = cells["budget"].map(kind_of).map(ALLOWED_LATE)  # NaN where nothing is
     broken = cells["violation_rate_low"] > promised
     for at, y, limit, is_broken in zip(x, middle, promised, broken, strict=True):  # the row names the controller

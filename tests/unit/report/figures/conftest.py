@@ -1,4 +1,4 @@
-"""The figures of one made-up study, each drawn when a test first asks for it."""
+"""The figures of two made-up studies, one with budgets of all kinds, each drawn when a test first asks for it."""
 
 from pathlib import Path
 
@@ -30,6 +30,17 @@ def profile() -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def summary(tmp_path_factory) -> pd.DataFrame:
     return collect(study_data.write_cells(tmp_path_factory.mktemp("cells")))
+
+
+@pytest.fixture(scope="session")
+def summary_of_all_kinds(tmp_path_factory) -> pd.DataFrame:
+    cells = study_data.write_cells(tmp_path_factory.mktemp("cells"), budgets=study_data.BUDGETS_OF_ALL_KINDS)
+    return collect(cells)
+
+
+@pytest.fixture(scope="session")
+def figures_of_all_kinds(summary_of_all_kinds, profile, tmp_path_factory) -> Drawn:
+    return Drawn(figure_inputs(summary_of_all_kinds, profile), tmp_path_factory.mktemp("plots"))
 
 
 @pytest.fixture(scope="session")
