@@ -93,9 +93,7 @@ CELLS = expand(
     budget=STUDY.budgets,
 )
 EVALUATION_GRIDS = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
-COMPARISONS = {
-    name: f"results/{name}.parquet" for name in ("comparisons", "equal_latency", "promises", "hypervolumes")
-}
+COMPARISONS = {name: f"results/{name}.parquet" for name in ("comparisons", "equal_latency", "promises", "hypervolumes")}
 if ORACLE in STUDY.controllers:
     COMPARISONS["regret"] = "results/regret.parquet"
 # Settings of every job that runs the model.
