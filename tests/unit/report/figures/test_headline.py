@@ -158,15 +158,17 @@ def test_below_stands_what_was_found_of_every_controller(figures_of_all_kinds):
 def test_what_is_far_off_is_an_arrow_at_the_edge_and_does_not_set_the_scale(inputs, tmp_path):
     planted = plant(inputs, "p95", "lookup-median", 0.031)
     rows = planted["comparisons"]
-    far = (rows["dataset"] == "all") & (rows["controller"] == "tier-only") & rows["budget"].str.endswith("p95")
+    far = (
+        (rows["dataset"] == "all") & (rows["controller"] == "lookup-max_accuracy") & rows["budget"].str.endswith("p95")
+    )
     for end in ("", "_low", "_high"):
         rows.loc[far, f"accuracy_gain{end}"] = -0.4
     above, _ = panels(draw("headline", planted, tmp_path / "headline"))["p95"]
     bottom, top = above.get_ylim()
     assert -2.01 * top < bottom < 0
-    assert points(above, "tier-only") == []
+    assert points(above, "lookup-max_accuracy") == []
     at_edge = [line for line in above.lines if len(line.get_ydata()) and np.all(line.get_ydata() == bottom)]
-    (arrows,) = [line for line in at_edge if line.get_color() == look("tier-only").color]
+    (arrows,) = [line for line in at_edge if line.get_color() == look("lookup-max_accuracy").color]
     assert len(arrows.get_xdata()) == 3
 
 
