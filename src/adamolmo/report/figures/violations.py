@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from adamolmo.budgets import ALLOWED_LATE, kind_of
-from adamolmo.controllers.roles import without_oracle
+from adamolmo.controllers.roles import heeds_budget, without_oracle
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import budget_axis, legend_below, name_rows, panel_grid
 from adamolmo.report.figures.style import in_order, look, styled
@@ -63,7 +63,7 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     axes.errorbar(x, middle, yerr=bars, color=shape.color, linestyle="", elinewidth=1.4, zorder=2)
     for _, places in cells.assign(x=x, y=middle).groupby(cells["budget"].map(kind_of)):
         axes.plot(places["x"], places["y"], color=shape.color, linewidth=0.5, zorder=2)
-    promised = cells["budget"].map(kind_of).map(ALLOWED_LATE)  # NaN where nothing is
+    promised = cells["budget"].map(kind_of).map(ALLOWED_LATE).where(heeds_budget(controller))  # NaN where nothing is
     broken = cells["violation_rate_low"] > promised
     for at, y, limit, is_broken in zip(x, middle, promised, broken, strict=True):  # the row names the controller
         face = style.BLACK if is_broken else "white" if np.isnan(limit) else shape.color
