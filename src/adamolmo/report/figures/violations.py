@@ -63,7 +63,8 @@ def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: 
     axes.errorbar(x, middle, yerr=bars, color=shape.color, linestyle="", elinewidth=1.4, zorder=2)
     for _, places in cells.assign(x=x, y=middle).groupby(cells["budget"].map(kind_of)):
         axes.plot(places["x"], places["y"], color=shape.color, linewidth=0.5, zorder=2)
-    promised = cells["budget"].map(kind_of).map(ALLOWED_LATE).where(heeds_budget(controller))  # NaN where nothing is
+    allowed = ALLOWED_LATE if heeds_budget(controller) else {}
+    promised = cells["budget"].map(kind_of).map(allowed).astype(float)  # NaN where nothing is
     broken = cells["violation_rate_low"] > promised
     for at, y, limit, is_broken in zip(x, middle, promised, broken, strict=True):  # the row names the controller
         face = style.BLACK if is_broken else "white" if np.isnan(limit) else shape.color
