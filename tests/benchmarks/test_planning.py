@@ -12,8 +12,8 @@ def test_planning_a_large_study(run_benchmark):
         assert f"{name}: {record['jobs']} jobs, {record['cpu_s']:.1f} s of CPU" in outcome.printed
         assert record["heavy_packages"] == []
 
-    cells, accuracies, latencies = 9 * 8 * 12, 2 * 9 * 3 * SHARDS, 2 * 9 * SHARDS
-    of_datasets = 9 * (3 + 1 + 2 + 1)  # splits, importance, merged profiles, features
+    cells, accuracies, latencies = 9 * 8 * 12, 2 * 9 * 3 * SHARDS, 9 * SHARDS
+    of_datasets = 9 * (3 + 1 + 2 + 1 + 1)  # splits, importance, profile and grid, features, expected latency
     learned, others = 4, 40  # figures, tables, the report, ...
     least = cells + accuracies + latencies + of_datasets + learned
     assert least < full["jobs"] < least + others
