@@ -45,7 +45,7 @@ def test_bundled_cells_are_the_same(slurm, workflows, study_result):
     study = workflows.study
     before, known = cells(study), len(slurm.jobs())
     targets = [Path(name) for name in before if name.endswith(".json")]
-    assert len(targets) == 4
+    assert len(targets) == 6
     for target in targets:
         study.path(target).unlink()
     bundles = ("--groups", "evaluate=cells", "--group-components", "cells=2")

@@ -174,7 +174,7 @@ def test_results_of_another_folder(study, config, tmp_path):
     told = elsewhere.snakemake("--touch", "--forceall")
     assert told.returncode == 0, told.output
     assert elsewhere.plan() == {}
-    assert elsewhere.plan(configs=(config("bootstrap: {resamples: 51}"),))["evaluate"] == 16
+    assert elsewhere.plan(configs=(config("bootstrap: {resamples: 51}"),))["evaluate"] == 30
 
     shutil.rmtree(elsewhere.path(".snakemake"))
     shutil.copytree(study.path(".snakemake"), elsewhere.path(".snakemake"))
