@@ -52,4 +52,4 @@ def test_bundled_cells_are_the_same(slurm, workflows, study_result):
     result = submit(slurm, study.directory, "--configfile", *CONFIGS, *bundles, "--", *targets).wait()
     assert result.returncode == 0, result.output
     assert cells(study) == before
-    assert len(slurm.jobs()) == known + 2
+    assert len(slurm.jobs()) == known + 3
