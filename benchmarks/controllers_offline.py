@@ -29,20 +29,17 @@ from adamolmo.controllers.modules import controller_module, load_controller
 from adamolmo.controllers.registry import CONTROLLERS, PREDICTORS
 from adamolmo.controllers.table import EXPECTED_LATENCY, table_path
 from adamolmo.controllers.training import grpo
-from adamolmo.controllers.training.features import Features, FixedPrefix
 from adamolmo.controllers.training.learned import with_prior
-from adamolmo.controllers.training.reward import COLUMNS, Profile
 from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
-from adamolmo.core_exp import expected_latency
-from adamolmo.core_exp.reading import read_profiles
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_table
 from adamolmo.inference.device import claim_device
-from adamolmo.jobs.loading import controller_context, study_fingerprint
+from adamolmo.jobs.loading import controller_context
 from adamolmo.jobs.script import run
+from adamolmo.jobs.training_data import load_training_set
 from adamolmo.statistics.intervals import Resampling, clustered_bootstrap
 
 WORDS_OF_A_KIND = 4
@@ -76,27 +73,20 @@ class Comparison:
     """The joined profile and features of a study, and who chooses what from them."""
 
     def __init__(self, settings: StudyConfig, results: Path):
-        self.settings, self.results, model = settings, results, settings.model
-        paths = [results / "core_exp" / f"{dataset}.parquet" for dataset in settings.datasets]
-        core_exp, shared = read_profiles(paths, COLUMNS)
-        fingerprint = study_fingerprint(settings, results / "model", shared["device"])
-        self.grid = fingerprint.grid
+        self.settings, self.results, self.grid = settings, results, settings.knobs.grid
         self.reference_ms = {
             dataset: read_json(results / "core_exp" / f"{dataset}.reference.json", Reference).median_latency_ms
             for dataset in settings.datasets
         }
         lowest, highest = (Budget.parse(text) for text in settings.training.budgets)
         budgets_ms = {dataset: (lowest.to_ms(ms), highest.to_ms(ms)) for dataset, ms in self.reference_ms.items()}
-        expected = {
-            dataset: expected_latency.load(results / table_path(EXPECTED_LATENCY, dataset), fingerprint.grid)
-            for dataset in settings.datasets
-        }
-        self.data = TrainingSet.join(
-            fingerprint,
-            Profile.from_frame(core_exp, fingerprint.grid, budgets_ms, expected),
-            {dataset: Features(results / "features" / f"{dataset}.safetensors") for dataset in settings.datasets},
-            expected,
-            FixedPrefix.load(results / "model", model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
+        self.data = load_training_set(
+            settings,
+            results / "model",
+            [results / "core_exp" / f"{dataset}.parquet" for dataset in settings.datasets],
+            [results / table_path(EXPECTED_LATENCY, dataset) for dataset in settings.datasets],
+            [results / "features" / f"{dataset}.safetensors" for dataset in settings.datasets],
+            budgets_ms,
         )
         profile = self.data.profile
         self.accuracy, self.latency_ms = profile.accuracy.double().numpy(), profile.latency_ms.double().numpy()

@@ -14,6 +14,7 @@ from adamolmo.evaluation.grid import GridOutcomes
 from adamolmo.evaluation.oracle import confirmed_accuracy
 from adamolmo.evaluation.outcomes import Outcomes, read_outcomes
 from adamolmo.evaluation.promises import promises
+from adamolmo.files.columns import KNOBS
 from adamolmo.files.comparisons import COMPARISONS, EQUAL_LATENCY, HYPERVOLUMES, PROMISES, REGRET
 from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.documents import read_json
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def read_grids(paths: list[Path], settings: StudyConfig) -> dict[str, GridOutcomes]:
-    columns = ["sample_id", "tier", "top_k", "num_active_blocks", "accuracy", "latency_ms"]
+    columns = ["sample_id", *KNOBS, "accuracy", "latency_ms"]
     return {
         path.stem: GridOutcomes.of(read_table(path, CORE_EXP, columns)[0], settings.knobs.grid.configs)
         for path in paths

@@ -14,6 +14,7 @@ from adamolmo.core_exp.latency_model import (
     with_decode_steps,
 )
 from adamolmo.core_exp.provenance import KEYS as SAME
+from adamolmo.core_exp.reading import SHARED
 from adamolmo.data.samples import check_failures
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.columns import KNOBS, STAGES
@@ -84,7 +85,7 @@ def merge_estimated(
     """
     table, metadata = _merge_accuracy(accuracy, configs, max_failed_fraction)
     rows, of_profile = profile
-    for key in ("model_checksum", "clock", "device"):
+    for key in SHARED:
         if metadata[key] != of_profile[key]:
             raise AdaMolmoError(
                 f"{next(iter(accuracy))}: was made with {key} {metadata[key]}, but the profile with {of_profile[key]}; "

@@ -13,15 +13,12 @@ from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.modules import find_design
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
-from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.evaluation.summary import at_profile_speed
 from adamolmo.report.figures.style import in_order
-from adamolmo.report.results import budget_name, kinds_of, over_baseline
+from adamolmo.report.results import CELL, budget_name, everywhere, kinds_of, over_baseline, violation_rates
 from adamolmo.report.templates import render
 from adamolmo.report.verdict import judge, judged_by
-from adamolmo.statistics.intervals import clopper_pearson
 
-CELL = ["controller", "budget"]
 # Of a reading: how the page calls it, and how often the vision encoder then runs.
 _READINGS = {
     "size": ("size", ""),
@@ -51,7 +48,7 @@ def page(
         trained: the key `training` of each learned controller's policy.json, by name.
     """
     datasets = sorted(summary["dataset"].unique())
-    scope = ALL_DATASETS if len(datasets) > 1 else datasets[0]
+    scope = everywhere(summary)
     baseline = baseline_of(summary["controller"])
     controllers = in_order(without_oracle(summary)["controller"])
     gains = over_baseline(comparisons[comparisons["dataset"] == scope], baseline).set_index(CELL)
@@ -125,13 +122,3 @@ def _design(name: str, own: Mapping[str, OwnControllerSettings]) -> dict[str, st
 def _overheads_ms(training: Mapping) -> list[float]:
     """A hybrid has one per part."""
     return training.get("overhead_ms_of_parts", [training["overhead_ms"]])
-
-
-def violation_rates(summary: pd.DataFrame) -> pd.DataFrame:
-    """violation_rate with its bounds by controller and budget, over the questions of all datasets."""
-    late = (summary["violation_rate"] * summary["num_samples"]).round().astype(int)
-    counts = summary.assign(late=late).groupby(CELL)[["late", "num_samples"]].sum()
-    rates = [clopper_pearson(*cell) for cell in zip(counts["late"], counts["num_samples"], strict=True)]
-    ends = {"": "value", "_low": "low", "_high": "high"}
-    columns = {f"violation_rate{end}": [getattr(rate, name) for rate in rates] for end, name in ends.items()}
-    return pd.DataFrame(columns, counts.index)

@@ -8,10 +8,9 @@ import pandas as pd
 
 from adamolmo.budgets import ALLOWED_LATE, KINDS, PER_REQUEST, kind_of
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
-from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.evaluation.summary import at_profile_speed, misses_budget
 from adamolmo.report.figures.style import in_order
-from adamolmo.report.results import kinds_of, knob_values, late_share
+from adamolmo.report.results import everywhere, kinds_of, knob_values, late_share
 from adamolmo.report.verdict import judge, judged_by
 from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, holm, mean_intervals
 
@@ -37,8 +36,7 @@ class StudyResults:
 
     @property
     def everywhere(self) -> str:
-        """Under which name the tables have all questions of the study."""
-        return ALL_DATASETS if len(self.datasets) > 1 else self.datasets[0]
+        return everywhere(self.summary)
 
     @property
     def baseline(self) -> str:

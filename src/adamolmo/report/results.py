@@ -4,10 +4,13 @@ import pandas as pd
 
 from adamolmo.budgets import KINDS, Budget, kind_of
 from adamolmo.controllers.roles import heeds_budget, without_oracle
+from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.evaluation.summary import misses_budget, static_configs, tiers_by_cost
 from adamolmo.files.columns import KNOBS
 from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import clopper_pearson
+
+CELL = ["controller", "budget"]
 
 
 def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
@@ -27,6 +30,12 @@ def kinds_of(cells: pd.DataFrame) -> list[str]:
     return [kind for kind in KINDS if kind in found]
 
 
+def everywhere(summary: pd.DataFrame) -> str:
+    """Under which name of a dataset the tables of comparisons have all questions of the study."""
+    datasets = summary["dataset"].unique()
+    return ALL_DATASETS if len(datasets) > 1 else str(datasets[0])
+
+
 def late_share(summary: pd.DataFrame, kind: str) -> Interval:
     """Of all requests of feasible cells of a kind, or of all of it if none is, whose controllers heed budgets."""
     cells = without_oracle(summary[summary["budget"].map(kind_of) == kind])
@@ -34,6 +43,16 @@ def late_share(summary: pd.DataFrame, kind: str) -> Interval:
     cells = cells[cells["feasible"]] if cells["feasible"].any() else cells
     late = (cells["violation_rate"] * cells["num_samples"]).round().sum()
     return clopper_pearson(int(late), int(cells["num_samples"].sum()))
+
+
+def violation_rates(summary: pd.DataFrame) -> pd.DataFrame:
+    """violation_rate with its bounds by controller and budget, over the questions of all datasets."""
+    late = (summary["violation_rate"] * summary["num_samples"]).round().astype(int)
+    counts = summary.assign(late=late).groupby(CELL)[["late", "num_samples"]].sum()
+    rates = [clopper_pearson(*cell) for cell in zip(counts["late"], counts["num_samples"], strict=True)]
+    ends = {"": "value", "_low": "low", "_high": "high"}
+    columns = {f"violation_rate{end}": [getattr(rate, name) for rate in rates] for end, name in ends.items()}
+    return pd.DataFrame(columns, counts.index)
 
 
 def over_budget(cells: pd.DataFrame) -> pd.Series:

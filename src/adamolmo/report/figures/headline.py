@@ -13,13 +13,11 @@ from matplotlib.ticker import MaxNLocator
 
 from adamolmo.budgets import ALLOWED_LATE, KINDS, PER_REQUEST, Budget, kind_of
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
-from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import COLUMNS, error_bars, legend_below, spread
 from adamolmo.report.figures.style import in_order, look, styled
-from adamolmo.report.results import kinds_of, late_share
+from adamolmo.report.results import everywhere, kinds_of, late_share, violation_rates
 from adamolmo.report.verdict import judge
-from adamolmo.statistics.intervals import clopper_pearson
 
 _ZERO = {"color": style.EDGE, "linewidth": 0.9, "zorder": 1}
 _PROMISED = {"color": style.EDGE, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 1}
@@ -51,11 +49,10 @@ def draw(
     Hollow: the promise is shown to be broken. What lies far beyond the winners and the promise is an arrow at the edge.
     """
     controllers = [name for name in in_order(without_oracle(summary)["controller"]) if heeds_budget(name)]
-    everywhere = ALL_DATASETS if summary["dataset"].nunique() > 1 else summary["dataset"].iloc[0]
     asked = summary[summary["controller"].isin(controllers)]
     baseline, kinds = baseline_of(summary["controller"]), kinds_of(summary)
     gains = judge(comparisons, equal_latency, promises, baseline)
-    gains, kept = (table[table["dataset"] == everywhere] for table in (gains, promises))
+    gains, kept = (table[table["dataset"] == everywhere(summary)] for table in (gains, promises))
     figure, panels = _pairs_of_panels(kinds)
     winners = set()
     for kind, (above, below) in panels.items():
@@ -158,13 +155,8 @@ def _limits_of_gains(gains: pd.DataFrame, winner: str | None) -> tuple[float, fl
 
 def _lateness(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Late requests of all datasets, as in the table `promises`, where nothing is promised."""
-    cells = summary[(summary["budget"].map(kind_of) == kind)]
-    late = (cells["violation_rate"] * cells["num_samples"]).round()
-    counts = cells.assign(late=late).groupby(["controller", "budget"])[["late", "num_samples"]].sum()
-    rates = [clopper_pearson(int(late), int(n)) for late, n in counts.itertuples(index=False)]
-    ends = {"found": "value", "found_low": "low", "found_high": "high"}
-    columns = {column: [getattr(rate, end) for rate in rates] for column, end in ends.items()}
-    return counts.reset_index()[["controller", "budget"]].assign(broken=False, **columns)
+    rates = violation_rates(summary[summary["budget"].map(kind_of) == kind])
+    return rates.rename(columns=lambda name: name.replace("violation_rate", "found")).reset_index().assign(broken=False)
 
 
 def _promise(
