@@ -13,7 +13,7 @@ from arguments import study_parser, write_record
 
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.modules import load_controller
-from adamolmo.controllers.registry import CONTROLLERS
+from adamolmo.controllers.registry import CONTROLLERS, PREDICTORS
 from adamolmo.controllers.training.overhead import overhead_ms
 from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import Reference
@@ -55,11 +55,13 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
         if not (args.results / "controllers" / name / "policy.json").exists():
             continue
         controller = load_controller(name, registered.module, context)
+        if name in PREDICTORS:
+            controller.predictor.trust.budgets.fill_(1)  # so that what is timed is a prediction
         added_ms = {}
-        for reuse in (True, False) if "overview" in controller.reads(budget_ms) else (True,):
+        for reuse in (True, False) if "overview" in controller.reads(Limit(budget_ms)) else (True,):
             engine.reuse_overview = reuse
             added_ms["reused" if reuse else "encoded_twice"] = overhead_ms(
-                engine, controller, questions, full, budget_ms, args.repeats
+                engine, controller, questions, [full], budget_ms, args.repeats
             )
         engine.reuse_overview = True
         rows.append({"controller": name, "added_ms": added_ms})

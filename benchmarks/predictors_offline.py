@@ -133,7 +133,7 @@ class Judged:
     def _trust(self, name: str):
         """Whether each question is answered by its predictions at a relative budget, a relative price."""
         of_budgets, of_prices = self.gains[name]
-        rows, full_ms = np.arange(len(self.ms)), self.ms[:, -1:]
+        rows, full_ms = np.arange(len(self.ms)), self.table_ms[:, -1:]
 
         def trusted(budget_ms: np.ndarray, price_per_ms: np.ndarray) -> np.ndarray:
             if np.all(price_per_ms > 0):

@@ -36,7 +36,7 @@ def main() -> None:
         overhead_ms,
         engine,
         questions=replace(questions, samples=questions.samples[:TIMED_SAMPLES]),
-        config=settings.knobs.grid.full,
+        configs=(settings.knobs.grid.configs[0], settings.knobs.grid.full),
         budget_ms=references_ms[timed_dataset],
     )
     module = controller_module(args.module)

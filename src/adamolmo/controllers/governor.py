@@ -26,6 +26,7 @@ from adamolmo.controllers.response import Response, load_response
 from adamolmo.files.governor import GovernorState
 from adamolmo.inference.controller import Controller, Limit
 
+TOLD_DIGITS = 3  # of effective budgets: policies encode each budget that they are told once and keep it
 STEP = {"p90": 0.1, "p95": 0.1, "p99": 0.1, "mean": 0.05}
 
 
@@ -53,7 +54,9 @@ class Governor:
     @property
     def limit(self) -> Limit:
         """What the next request may cost."""
-        effective_ms = self.budget_ms / (1 + self.state.margin)
+        if self.promise is None:
+            return Limit(self.budget_ms)
+        effective_ms = float(f"{self.budget_ms / (1 + self.state.margin):.{TOLD_DIGITS}g}")
         if self._by_price:
             return Limit(price_per_ms=self._response.price_per_ms(effective_ms))
         return Limit(effective_ms)

@@ -32,7 +32,7 @@ from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
 from adamolmo.files.policy import PolicyCard
-from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class HybridController(LearnedController):
     def part(self, budget_ms: float) -> Controller:
         return self.tight if budget_ms < self.switch_ms else self.loose
 
-    def reads(self, budget_ms: float):
-        return self.part(budget_ms).reads(budget_ms)
+    def reads(self, limit: Limit):
+        return self.part(limit.budget_ms).reads(limit)
 
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         return self.part(inputs.budget_ms).predict_stage1(inputs)

@@ -4,6 +4,8 @@ The tables of `lookup.py` know one latency per configuration, their dataset's. W
 guide; the difference between both is what knowing the size is worth, without anything learned.
 """
 
+from collections.abc import Set
+
 import numpy as np
 
 from adamolmo.controllers.base import ControllerContext, Design
@@ -12,10 +14,10 @@ from adamolmo.controllers.lookup import table_of
 from adamolmo.controllers.table import EXPECTED_LATENCY, table_path
 from adamolmo.core_exp import expected_latency
 from adamolmo.core_exp.expected_latency import ExpectedLatency
-from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, Reading, Stage1Inputs
 from adamolmo.knobs import KnobConfig
 
-READS = frozenset({"size"})
+SIZE: Set[Reading] = frozenset({"size"})
 
 
 class SizedLookupController(Controller):
@@ -29,8 +31,8 @@ class SizedLookupController(Controller):
         self.accuracy = accuracy
         self.latency = latency
 
-    def reads(self, budget_ms: float):
-        return READS
+    def reads(self, limit: Limit):
+        return SIZE
 
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens)
@@ -40,7 +42,7 @@ class SizedLookupController(Controller):
 
 
 def design(name: str) -> Design:
-    return Design(READS)
+    return Design(SIZE)
 
 
 def load(name: str, context: ControllerContext) -> SizedLookupController:
@@ -57,3 +59,9 @@ def load_dataset(context: ControllerContext) -> tuple[np.ndarray, ExpectedLatenc
     path = context.results / table_path(EXPECTED_LATENCY, None if context.lookup_pooled else context.dataset)
     latency = expected_latency.load(path, grid)
     return np.array([accuracies[config] for config in grid.configs]), latency
+
+
+def mean_full_ms(context: ControllerContext) -> float:
+    """Mean latency of the profile's requests in the full configuration, of the context's dataset or of all pooled."""
+    full = context.fingerprint.grid.full
+    return next(entry.latency_ms for entry in table_of(context, "mean").entries if entry.config == full)

@@ -3,7 +3,8 @@ limit leaves.
 
 There is no policy and no reward: predictions know nothing of budgets, so they serve every kind of limit, also such as
 nobody thought of when they were fitted. What a configuration costs is not predicted but known (`expected_latency`), the
-time of the prediction itself included.
+time of the prediction itself included. At limits at which predictions do not pay (`outcome_trust`) the request is not
+read, and the table chooses.
 
 `predict-question` reads the question, `predict-overview` also the overview crop; `predict-neighbours` reads the same
 and asks the most similar profiled questions instead of a network.
@@ -20,20 +21,20 @@ from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext, Design
 from adamolmo.controllers.choosing import best_within
-from adamolmo.controllers.lookup_sized import load_dataset
+from adamolmo.controllers.lookup_sized import SIZE, load_dataset, mean_full_ms
 from adamolmo.controllers.policy_file import load_card, load_weights, save_policy
 from adamolmo.controllers.training.learned import OverheadMs
 from adamolmo.controllers.training.outcome_model import OutcomeModel, Outcomes, calibrate, folds_by_image
 from adamolmo.controllers.training.outcome_neighbours import OutcomeNeighbours
 from adamolmo.controllers.training.outcome_networks import OutcomeNetworks
-from adamolmo.controllers.training.outcome_trust import Trust
+from adamolmo.controllers.training.outcome_trust import HeldOut, Trust
 from adamolmo.controllers.training.reliability import reliability
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.files.policy import PolicyCard
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import PREDICTOR_TRAINING, RELIABILITY
-from adamolmo.inference.controller import Controller, Decision, Reading, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, Reading, Stage1Inputs
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -67,7 +68,8 @@ class PredictController(Controller):
 
     Args:
         accuracy: the table of the dataset at hand, [configurations].
-        overhead_ms: what deciding adds to every configuration's latency.
+        latency: of its requests.
+        full_ms: mean of its requests in the full configuration.
     """
 
     heeds_price = True
@@ -79,6 +81,7 @@ class PredictController(Controller):
         card: PolicyCard,
         accuracy: np.ndarray,
         latency: ExpectedLatency,
+        full_ms: float,
         device: str | torch.device,
     ):
         self.name = name
@@ -87,22 +90,22 @@ class PredictController(Controller):
         self.table = torch.from_numpy(accuracy).float()[None].to(device)
         self.accuracy = accuracy
         self.latency = latency
+        self.full_ms = full_ms
         self.overhead_ms = card.overhead_ms
         self.decisions = [Decision.of(config) for config in card.fingerprint.grid.configs]
-        self.full = len(self.decisions) - 1
         self._reads = frozenset(_READS[name])
 
-    def reads(self, budget_ms: float):
-        return self._reads
+    def reads(self, limit: Limit):
+        return self._reads if self.predictor.trust(limit, self.full_ms) else SIZE
 
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
-        limit = inputs.limit
-        expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens) + self.overhead_ms
+        expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens)
         accuracy = self.accuracy
-        if self.predictor.trust(expected_ms[self.full], limit.budget_ms, limit.price_per_ms):
+        if self.predictor.trust(inputs.limit, self.full_ms):
             accuracy = self.predictor.outcome(self._features(inputs), self.table)[0].cpu().numpy()
-        return self.decisions[best_within(accuracy, expected_ms, limit.budget_ms, limit.price_per_ms)]
+            expected_ms = expected_ms + self.overhead_ms
+        return self.decisions[best_within(accuracy, expected_ms, inputs.limit.budget_ms, inputs.limit.price_per_ms)]
 
     def _features(self, inputs: Stage1Inputs) -> Tensor:
         """[1, dim]"""
@@ -130,7 +133,7 @@ def load(name: str, context: ControllerContext) -> PredictController:
     card = load_card(directory, context.fingerprint)
     predictor = Predictor(name, card.architecture)
     load_weights(directory, predictor)
-    return PredictController(name, predictor, card, *load_dataset(context), context.torch_device)
+    return PredictController(name, predictor, card, *load_dataset(context), mean_full_ms(context), context.torch_device)
 
 
 def train(
@@ -161,10 +164,10 @@ def train(
         controller=name, fingerprint=data.fingerprint, architecture=architecture, scale_ms=1.0, training={}
     )
     predictor.trust.budgets.fill_(1)  # so that what is timed is a prediction
-    latency = data.expected[profile.datasets[0]]
-    added_ms = overhead_ms(PredictController(name, predictor, card, table, latency, data.device))
-    expected_ms = profile.expected_ms + added_ms
-    predictor.trust.fit(probability, outcomes.held_out_tables(), profile.accuracy, expected_ms, profile.images)
+    latency, full_ms = data.expected[profile.datasets[0]], profile.mean_full_ms.numpy()
+    added_ms = overhead_ms(PredictController(name, predictor, card, table, latency, full_ms[0], data.device))
+    held_out = (probability, outcomes.held_out_tables(), profile.accuracy, profile.expected_ms)
+    predictor.trust.fit(HeldOut(*(of.double().numpy() for of in held_out), profile.images), full_ms, added_ms)
 
     training = {
         "settings": settings.model_dump(),

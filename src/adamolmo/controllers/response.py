@@ -145,13 +145,13 @@ def _response_of_table(controller: Controller, by_config: Mapping[KnobConfig, Sp
     lowest_ms, highest_ms = min(means_ms.values()), max(means_ms.values())
 
     def spent_under(limit: Limit) -> Spent:
-        if controller.reads(limit.budget_ms):
+        if controller.reads(limit):
             within = [config for config, ms in means_ms.items() if ms <= limit.budget_ms]
             return by_config[max(within, key=means_ms.__getitem__, default=min(means_ms, key=means_ms.__getitem__))]
         decision = controller.predict_stage1(Stage1Inputs(limit))
         return by_config[KnobConfig(decision.tier, *decision.decoder)]
 
-    priced = controller.heeds_price and not controller.reads(highest_ms)
+    priced = controller.heeds_price and not controller.reads(Limit(highest_ms))
     return Response.of(
         spent_under, limits(lowest_ms, highest_ms, 200), prices(highest_ms, 100) if priced else np.empty(0)
     )

@@ -29,7 +29,7 @@ from adamolmo.controllers.training.learned import (
 from adamolmo.controllers.training.light_vision import DistilledFeature, MobileViTFeature
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.files.policy import PolicyCard
-from adamolmo.inference.controller import Decision, Reading, Stage1Inputs
+from adamolmo.inference.controller import Decision, Limit, Reading, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class SingleStageController(LearnedController):
         self._decisions = [Decision.of(config) for config in self.grid.configs]
         self._reads = _reads(policy.vision)
 
-    def reads(self, budget_ms: float):
+    def reads(self, limit: Limit):
         return self._reads
 
     @torch.inference_mode()

@@ -29,7 +29,7 @@ from adamolmo.controllers.training.learned import (
 )
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.files.policy import PolicyCard
-from adamolmo.inference.controller import NOTHING, Decision, Stage1Inputs
+from adamolmo.inference.controller import NOTHING, Decision, Limit, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class TwoStageController(LearnedController):
         code = self.policy.code(self._budget(budget_ms))
         return code, self.policy.encoder(code).to(self.dtype)
 
-    def reads(self, budget_ms: float):
+    def reads(self, limit: Limit):
         return self._reads
 
     @torch.inference_mode()

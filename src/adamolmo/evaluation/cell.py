@@ -96,4 +96,5 @@ def request_columns(response: Response) -> dict:
         "output_tokens": response.output_tokens,
         "flops": response.flops,
         "memory_bytes": response.memory_bytes,
+        "network_decided": response.network_decided,
     }

@@ -99,7 +99,7 @@ def equal_latency(
 
     Args:
         statics: by dataset; their grid has the samples of the outcomes and these `configs`, in this order.
-        overheads_ms: by controller, what deciding adds to a request; of others what they took in their cells.
+        overheads_ms: by controller, what its network adds to a request; of others what they took in their cells.
     """
     values = {part.dataset: _values(part, statics[part.dataset], configs, overheads_ms) for part in datasets}
     tables = []
@@ -133,7 +133,7 @@ def _values(
     for c, controller in enumerate(outcomes.controllers):
         for b in range(len(outcomes.budgets)):
             chosen = [place[config] for config in outcomes.configs[c, b]]
-            own_ms = overheads_ms.get(controller, outcomes.controller_ms[c, b].mean())
+            own_ms = _deciding_ms(outcomes, c, b, overheads_ms.get(controller))
             latency_ms = static.grid.latency_ms[rows, chosen] + own_ms  # [n]
             weights, slope = static.mixture(latency_ms.mean())
             mixture = static.grid.accuracy @ weights  # [n]
@@ -141,3 +141,14 @@ def _values(
             excess_ms -= excess_ms.mean()  # beyond the ends of the hull the means differ, and that is no gain or loss
             values[:, c, b] = latency_ms, mixture, outcomes.accuracy[c, b] - mixture - slope * excess_ms
     return values
+
+
+def _deciding_ms(outcomes: Outcomes, controller: int, budget: int, overhead_ms: float | None) -> np.ndarray:
+    """What deciding adds to each request, [n]: `overhead_ms` where a network decided, because that also takes what is
+    lost in vision and prefill; otherwise the mean of what was measured."""
+    measured_ms, network = outcomes.controller_ms[controller, budget], outcomes.network_decided[controller, budget]
+    if overhead_ms is None:
+        return np.full(len(network), measured_ms.mean())
+    if network.all():
+        return np.full(len(network), overhead_ms)
+    return np.where(network, overhead_ms, measured_ms[~network].mean())

@@ -15,7 +15,8 @@ from adamolmo.files.schema import read_table
 from adamolmo.knobs import KnobConfig
 
 ALL_DATASETS = "all"
-_COLUMNS = ["sample_id", "image_id", "accuracy", "latency_ms", "controller_ms", *KNOBS]
+_PER_REQUEST = {"accuracy": float, "latency_ms": float, "controller_ms": float, "network_decided": bool}
+_COLUMNS = ["sample_id", "image_id", *_PER_REQUEST, *KNOBS]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Outcomes:
         latency_ms: as measured where the budget promises something, for there a governor answers for it; else at the
             profile's speed, for cells run at different times, and on a device that was slower during one of them its
             controller would be blamed for that: [controllers, budgets, n].
+        network_decided: whether a network chose, [controllers, budgets, n].
         configs: chosen configurations as text, [controllers, budgets, n].
     """
 
@@ -42,6 +44,7 @@ class Outcomes:
     accuracy: np.ndarray
     latency_ms: np.ndarray
     controller_ms: np.ndarray
+    network_decided: np.ndarray
     configs: np.ndarray
 
     @property
@@ -80,9 +83,9 @@ def read_outcomes(summary: pd.DataFrame, folder: str | Path) -> Iterator[Outcome
                         "a paired comparison needs the same questions in every cell of a dataset."
                     )
         shape = len(controllers), len(budgets), len(first)
-        numbers = {
-            name: np.stack([table[name].to_numpy(float) for table in tables]).reshape(shape)
-            for name in ("accuracy", "latency_ms", "controller_ms")
+        per_request = {
+            name: np.stack([table[name].to_numpy(kind) for table in tables]).reshape(shape)
+            for name, kind in _PER_REQUEST.items()
         }
         configs = np.array([_configs(table) for table in tables], dtype=object).reshape(shape)
         yield Outcomes(
@@ -94,7 +97,7 @@ def read_outcomes(summary: pd.DataFrame, folder: str | Path) -> Iterator[Outcome
             first["sample_id"].to_numpy(),
             first["image_id"].to_numpy(),
             configs=configs,
-            **numbers,
+            **per_request,
         )
 
 

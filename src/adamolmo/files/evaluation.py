@@ -28,6 +28,7 @@ EVALUATION = Table(
             "float32", "resizing and cropping the decoded image, not part of latency_ms", "not negative"
         ),
         **COSTS,
+        "network_decided": Column("bool", "whether a network chose the knobs from what it read; if not, a table"),
         "request": Column("int32", "place in the stream of requests, from 0", "not negative"),
         "margin": Column("float64", "the governor's at this request: its effective budget was budget / (1 + margin)"),
         "price_per_ms": Column("float64", "the governor's for a ms, in right answers; 0: none", "not negative"),

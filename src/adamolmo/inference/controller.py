@@ -103,8 +103,8 @@ class Controller(ABC):
     name: str
     heeds_price: bool = False
 
-    def reads(self, budget_ms: float) -> Set[Reading]:
-        """What `predict_stage1` reads besides the budget; the engine prepares it and books its time."""
+    def reads(self, limit: Limit) -> Set[Reading]:
+        """What `predict_stage1` reads besides the limit; the engine prepares it and books its time."""
         return NOTHING
 
     @abstractmethod
@@ -126,6 +126,11 @@ class Controller(ABC):
         if decision.decoder is None:
             raise NotImplementedError(f"{type(self).__name__} leaves top_k and blocks open, so it needs predict_stage2")
         return decision.decoder
+
+
+def decides_by_network(controller: Controller, limit: Limit) -> bool:
+    """Whether more is asked than a table: something that is read of image or question, or a budget token."""
+    return bool(controller.reads(limit) - {"size"}) or controller.budget_token(limit.budget_ms) is not None
 
 
 class FixedController(Controller):

@@ -20,7 +20,14 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import Clock, StageTimer, StageTimes
-from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs
+from adamolmo.inference.controller import (
+    Controller,
+    Decision,
+    Limit,
+    RequestSize,
+    Stage1Inputs,
+    decides_by_network,
+)
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.inference.ranking import load_ranking
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
@@ -54,6 +61,7 @@ class Response:
         output_tokens: length of the answer without the end token.
         flops: of all stages, without the controller's.
         memory_bytes: peak memory; measured on a GPU, estimated on the CPU.
+        network_decided: whether the controller asked a network rather than a table (`decides_by_network`).
     """
 
     answer: str
@@ -64,6 +72,7 @@ class Response:
     output_tokens: int
     flops: float
     memory_bytes: int
+    network_decided: bool
 
 
 @dataclass
@@ -93,6 +102,7 @@ class _Run:
     input_tokens: int
     output_tokens: int
     decode: Cost
+    network_decided: bool
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,18 @@ class _Stage1:
     Attributes:
         overview: patch features of the overview crop, [1, 1, patches, feature_dim], if the controller had it encoded.
         budget_token: [1, d_model], if the controller decides again after the fixed prefix.
-        cost: of one decision of this controller.
+        network: whether a network decides.
     """
 
     decision: Decision
     overview: Tensor | None
     budget_token: Tensor | None
-    cost: Cost
+    network: bool
+
+    @property
+    def cost(self) -> Cost:
+        """Of one decision."""
+        return _NETWORK_DECISION if self.network else _TABLE_DECISION
 
 
 class Engine:
@@ -261,6 +276,7 @@ class Engine:
             output_tokens=run.output_tokens,
             flops=request.flops,
             memory_bytes=self.memory_bytes(run.num_crops, run.input_tokens, run.config.top_k),
+            network_decided=run.network_decided,
         )
 
     @torch.inference_mode()
@@ -275,12 +291,12 @@ class Engine:
 
         num_crops, input_tokens = inputs.pixels.shape[1], inputs.input_ids.shape[1]
         decode = self.costs.decode(input_tokens, self.decode_steps(len(tokens)), knobs)
-        return _Run(self.decode_answer(tokens), config, num_crops, input_tokens, len(tokens), decode)
+        return _Run(self.decode_answer(tokens), config, num_crops, input_tokens, len(tokens), decode, stage1.network)
 
     def _decide_tier(self, request: _Request) -> _Stage1:
         """Stage 1, before vision, from what the controller reads."""
-        controller, budget_ms = request.controller, request.limit.budget_ms
-        reads = controller.reads(budget_ms)
+        controller = request.controller
+        reads = controller.reads(request.limit)
         overview = self._encode_overview(request) if "overview" in reads else None
         thumbnail = self._thumbnail(request) if "thumbnail" in reads else None
         decision = controller.predict_stage1(
@@ -292,10 +308,10 @@ class Engine:
                 thumbnail=thumbnail,
             )
         )
-        budget_token = controller.budget_token(budget_ms)
-        cost = _NETWORK_DECISION if reads - {"size"} or budget_token is not None else _TABLE_DECISION
-        request.mark("controller", cost)
-        return _Stage1(decision, overview, budget_token, cost)
+        token, network = controller.budget_token(request.limit.budget_ms), decides_by_network(controller, request.limit)
+        stage1 = _Stage1(decision, overview, token, network)
+        request.mark("controller", stage1.cost)
+        return stage1
 
     def _encode_overview(self, request: _Request) -> Tensor:
         """Patch features, [1, 1, patches, feature_dim]."""

@@ -63,7 +63,7 @@ class Request:
             response, _ = self.answer()
             return Decision.of(response.config)
         controller, governor = self._load_controller()
-        if reads := controller.reads(governor.limit.budget_ms):
+        if reads := controller.reads(governor.limit):
             raise AdaMolmoError(
                 f"controller '{controller.name}' reads {' and '.join(sorted(reads))}; "
                 "expected IMAGE and QUESTION as well."

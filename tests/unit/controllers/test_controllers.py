@@ -55,7 +55,7 @@ def choice(name: str, budget_ms: float, context: ControllerContext) -> str:
     controller = load_named(name, context)
     assert controller.name == name
     assert controller.budget_token(budget_ms) is None
-    assert not controller.reads(budget_ms)
+    assert not controller.reads(Limit(budget_ms))
     decision = controller.predict_stage1(Stage1Inputs(Limit(budget_ms)))
     return str(KnobConfig(decision.tier, *controller.predict_stage2(budget_ms, decision, None)))
 

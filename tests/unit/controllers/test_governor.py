@@ -9,7 +9,7 @@ from drifting_machine import CHOOSERS, LATENCY_MS, MEANS_MS, PROBABILITY, PROFIL
 from policies import GRID, context
 
 from adamolmo.budgets import ALLOWED_LATE, Budget
-from adamolmo.controllers.governor import STEP, Governor, load_governor
+from adamolmo.controllers.governor import STEP, TOLD_DIGITS, Governor, load_governor
 from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.response import Response, spent
 from adamolmo.errors import AdaMolmoError
@@ -97,7 +97,9 @@ def test_late_requests_tighten_and_the_others_loosen_by_the_formula(promise):
     assert governor.state.margin == pytest.approx(start + STEP[promise] * (1 - alpha))
     governor.observe(60.0)
     assert governor.state.margin == pytest.approx(start + STEP[promise] * (1 - 2 * alpha))
-    assert governor.limit.budget_ms == pytest.approx(60.0 / (1 + governor.state.margin))
+    told_ms = 60.0 / (1 + governor.state.margin)
+    assert governor.limit.budget_ms == pytest.approx(told_ms, rel=10.0 ** (1 - TOLD_DIGITS))
+    assert governor.limit.budget_ms == float(f"{told_ms:.{TOLD_DIGITS}g}")
 
 
 def test_the_margin_ends_where_nothing_would_change():
@@ -176,7 +178,7 @@ class Reader(Controller):
 
     name = "reader"
 
-    def reads(self, budget_ms):
+    def reads(self, limit):
         return {"question"}
 
     def predict_stage1(self, inputs):

@@ -86,10 +86,10 @@ def studies(tmp_path_factory) -> Callable[[str, bool], Path]:
     return study
 
 
-def trained(name, directory, data, **changes):
+def trained(name, directory, data, overhead_ms=0.0, **changes):
     """The controller of the dataset okvqa."""
     log = predict.train(
-        name, directory / "controllers" / name, data, lambda controller: 0.0, settings(**FITTING | changes), 0
+        name, directory / "controllers" / name, data, lambda controller: overhead_ms, settings(**FITTING | changes), 0
     )
     write_table(log, directory / "training.parquet", PREDICTOR_TRAINING)
     write_lookup(directory, data.profile.accuracy.double().numpy().mean(axis=0))
@@ -170,6 +170,7 @@ def test_a_dataset_that_was_not_trained_on_starts_from_its_own_table(studies, tm
 def test_its_own_time_is_part_of_the_request(studies):
     controller = load_named("predict-question", context(studies("predict-question", True)))
     controller.accuracy, controller.table = np.eye(18)[-1], torch.eye(18)[-1:]
+    controller.predictor.trust.budgets.fill_(1.0)
     fresh, full_just_fits = questions(20, 1, planted=True)[0], Limit(float(LATENCY_MS[-1]) + 0.01)
     assert (choices(controller, fresh, full_just_fits) == 17).all()
     controller.overhead_ms = 1.0
@@ -183,6 +184,29 @@ def test_the_table_chooses_where_predictions_gained_nothing(studies):
     controller.predictor.trust.prices.fill_(-0.01)
     table = best_within(controller.accuracy, LATENCY_MS, np.inf, 0.02)
     assert (choices(controller, fresh, limit) == table).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_predictions_do_not_earn_their_time_nothing_is_read(name, tmp_path):
+    learned_from = questions(600, 0, planted=True)[0]
+    for overhead_ms, pays in ((0.0, True), (1.0, True), (40.0, False)):
+        controller = trained(name, tmp_path / str(overhead_ms), learned_from, overhead_ms=overhead_ms)
+        limits = [Limit(price_per_ms=price) for price in PRICES if price > 0] + [Limit(ms) for ms in (12.5, 16, 21, 40)]
+        assert any(controller.reads(limit) > {"size"} for limit in limits) == pays
+        assert all(controller.reads(limit) >= {"size"} for limit in limits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_its_own_time_counted_it_is_nowhere_worse_than_the_table(name, tmp_path):
+    overhead_ms, rows = 2.0, np.arange(200)
+    controller = trained(name, tmp_path, questions(600, 0, planted=True)[0], overhead_ms=overhead_ms)
+    fresh, chance = questions(200, 1, planted=True)
+    for price in (price for price in PRICES if price > 0):
+        limit = Limit(price_per_ms=price)
+        own_ms = overhead_ms if controller.reads(limit) > {"size"} else 0.0
+        chosen, tables = choices(controller, fresh, limit), best_within(controller.accuracy, LATENCY_MS, np.inf, price)
+        ours = (chance[rows, chosen] - price * (LATENCY_MS[chosen] + own_ms)).mean()
+        assert ours >= (chance[rows, tables] - price * LATENCY_MS[tables]).mean() - 0.005
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -203,7 +227,7 @@ def test_decides_in_the_engine_as_from_stored_features(name, tiny_engine, tiny_s
     prepared = replace(prepared, profile=replace(prepared.profile, num_crops=torch.tensor(sizes * 2).float()))
     controller = trained(name, tmp_path, prepared, steps=60)
     controller.predictor.trust.budgets.fill_(1.0)
-    assert design_of(name) == Design(controller.reads(20.0))
+    assert design_of(name) == Design(controller.reads(Limit(20.0)))
     table = controller.table
     probability = controller.predictor.outcome(predict.features_of(name, prepared)[:10], table).detach().numpy()
     for row, sample in enumerate(tiny_samples):

@@ -64,7 +64,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
         prior = prior_logits(data(dearer_is_better), budgets_ms)
         budgets = torch.tensor(budgets_ms).expand(10, 3) / 27.0
         log_probs = policy.log_probs(data(dearer_is_better), rows, budgets, prior)
-    assert design_of(name) == Design(controller.reads(20.0))
+    assert design_of(name) == Design(controller.reads(Limit(20.0)))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()
     for index, sample in enumerate(tiny_samples):
@@ -195,7 +195,7 @@ def test_hybrid_decides_as_the_part_that_the_budget_belongs_to(tiny_engine, tiny
     controller.switch_ms = 22.0
     for budget_ms in (12.0, 21.9, 22.0, 30.0):
         part = tight if budget_ms < 22 else loose
-        assert controller.reads(budget_ms) == part.reads(budget_ms)
+        assert controller.reads(Limit(budget_ms)) == part.reads(Limit(budget_ms))
         assert (controller.budget_token(budget_ms) is None) == (part is loose)
         for sample in tiny_samples[::3]:
             assert ask(tiny_engine, sample, controller, budget_ms) == ask(tiny_engine, sample, part, budget_ms)
@@ -228,7 +228,7 @@ def test_single_stage_settles_everything_before_vision(data, tmp_path):
         policy_card(name, ARCHITECTURE),
     )
     controller = load_named(name, context(tmp_path))
-    assert controller.reads(20.0) == {"size", "question", "overview"}
+    assert controller.reads(Limit(20.0)) == {"size", "question", "overview"}
     size = RequestSize((2, 5), (30, 60))
     decision = controller.predict_stage1(
         Stage1Inputs(Limit(20.0), size, question=torch.zeros(1, 16), overview=torch.zeros(1, 64))

@@ -94,7 +94,7 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
     budgets_ms = (12.0, 21.0, 35.0)
     budgets, prior = torch.tensor(budgets_ms).expand(10, 3) / 27.0, prior_logits(prepared, budgets_ms)
     log_probs = policy.log_probs(prepared, torch.arange(10), budgets, prior)
-    assert design_of(name) == Design(controller.reads(20.0), stages=2)
+    assert design_of(name) == Design(controller.reads(Limit(20.0)), stages=2)
     assert log_probs.shape == (10, 3, len(GRID.configs))
     torch.testing.assert_close(log_probs.exp().sum(dim=-1), torch.ones(10, 3))
     decided = set()

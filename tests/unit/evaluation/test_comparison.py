@@ -39,6 +39,7 @@ def _outcomes(dataset: str, seed: int) -> Outcomes:
         accuracy=rng.integers(0, 2, size=(3, 3, 60)).astype(float),
         latency_ms=rng.uniform(6, 18, size=(3, 3, 60)),
         controller_ms=np.zeros((3, 3, 60)),
+        network_decided=np.zeros((3, 3, 60), dtype=bool),
         configs=np.full((3, 3, 60), "high-k8-b16", dtype=object),
     )
 

@@ -24,7 +24,9 @@ def grid(seed: int, questions: int = 400, accuracy=(0.2, 0.6, 0.5, 0.8)) -> Grid
     return GridOutcomes([f"q{i:03d}" for i in range(questions)], right, size * MEAN_MS)
 
 
-def outcomes(asked: GridOutcomes, choices: np.ndarray, dataset: str = "okvqa", own_ms: float = 0.0) -> Outcomes:
+def outcomes(
+    asked: GridOutcomes, choices: np.ndarray, dataset: str = "okvqa", own_ms: float = 0.0, network=True
+) -> Outcomes:
     """One controller, one budget on average; it chooses these places of CONFIGS and gives the grid's answers."""
     rows = np.arange(len(choices))
     return Outcomes(
@@ -38,6 +40,7 @@ def outcomes(asked: GridOutcomes, choices: np.ndarray, dataset: str = "okvqa", o
         accuracy=asked.accuracy[rows, choices][None, None],
         latency_ms=np.full((1, 1, len(rows)), 99.0),  # of a slow day: it does not count
         controller_ms=np.full((1, 1, len(rows)), own_ms),
+        network_decided=np.broadcast_to(network, (1, 1, len(rows))),
         configs=NAMES[choices][None, None],
     )
 
@@ -87,6 +90,14 @@ def test_what_deciding_costs_must_be_earned():
     assert dear["gain"] == pytest.approx(-4.0 * slope)
     known = compared(asked, choices, overheads_ms={"mine": 2.0}, own_ms=4.0)  # what was measured at training counts
     assert known["gain"] == pytest.approx(-2.0 * slope)
+
+
+def test_only_where_a_network_decided_its_overhead_is_charged():
+    asked, choices = grid(2), np.full(400, 1)
+    charged = {"overheads_ms": {"mine": 2.0}, "own_ms": 0.5}
+    static_ms = compared(asked, choices)["latency_ms"]
+    for network, own_ms in ((True, 2.0), (False, 0.5), (np.arange(400) < 100, 0.25 * 2.0 + 0.75 * 0.5)):
+        assert compared(asked, choices, **charged, network=network)["latency_ms"] == pytest.approx(static_ms + own_ms)
 
 
 def test_the_hull_is_that_of_the_profile():

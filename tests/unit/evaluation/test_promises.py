@@ -34,6 +34,7 @@ def outcomes(late: dict[str, int], mean_share: float = 0.99, dataset: str = "okv
         accuracy=np.ones(shape),
         latency_ms=latency_ms,
         controller_ms=np.zeros(shape),
+        network_decided=np.zeros(shape, dtype=bool),
         configs=np.full(shape, "high-k8-b16", dtype=object),
     )
 

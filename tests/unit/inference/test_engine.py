@@ -27,7 +27,7 @@ class Fixed(Controller):
     seen: object = None
     read: object = None
 
-    def reads(self, budget_ms):
+    def reads(self, limit):
         return self.wanted
 
     def predict_stage1(self, inputs):
@@ -44,6 +44,16 @@ class Fixed(Controller):
 
 def ask(engine, sample, controller, budget_ms=100.0):
     return engine.answer(sample.open_image(), sample.question, "tiny", controller, Limit(budget_ms))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "token", "network"),
+    [(set(), False, False), ({"size"}, False, False), ({"size", "question"}, False, True), (set(), True, True)],
+)
+def test_a_response_says_whether_a_network_decided(tiny_engine, tiny_samples, tiny_grid, wanted, token, network):
+    budget_token = torch.zeros(1, tiny_engine.model.config.d_model) if token else None
+    response = ask(tiny_engine, tiny_samples[0], Fixed(tiny_grid[0], budget_token, frozenset(wanted)))
+    assert response.network_decided == network
 
 
 def test_answers_depend_on_sample_and_knobs(tiny_engine, tiny_samples, tiny_grid):

@@ -1,27 +1,47 @@
 """At which limits predictions are to be chosen by: where, on held-out images, they choose better than the table by more
-than the standard error of the difference.
+than the standard error of the difference, although they take time and the table takes none.
 
 A predictor with a lower loss than the table can still choose worse at some budget, where the few configurations that
 compete there are just the ones that it tells apart badly, or where a high prediction is high by luck (the optimizer's
 curse, Smith and Winkler, 2006). There the table chooses.
 
-Limits are relative to what the request would take in the full configuration, so that they mean the same for requests of
-every size and dataset.
+Limits are relative to what the dataset's requests take in the full configuration on average, so that they mean the same
+for every dataset, and are known before anything of the request is read: where the table chooses, nothing is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.choosing import best_within
+from adamolmo.inference.controller import Limit
 
 SHARES = np.linspace(0.2, 1.2, 21)
 PRICES = np.geomspace(0.01, 10, 19)  # of the full latency, in shares of right answers
 SMOOTHED_OVER = 3  # neighbouring limits: a single one's gain is noisy
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Questions, each with what was predicted of it by what was fitted to other images.
+
+    Attributes:
+        probability: predicted, [questions, configurations].
+        table: mean accuracies of the other images, [questions, configurations].
+        accuracy, expected_ms: what is right, and what it is expected to take, [questions, configurations].
+        images: [questions].
+    """
+
+    probability: np.ndarray
+    table: np.ndarray
+    accuracy: np.ndarray
+    expected_ms: np.ndarray
+    images: Sequence
 
 
 class Trust(nn.Module):
@@ -37,30 +57,34 @@ class Trust(nn.Module):
         self.register_buffer("budgets", torch.zeros(len(SHARES)))
         self.register_buffer("prices", torch.zeros(len(PRICES)))
 
-    def fit(self, probability: Tensor, table: Tensor, accuracy: Tensor, expected_ms: Tensor, images: Sequence) -> None:
-        """All [questions, configurations], the first two of held-out questions; images [questions]."""
-        image_of = np.unique([str(image) for image in images], return_inverse=True)[1]
-        predicted, known, right, ms = (
-            values.double().numpy() for values in (probability, table, accuracy, expected_ms)
-        )
-        full_ms = ms[:, -1:]
+    def fit(self, held_out: HeldOut, full_ms: np.ndarray, overhead_ms: float) -> None:
+        """Args:
+        full_ms: of each question's dataset, mean of the full configuration, [questions].
+        overhead_ms: what predicting adds to a request.
+        """
+        image_of = np.unique([str(image) for image in held_out.images], return_inverse=True)[1]
+        full_ms = full_ms[:, None]
+
+        def worth(of: np.ndarray, own_ms: float, budget_ms, price_per_ms) -> np.ndarray:
+            """Of the choices by `of`, [questions]."""
+            ms = held_out.expected_ms + own_ms
+            choice = best_within(of, ms, budget_ms, price_per_ms)[:, None]
+            return np.take_along_axis(held_out.accuracy - price_per_ms * ms, choice, axis=1)[:, 0]
 
         def gain(budget_ms: np.ndarray | float, price_per_ms: np.ndarray | float) -> float:
-            worth = right - price_per_ms * ms
-            by = [best_within(of, ms, budget_ms, price_per_ms)[:, None] for of in (predicted, known)]
-            ours, tables = (np.take_along_axis(worth, choice, axis=1)[:, 0] for choice in by)
-            gains = ours - tables  # [questions]
+            ours = worth(held_out.probability, overhead_ms, budget_ms, price_per_ms)
+            gains = ours - worth(held_out.table, 0.0, budget_ms, price_per_ms)  # [questions]
             of_images = np.bincount(image_of, weights=gains - gains.mean())
             return float(gains.mean() - np.sqrt((of_images**2).sum()) / len(gains))
 
         self.budgets.copy_(_smoothed([gain(share * full_ms, 0.0) for share in SHARES]))
         self.prices.copy_(_smoothed([gain(np.inf, price / full_ms) for price in PRICES]))
 
-    def __call__(self, full_ms: float, budget_ms: float, price_per_ms: float) -> bool:
-        """At a limit of a request that would take `full_ms` in the full configuration."""
-        if price_per_ms > 0:
-            return bool(self.prices[np.abs(np.log(PRICES / (price_per_ms * full_ms))).argmin()] > 0)
-        return bool(self.budgets[np.abs(SHARES - budget_ms / full_ms).argmin()] > 0)
+    def __call__(self, limit: Limit, full_ms: float) -> bool:
+        """At a limit of a dataset whose requests take `full_ms` on average in the full configuration."""
+        if limit.price_per_ms > 0:
+            return bool(self.prices[np.abs(np.log(PRICES / (limit.price_per_ms * full_ms))).argmin()] > 0)
+        return bool(self.budgets[np.abs(SHARES - limit.budget_ms / full_ms).argmin()] > 0)
 
 
 def _smoothed(gains: list[float]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from adamolmo.controllers.response import Response, limits, prices, spent
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.files.governor import Spent
-from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs, decides_by_network
 from adamolmo.knobs import KnobConfig
 
 _BUDGETS, _PRICES = 24, 48  # limits asked about
@@ -22,16 +22,18 @@ _CHUNK = 64  # prompts that pass the fixed prefix together
 def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], overhead_ms: float) -> Response:
     """Args:
     rows: of `data`, questions of one dataset.
-    overhead_ms: what the controller adds to every latency of the profile.
+    overhead_ms: what the controller adds to latencies of the profile, at limits at which it does not fall back on what
+        tables know.
     """
     rows = list(rows)
-    latency_ms = data.profile.latency_ms[rows].double().numpy() + overhead_ms  # [rows, configurations]
+    latency_ms = data.profile.latency_ms[rows].double().numpy()  # [rows, configurations]
     place = {config: index for index, config in enumerate(data.fingerprint.grid.configs)}
     means_ms = latency_ms.mean(axis=0)
 
     def spent_under(limit: Limit) -> Spent:
         chosen = [place[config] for config in choices(controller, data, rows, limit)]
-        return spent(latency_ms[np.arange(len(rows)), chosen])
+        own_ms = overhead_ms if decides_by_network(controller, limit) else 0.0
+        return spent(latency_ms[np.arange(len(rows)), chosen] + own_ms)
 
     priced = prices(means_ms.max(), _PRICES) if controller.heeds_price else np.empty(0)
     return Response.of(spent_under, limits(means_ms.min(), means_ms.max(), _BUDGETS), priced)
@@ -48,7 +50,7 @@ def choices(controller: Controller, data: TrainingSet, rows: Sequence[int], limi
 
 
 def _inputs(controller: Controller, data: TrainingSet, row: int, limit: Limit) -> Stage1Inputs:
-    reads = controller.reads(limit.budget_ms)
+    reads = controller.reads(limit)
     seen = {reading: getattr(data.readings, reading)[row][None] for reading in reads - {"size"}}
     if "size" in reads:
         sizes = (data.profile.num_crops, data.profile.input_tokens)

@@ -107,6 +107,13 @@ class Profile:
         """Index into `datasets`, [samples]."""
         return torch.tensor([self.datasets.index(dataset) for dataset, _ in self.samples])
 
+    @cached_property
+    def mean_full_ms(self) -> Tensor:
+        """Of each sample's dataset, mean latency of the full configuration, [samples]."""
+        of_full = self.latency_ms[:, -1].double()
+        sums = torch.zeros(len(self.datasets)).double().index_add(0, self.dataset, of_full)
+        return (sums / self.dataset.bincount(minlength=len(self.datasets)))[self.dataset]
+
     def table(self, rows: Tensor) -> Tensor:
         """Mean accuracy of every configuration over those of `rows` that are of a dataset, [datasets, configurations];
         over all of them for a dataset that has none."""

@@ -107,7 +107,7 @@ def test_stage_1_is_trained_on_what_a_request_shows_it(tiny_engine, tiny_samples
 class Spy(Controller):
     name = "spy"
 
-    def reads(self, budget_ms):
+    def reads(self, limit):
         return frozenset({"question", "overview", "thumbnail"})
 
     def predict_stage1(self, inputs):
