@@ -31,12 +31,13 @@ def main() -> None:
     timed_dataset = args.samples.parent.name
     questions, _ = load_questions(settings, timed_dataset, args.samples)
     engine = load_engine(settings, args.model)
+    full = settings.knobs.grid.full
     data = load_training_set(settings, args.model, args.core_exp, args.latency, args.features, budgets_ms)
     time_controller = partial(
         overhead_ms,
         engine,
         questions=replace(questions, samples=questions.samples[:TIMED_SAMPLES]),
-        configs=(settings.knobs.grid.configs[0], settings.knobs.grid.full),
+        configs=[replace(full, tier=tier) for tier in (settings.knobs.grid.tiers[0], full.tier)],
         budget_ms=references_ms[timed_dataset],
     )
     module = controller_module(args.module)

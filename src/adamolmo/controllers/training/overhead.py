@@ -46,7 +46,7 @@ def overhead_ms(
     """What the controller adds to a request's latency, mean over `configs` of the median over requests; at least 0.
 
     A request without and one with the controller follow each other, so that a change of the device hits both. An
-    overview crop encoded by itself costs more batching the fewer crops there are, so cheap and dear ones are asked.
+    overview crop encoded by itself costs more batching the fewer crops there are, so more than one tier is asked.
     """
     limit = Limit(budget_ms)
 
