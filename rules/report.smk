@@ -94,8 +94,9 @@ rule rule_graph:
 
 rule report:
     input:
-        **inputs("summary", "comparisons", "equal_latency", "promises", "profile", "timing", "manifest"),
+        **inputs("summary", "comparisons", "equal_latency", "promises", "profile", "grid", "timing", "manifest"),
         template=str(TEMPLATES / "report.html.j2"),
+        script=str(TEMPLATES / "report.js"),
         captions=[str(TEMPLATES / f"{figure}.rst") for figure in FIGURES],
         figures=expand("results/plots/{figure}.png", figure=FIGURES),
         rule_graph="results/report/rule_graph.dot",
@@ -109,7 +110,9 @@ rule report:
         **program("report.py"),
         options=options,
         settings=settings(*StudyConfig.model_fields),
+        data=json.dumps({figure: figure_data(figure) for figure in FIGURES}),
     message:
         "Report: results/report.html"
     shell:
-        "{params.run} {params.options} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} {params.options} --data {params.data:q} --settings {params.settings:q} --output {output}"
+        " 2>&1 | tee {log}"

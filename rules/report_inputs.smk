@@ -68,6 +68,12 @@ def figure_inputs(wildcards):
     return inputs(*FIGURES[wildcards.figure][1])
 
 
+def figure_data(figure):
+    """The tables that a figure is drawn from, relative to the report; of those with a file per dataset or cell none."""
+    files = [INPUTS[name] for name in FIGURES[figure][1]]
+    return [file.removeprefix("results/") for file in files if isinstance(file, str)]
+
+
 def figure_category(wildcards):
     return FIGURES[wildcards.figure][0]
 

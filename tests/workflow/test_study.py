@@ -59,8 +59,9 @@ def test_the_report_has_every_figure_the_rules_and_the_settings(finished):
         assert f'<figure id="{figure}">' in page
     for rule in ("prepare_data", "core_exp", "train_controller", "evaluate", "compare"):
         assert f">{rule}</text>" in page
-    first = re.search(r'<p class="findings">(.*?)</p>', page, re.DOTALL)[1]
-    assert "Warning: latencies are modelled" in first
+    warnings = re.search(r'<details class="warnings">(.*?)</details>', page, re.DOTALL)[1]
+    assert "Latencies are modelled" in warnings
+    assert re.search(r'<div class="answer" id="answer">\s*<p>Budgets ', page)
     assert "seed: 0" in page
 
 

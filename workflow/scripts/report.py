@@ -13,8 +13,10 @@ from adamolmo.report.page import page
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_inputs(parser, "summary", "comparisons", "equal_latency", "promises", "profile", "timing", "manifest")
+    add_inputs(parser, "summary", "comparisons", "equal_latency", "promises", "profile", "grid", "timing", "manifest")
     parser.add_argument("--template", type=Path, required=True)
+    parser.add_argument("--script", type=Path, required=True, help="JavaScript of the page")
+    parser.add_argument("--data", type=json.loads, required=True, help="figure -> files that it is drawn from")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="PNG files in the order of the page")
     parser.add_argument("--captions", type=Path, nargs="+", required=True)
     parser.add_argument("--rule-graph", type=Path, required=True)
@@ -22,12 +24,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     inputs = read_inputs(args)
-    manifest = inputs.pop("manifest")
+    manifest, grid = inputs.pop("manifest"), inputs.pop("grid")
     text = page(
         args.template,
         StudyResults(**inputs),
+        grid,
         args.figures,
         {path.stem: path.read_text() for path in args.captions},
+        script=args.script,
+        data=args.data,
         manifest=manifest,
         configuration=args.settings,
         rule_graph=args.rule_graph.read_text(),

@@ -3,7 +3,7 @@
 Designs come from the controllers' modules, all numbers from the study's results; the words are in the template.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +17,7 @@ from adamolmo.evaluation.summary import at_profile_speed
 from adamolmo.report.figures.style import in_order
 from adamolmo.report.results import CELL, budget_name, everywhere, kinds_of, over_baseline, violation_rates
 from adamolmo.report.templates import render
-from adamolmo.report.verdict import judge, judged_by
+from adamolmo.report.verdict import judge, judged_by, recommended
 
 # Of a reading: how the page calls it, and how often the vision encoder then runs.
 _READINGS = {
@@ -87,17 +87,6 @@ def page(
         recommended=recommended(judged[judged["dataset"] == scope], budgets),
         judged={budget: judged_by(baseline)[Budget.parse(budget).kind] for budget in budgets},
     )
-
-
-def recommended(judged: pd.DataFrame, budgets: Iterable[str]) -> dict[str, list[dict]]:
-    """Per budget, best first, the rows of the controllers whose gain is certain (interval above 0) and that are not
-    shown to break what it promises; none: the baseline.
-
-    Args:
-        judged: of `verdict.judge`, of one dataset or of all.
-    """
-    chosen = judged[(judged["gain_low"] > 0) & ~judged["broken"]].sort_values("gain", ascending=False)
-    return {budget: chosen[chosen["budget"] == budget].to_dict("records") for budget in budgets}
 
 
 def _design(name: str, own: Mapping[str, OwnControllerSettings]) -> dict[str, str]:

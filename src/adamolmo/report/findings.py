@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -42,18 +43,31 @@ class StudyResults:
     def baseline(self) -> str:
         return baseline_of(self.summary["controller"])
 
+    @cached_property
+    def judged(self) -> pd.DataFrame:
+        """Of `verdict.judge`."""
+        return judge(self.comparisons, self.equal_latency, self.promises, self.baseline)
 
-def first_paragraph(results: StudyResults) -> list[str]:
-    """Sentences: the verdict, whether promises were kept, how large a difference the study could show, budgets missed,
-    then every warning."""
-    warnings = [*drift_warnings(results), *uneven_cells(results), *flat_knobs(results), *data_warnings(results)]
-    sentences = [*verdict(results), *kept_promises(results), *resolution(results), *missed_budgets(results)]
-    return [*sentences, *(f"Warning: {w}" for w in warnings)]
+    @cached_property
+    def gains_by_kind(self) -> pd.DataFrame:
+        """The means over the budgets of each kind, with p_holm over them all."""
+        gains = self.judged[self.judged["budget"] == self.judged["kind"]].reset_index(drop=True)
+        return gains.assign(p_holm=holm(gains["p"]))
+
+
+def findings(results: StudyResults) -> list[str]:
+    """Sentences: the verdict, whether promises were kept, budgets missed."""
+    return [*verdict(results), *kept_promises(results), *missed_budgets(results)]
+
+
+def warnings(results: StudyResults) -> list[str]:
+    """What to doubt: the device's speed, knobs that trade nothing, estimates, lost questions, the clock."""
+    return [*drift_warnings(results), *uneven_cells(results), *flat_knobs(results), *data_warnings(results)]
 
 
 def verdict(results: StudyResults) -> list[str]:
     """Per kind of budget, which controller beats what, by how much, how surely; Holm-corrected over the whole study."""
-    gains, base = gains_by_kind(results), results.baseline
+    gains, base = results.gains_by_kind, results.baseline
     if gains.empty:
         return [f"The study has one controller only, {base}, so nothing is compared."]
     sentences = []
@@ -73,7 +87,7 @@ def _verdict_of_kind(rows: pd.DataFrame, against: str, kind: str, everywhere: st
     if rows.empty:
         return []
     where, sentences = f"Budgets {KINDS[kind]}", []
-    shown = over_all[_shown_better(over_all)]
+    shown = over_all[shown_better(over_all)]
     if len(shown):
         best = shown.loc[shown["gain"].idxmax()]
         sentences.append(f"{where}: {best['controller']} beats {against}: {_gain(best)}.")
@@ -83,25 +97,19 @@ def _verdict_of_kind(rows: pd.DataFrame, against: str, kind: str, everywhere: st
             f"{where}: no controller is shown to beat {against}; the largest gain is that of {most['controller']}, "
             f"{_gain(most)}."
         )
-    single = each[_shown_better(each)].sort_values("gain", ascending=False).groupby("dataset", sort=False).head(1)
+    single = each[shown_better(each)].sort_values("gain", ascending=False).groupby("dataset", sort=False).head(1)
     if len(single):
         names = [f"{row.controller} on {row.dataset} ({100 * row.gain:+.1f} points)" for row in single.itertuples()]
-        sentences.append(f"On single datasets: {_and(names)}.")
+        sentences.append(f"On single datasets: {in_words(names)}.")
     worse = over_all[(over_all["p_holm"] < SIGNIFICANCE) & (over_all["gain"] < 0)]
     if len(worse):
         names = [f"{row.controller} ({100 * row.gain:+.1f} points)" for row in worse.itertuples()]
-        sentences.append(f"Shown to be below {against}: {_and(names)}.")
+        sentences.append(f"Shown to be below {against}: {in_words(names)}.")
     return sentences
 
 
-def gains_by_kind(results: StudyResults) -> pd.DataFrame:
-    """`verdict.judge` of the means over the budgets of each kind, with p_holm over them all."""
-    gains = judge(results.comparisons, results.equal_latency, results.promises, results.baseline)
-    gains = gains[gains["budget"] == gains["kind"]].reset_index(drop=True)
-    return gains.assign(p_holm=holm(gains["p"]))
-
-
-def _shown_better(gains: pd.DataFrame) -> pd.Series:
+def shown_better(gains: pd.DataFrame) -> pd.Series:
+    """Of `StudyResults.gains_by_kind`."""
     return (gains["p_holm"] < SIGNIFICANCE) & (gains["gain"] > 0) & ~gains["broken"]
 
 
@@ -124,20 +132,20 @@ def kept_promises(results: StudyResults) -> list[str]:
                 f"({100 * late.low:.1f} to {100 * late.high:.1f} %), at most {100 * ALLOWED_LATE[kind]:g} % may be"
             )
         broken = in_order(rows.loc[rows["broken"], "controller"])
-        said = f"shown to be broken by {_and(broken)}" if broken else "no controller is shown to break it"
+        said = f"shown to be broken by {in_words(broken)}" if broken else "no controller is shown to break it"
         sentences.append(f"{sentence}; {said}.")
     return sentences
 
 
-def resolution(results: StudyResults) -> list[str]:
+def resolution(results: StudyResults) -> str | None:
     """How small a difference this study could show at all: half the width of a typical paired interval."""
-    rows = gains_by_kind(results)
+    rows = results.gains_by_kind
     rows = rows[rows["dataset"] == results.everywhere]
     widths = (rows["gain_high"] - rows["gain_low"])[lambda width: width > 0]
     if widths.empty:
-        return []
+        return None
     questions = int(results.summary.groupby("dataset")["num_samples"].max().sum())
-    return [f"With {questions} questions, differences below about {50 * widths.median():.1f} points cannot be shown."]
+    return f"With {questions} questions, differences below about {50 * widths.median():.1f} points cannot be shown."
 
 
 def missed_budgets(results: StudyResults) -> list[str]:
@@ -146,7 +154,7 @@ def missed_budgets(results: StudyResults) -> list[str]:
     none = summary[~summary["feasible"]].drop_duplicates(["dataset", "budget"])
     if len(none):
         cells = [f"{row.budget} on {row.dataset} ({row.budget_ms:.3g} ms)" for row in none.itertuples()]
-        sentences.append(f"No configuration meets the budget {_and(cells)}.")
+        sentences.append(f"No configuration meets the budget {in_words(cells)}.")
     cells = summary[(summary["budget"].map(kind_of) == PER_REQUEST) & summary["controller"].map(heeds_budget)]
     if names := _late_controllers(cells):
         sentences.append(f"Feasible budgets per request that the median request missed: {', '.join(names)}.")
@@ -164,7 +172,7 @@ def drift_warnings(results: StudyResults) -> list[str]:
     }
     if not late:
         return []
-    drifts = _and([f"{timing['drift_pct']:.1f} % on {dataset}" for dataset, timing in late.items()])
+    drifts = in_words([f"{timing['drift_pct']:.1f} % on {dataset}" for dataset, timing in late.items()])
     limit = next(iter(late.values()))["drift_limit_pct"]
     return [f"latency drifted during the profile by {drifts} (limit {limit:g} %): measure again on a quiet machine."]
 
@@ -186,8 +194,8 @@ def uneven_cells(results: StudyResults) -> list[str]:
     if not limit or not worst:
         return []
     return [
-        f"the device was not as fast in all cells as during the profile: one and the same request took {_and(worst)}; "
-        "latencies and missed budgets of single cells are no surer than that."
+        "the device was not as fast in all cells as during the profile: one and the same request took "
+        f"{in_words(worst)}; latencies and missed budgets of single cells are no surer than that."
     ]
 
 
@@ -209,7 +217,7 @@ def flat_knobs(results: StudyResults) -> list[str]:
                 lost_points = f"{value:+.1f} points lost, {bottom:+.1f} to {top:+.1f}"
                 found.setdefault(knob, []).append(f"{dataset} ({lost_points}; {saving:.0f} % of the time saved)")
     return [
-        f"the {_KNOBS[knob]} is flat, from its highest to its lowest value, on {_and(places)}."
+        f"the {_KNOBS[knob]} is flat, from its highest to its lowest value, on {in_words(places)}."
         for knob, places in found.items()
     ]
 
@@ -222,11 +230,11 @@ def data_warnings(results: StudyResults) -> list[str]:
         if (timing["estimate_error_pct"] or 0) > _DOUBTFUL_ESTIMATE_PCT
     }
     if errors:
-        names = _and([f"{error:.1f} % on {dataset}" for dataset, error in errors.items()])
+        names = in_words([f"{error:.1f} % on {dataset}" for dataset, error in errors.items()])
         warnings.append(f"latencies that the profile estimates rather than measures are off by {names} on average.")
     failed = results.summary.groupby("dataset")["num_failed"].max()
     if failed.any():
-        names = _and([f"{count} on {dataset}" for dataset, count in failed[failed > 0].items()])
+        names = in_words([f"{count} on {dataset}" for dataset, count in failed[failed > 0].items()])
         warnings.append(f"unreadable images were left out: {names}.")
     if (results.summary["clock"] == "modelled").any():
         warnings.append("latencies are modelled, not measured: they say nothing about the speed of a real device.")
@@ -256,6 +264,7 @@ def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 
-def _and(names: Iterable[str]) -> str:
+def in_words(names: Iterable[str]) -> str:
+    """a, b and c"""
     names = list(names)
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

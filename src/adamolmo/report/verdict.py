@@ -7,7 +7,7 @@ on average         accuracy against the best mixture of two static configuration
                    what a table can do at best
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
@@ -62,3 +62,14 @@ def judge(
     kept = promises.set_index(["dataset", "controller", "budget"])["broken"]
     keys = pd.MultiIndex.from_frame(gains[["dataset", "controller", "budget"]])
     return gains.assign(broken=kept.reindex(keys, fill_value=False).to_numpy(bool)).reset_index(drop=True)
+
+
+def recommended(judged: pd.DataFrame, budgets: Iterable[str]) -> dict[str, list[dict]]:
+    """Per budget, best first, the rows of the controllers whose gain is certain (interval above 0) and that are not
+    shown to break what it promises; none: the baseline.
+
+    Args:
+        judged: of `judge`, of one dataset or of all.
+    """
+    chosen = judged[(judged["gain_low"] > 0) & ~judged["broken"]].sort_values("gain", ascending=False)
+    return {budget: chosen[chosen["budget"] == budget].to_dict("records") for budget in budgets}

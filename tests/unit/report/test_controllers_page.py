@@ -8,7 +8,7 @@ import study_data
 
 from adamolmo.evaluation.summary import collect
 from adamolmo.report import controllers_page
-from adamolmo.report.controllers_page import recommended
+from adamolmo.report.verdict import recommended
 
 TEMPLATE = Path(__file__).parents[3] / "workflow/report/controllers.md.j2"
 NAMES = ("lookup-mean", "two-stage-language", "static-full", "oracle")

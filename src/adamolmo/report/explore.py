@@ -1,0 +1,273 @@
+"""The report's charts that a reader explores: accuracy over latency, and gains. Drawn in the reader's browser from data
+within the page, by Vega-Lite (Satyanarayan et al., 2017); a few lines of JavaScript in the template set the signals
+`dataset`, `kind` and `shown` from the page's own controls.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import vl_convert
+
+from adamolmo.budgets import KINDS, Budget, kind_of
+from adamolmo.controllers.roles import ORACLE, heeds_budget, without_oracle
+from adamolmo.evaluation.equal_latency import Static
+from adamolmo.evaluation.grid import GridOutcomes
+from adamolmo.evaluation.summary import static_configs
+from adamolmo.files.columns import KNOBS
+from adamolmo.knobs import KnobConfig
+from adamolmo.report.figures import style
+from adamolmo.report.figures.style import in_order, look
+from adamolmo.report.results import CELL, everywhere, kinds_of
+
+EVERY_KIND = "every"
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
+_CHOSEN = "datum.dataset == dataset"
+_SHOWN = f"{_CHOSEN} && (kind == '{EVERY_KIND}' || datum.kind == kind) && indexof(shown, datum.controller) >= 0"
+# Of the gains: of every kind its mean over the budgets, or of one kind also each budget.
+_GAINS_SHOWN = (
+    f"{_CHOSEN} && indexof(shown, datum.controller) >= 0 "
+    f"&& (kind == '{EVERY_KIND}' ? datum.pooled : datum.kind == kind)"
+)
+_ROW_PX = 13
+
+
+def program() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, which defines `vegaEmbed`."""
+    return vl_convert.javascript_bundle(vl_version="6.4")
+
+
+def charts(
+    summary: pd.DataFrame,
+    equal_latency: pd.DataFrame,
+    profile: pd.DataFrame,
+    grid: pd.DataFrame,
+    gains: pd.DataFrame,
+) -> dict[str, dict]:
+    """Specifications of Vega-Lite by the id of the element that they are drawn in.
+
+    Args:
+        summary, equal_latency: the tables of those names; profile, grid: rows of core_exp, of the profile and of the
+            evaluation split; gains: of `verdict.judge`.
+    """
+    controllers = in_order(summary["controller"])
+    params = {"dataset": everywhere(summary), "kind": EVERY_KIND, "shown": controllers}
+    statics, frontiers = _statics(profile, grid, everywhere(summary))
+    drawn = {"explore-pareto": _pareto(_cells(summary, equal_latency), statics, frontiers, controllers)}
+    if len(gains):
+        drawn["explore-gains"] = _gains(_gain_rows(gains), controllers)
+    return {name: _specified(chart, params) for name, chart in drawn.items()}
+
+
+def choices(summary: pd.DataFrame) -> dict[str, object]:
+    """What the page's controls offer: datasets, kinds (name -> title) and controllers (name -> colour)."""
+    whole = everywhere(summary)
+    datasets = sorted(summary["dataset"].unique())
+    return {
+        "datasets": datasets if whole in datasets else [whole, *datasets],
+        "kinds": {EVERY_KIND: "every kind"} | {kind: KINDS[kind] for kind in kinds_of(summary)},
+        "controllers": {name: _color(name) for name in in_order(summary["controller"])},
+    }
+
+
+def _specified(chart: alt.TopLevelMixin, params: Mapping[str, object]) -> dict:
+    configured = chart.add_params(*(alt.param(name=name, value=value) for name, value in params.items()))
+    font = "system-ui, sans-serif"
+    return configured.configure(font=font, axis={"labelFontSize": 12, "titleFontSize": 12}).to_dict()
+
+
+def _color(controller: str) -> str:
+    return style.BLACK if controller == ORACLE else look(controller).color
+
+
+def _shapes(controllers: Sequence[str]) -> list[str]:
+    """Controllers of one colour differ in shape."""
+    used: dict[str, int] = {}
+    shapes = []
+    for color in map(_color, controllers):
+        shapes.append(_SHAPES[used.get(color, 0) % len(_SHAPES)])
+        used[color] = used.get(color, 0) + 1
+    return shapes
+
+
+def _cells(summary: pd.DataFrame, equal_latency: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell, and per controller and budget the mean over the questions of all datasets."""
+    numbers = ["accuracy", "latency_mean_ms", "violation_rate", "goodput"]
+    intervals = ["accuracy_low", "accuracy_high"]
+    whole = everywhere(summary)
+    rows = summary.assign(configuration=summary["knob_counts"].map(_most_chosen))
+    if whole not in set(rows["dataset"]):
+        weighted = rows[numbers].mul(rows["num_samples"], axis=0).assign(**rows[[*CELL, "num_samples", "budget_ms"]])
+        grouped = weighted.groupby(CELL, observed=True, as_index=False)
+        pooled = grouped[[*numbers, "num_samples"]].sum().merge(grouped[["budget_ms"]].mean())
+        pooled[numbers] = pooled[numbers].div(pooled["num_samples"], axis=0)
+        counts = rows.groupby(CELL, observed=True)["knob_counts"].apply(_added).map(_most_chosen)
+        pooled = pooled.merge(counts.rename("configuration").reset_index())
+        rows = pd.concat([rows, pooled.assign(dataset=whole)], ignore_index=True)
+    at_equal = equal_latency[["dataset", *CELL, "gain", "gain_low", "gain_high"]]
+    rows = rows.merge(at_equal, on=["dataset", *CELL], how="left")
+    return pd.DataFrame(
+        {
+            "dataset": rows["dataset"],
+            "controller": rows["controller"],
+            "budget": rows["budget"].map(lambda budget: Budget.parse(budget).label()),
+            "budget_ms": rows["budget_ms"],
+            "kind": rows["budget"].map(kind_of),
+            "latency_ms": rows["latency_mean_ms"].round(2),
+            "accuracy": (100 * rows["accuracy"]).round(1),
+            **{name: (100 * rows[name]).round(1) for name in intervals},
+            "interval": [
+                _interval(100 * low, 100 * high, "%") for low, high in rows[intervals].itertuples(index=False)
+            ],
+            "late": (100 * rows["violation_rate"]).round(1),
+            "configuration": rows["configuration"],
+            "gain": [_gain(row.gain, row.gain_low, row.gain_high) for row in rows.itertuples()],
+        }
+    )
+
+
+def _added(texts: pd.Series) -> str:
+    total: dict[str, int] = {}
+    for text in texts:
+        for name, count in json.loads(text).items():
+            total[name] = total.get(name, 0) + count
+    return json.dumps(total)
+
+
+def _most_chosen(knob_counts: str) -> str:
+    counts = json.loads(knob_counts)
+    name = max(counts, key=counts.get)
+    return f"{name} ({100 * counts[name] / sum(counts.values()):.0f} % of {len(counts)} used)"
+
+
+def _interval(low: float, high: float, unit: str) -> str | None:
+    return None if pd.isna(low) else f"{low:.1f} to {high:.1f} {unit}"
+
+
+def _gain(value: float, low: float, high: float) -> str | None:
+    return None if pd.isna(value) else f"{100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _statics(profile: pd.DataFrame, grid: pd.DataFrame, whole: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Every static configuration, and the corners of the best mixtures of two: per dataset, and over all questions."""
+    points, corners = [], []
+    knobs = static_configs(grid)[[*KNOBS]].drop_duplicates()
+    configs = [KnobConfig(*values) for values in knobs.itertuples(index=False)]
+    of_datasets = [
+        (dataset, GridOutcomes.of(profile[profile["dataset"] == dataset], configs), GridOutcomes.of(rows, configs))
+        for dataset, rows in grid.groupby("dataset", observed=True)
+    ]
+    if len(of_datasets) > 1:
+        names, learned, asked = zip(*of_datasets, strict=True)
+        of_datasets.append((whole, _together(learned), _together(asked)))
+    for dataset, learned, asked in of_datasets:
+        latency_ms, accuracy = asked.latency_ms.mean(axis=0), 100 * asked.accuracy.mean(axis=0)
+        named = {"dataset": dataset, "configuration": list(map(str, configs))}
+        points.append(pd.DataFrame(named | {"latency_ms": latency_ms.round(2), "accuracy": accuracy.round(1)}))
+        at_ms, best = Static.of(learned, asked).frontier
+        corners.append(pd.DataFrame({"dataset": dataset, "latency_ms": at_ms, "accuracy": 100 * best}))
+    return pd.concat(points, ignore_index=True), pd.concat(corners, ignore_index=True)
+
+
+def _together(parts: Sequence[GridOutcomes]) -> GridOutcomes:
+    ids = [sample_id for part in parts for sample_id in part.sample_ids]
+    return GridOutcomes(ids, *(np.vstack([getattr(p, name) for p in parts]) for name in ("accuracy", "latency_ms")))
+
+
+def _pareto(
+    cells: pd.DataFrame, statics: pd.DataFrame, frontiers: pd.DataFrame, controllers: Sequence[str]
+) -> alt.LayerChart:
+    x = alt.X("latency_ms:Q", title="mean latency (ms)", scale=alt.Scale(zero=False))
+    y = alt.Y("accuracy:Q", title="accuracy (%)", scale=alt.Scale(zero=False))
+    latency, right = (
+        alt.Tooltip("latency_ms:Q", title="mean latency (ms)"),
+        alt.Tooltip("accuracy:Q", title="accuracy (%)"),
+    )
+    cloud = (
+        alt.Chart(statics)
+        .mark_point(filled=True, color="#BBBBBB", size=26)
+        .encode(x, y, tooltip=[alt.Tooltip("configuration:N", title="static configuration"), latency, right])
+    )
+    frontier = alt.Chart(frontiers).mark_line(color=style.GREY, strokeWidth=1.2).encode(x, y)
+    color = alt.Color(
+        "controller:N",
+        scale=alt.Scale(domain=list(controllers), range=[_color(name) for name in controllers]),
+        legend=None,
+    )
+    shape = alt.Shape(
+        "controller:N", scale=alt.Scale(domain=list(controllers), range=_shapes(controllers)), legend=None
+    )
+    of_cells = alt.Chart(cells).transform_filter(_SHOWN)
+    lines = of_cells.mark_line(strokeWidth=1.2, opacity=0.7).encode(
+        x, y, color, detail=["controller:N", "kind:N"], order="budget_ms:Q"
+    )
+    marks = of_cells.mark_point(filled=True, size=80, stroke="#333333", strokeWidth=0.5, opacity=1).encode(
+        x,
+        y,
+        color,
+        shape,
+        tooltip=[
+            alt.Tooltip("controller:N"),
+            alt.Tooltip("budget:N"),
+            right,
+            alt.Tooltip("interval:N", title="95 % interval"),
+            latency,
+            alt.Tooltip("budget_ms:Q", title="budget (ms)", format=".3~g"),
+            alt.Tooltip("late:Q", title="later than the budget (%)"),
+            alt.Tooltip("gain:N", title="over the best static mixture"),
+            alt.Tooltip("configuration:N", title="most chosen"),
+        ],
+    )
+    background = (part.transform_filter(_CHOSEN) for part in (cloud, frontier))
+    return alt.layer(*background, lines, marks).properties(width="container", height=380)
+
+
+def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
+    """In points, by budget and of each kind."""
+    gains = without_oracle(gains)
+    gains = gains[gains["controller"].map(heeds_budget).astype(bool)]
+    pooled = gains["budget"].isin(KINDS)
+    labels = [
+        f"all {KINDS[budget]}" if of_kind else Budget.parse(budget).label()
+        for budget, of_kind in zip(gains["budget"], pooled, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "dataset": gains["dataset"],
+            "controller": gains["controller"],
+            "kind": gains["kind"],
+            "pooled": pooled,
+            "budget": labels,
+            **{end: (100 * gains[end]).round(2) for end in ("gain", "gain_low", "gain_high")},
+            "points": [_gain(row.gain, row.gain_low, row.gain_high) for row in gains.itertuples()],
+            "promise": np.where(gains["broken"], "broken", np.where(gains["kind"] == "per-request", "none", "kept")),
+        }
+    )
+
+
+def _gains(rows: pd.DataFrame, controllers: Sequence[str]) -> alt.LayerChart:
+    shown = [name for name in controllers if name in set(rows["controller"])]
+    color = alt.Color(
+        "controller:N", scale=alt.Scale(domain=shown, range=[_color(name) for name in shown]), legend=None
+    )
+    y = alt.Y("controller:N", sort=shown, title=None, axis=alt.Axis(labelLimit=220, grid=True))
+    offset = alt.YOffset("budget:N")
+    tooltip = [
+        alt.Tooltip("controller:N"),
+        alt.Tooltip("budget:N"),
+        alt.Tooltip("points:N", title="gain (95 % interval)"),
+        alt.Tooltip("promise:N"),
+    ]
+    base = alt.Chart(rows).transform_filter(_GAINS_SHOWN)
+    whiskers = base.mark_rule(strokeWidth=1.4).encode(
+        alt.X("gain_low:Q", title="gain (points)"), alt.X2("gain_high:Q"), y, color, yOffset=offset
+    )
+    marks = base.mark_point(filled=True, size=60, stroke="#333333", strokeWidth=0.5, opacity=1).encode(
+        alt.X("gain:Q"), y, color, yOffset=offset, tooltip=tooltip
+    )
+    zero = (
+        alt.Chart(pd.DataFrame({"gain": [0.0]})).mark_rule(color=style.GREY, strokeDash=[4, 3]).encode(alt.X("gain:Q"))
+    )
+    return alt.layer(zero, whiskers, marks).properties(width="container", height=alt.Step(_ROW_PX))
