@@ -26,7 +26,6 @@ def main() -> None:
     context = controller_context(settings, args.model, args.dataset)
     controller = load_controller(args.controller, args.module, context)
     governor = load_governor(controller, args.budget, cell.budget_ms, context)
-    start = governor.state
     table, timing = evaluate_cell(
         engine,
         questions,
@@ -38,7 +37,7 @@ def main() -> None:
         resampling=resampling,
     )
     write_table(table, args.table, EVALUATION)
-    stream = GovernedStream(start=start, end=governor.state)
+    stream = GovernedStream(start=governor.start, end=governor.state)
     write_json(summarise_cell(cell, table, timing, stream, failed, resampling), args.summary)
 
 

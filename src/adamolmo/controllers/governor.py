@@ -37,6 +37,9 @@ class Governor:
         response: what the controller's requests took on profiled questions; where there is a promise.
         state: of an earlier part of the same stream; without it the margin with which the controller would have kept
             the promise on these questions.
+
+    Attributes:
+        start: the state before the first of the requests that it was made for.
     """
 
     def __init__(
@@ -50,6 +53,14 @@ class Governor:
         self.promise = promise
         self._response = response
         self.state = state or GovernorState(requests=0, margin=self._first_margin())
+        self.start = self.state
+
+    def begin_at(self, slowdown: float) -> None:
+        """Before the first request: the device takes `slowdown` times as long as it did when it was profiled."""
+        if self.promise is not None and self.state.requests == 0:
+            self.state = self.start = GovernorState(
+                requests=0, margin=self._within((1 + self.state.margin) * slowdown - 1)
+            )
 
     @property
     def limit(self) -> Limit:
@@ -65,8 +76,7 @@ class Governor:
         """Learns from the request that was given `limit`."""
         margin = self.state.margin
         if self.promise is not None:
-            lowest, highest = self._range()
-            margin = min(max(margin + STEP[self.promise] * self._excess(latency_ms), lowest), highest)
+            margin = self._within(margin + STEP[self.promise] * self._excess(latency_ms))
         self.state = GovernorState(requests=self.state.requests + 1, margin=margin)
 
     @property
@@ -83,10 +93,11 @@ class Governor:
             return 0.0
         return self.budget_ms / self._response.budget_that_spends(self.budget_ms, self.promise) - 1
 
-    def _range(self) -> tuple[float, float]:
+    def _within(self, margin: float) -> float:
         """Beyond these margins the controller would choose no otherwise, and would take long to come back."""
         lowest_ms, highest_ms = self._response.price_range_ms if self._by_price else self._response.budget_range_ms
-        return min(0.0, self.budget_ms / highest_ms - 1), max(0.0, self.budget_ms / lowest_ms - 1)
+        lowest, highest = min(0.0, self.budget_ms / highest_ms - 1), max(0.0, self.budget_ms / lowest_ms - 1)
+        return min(max(margin, lowest), highest)
 
 
 def load_governor(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from statistics import median
 
 from pandas import DataFrame
 
@@ -19,6 +20,7 @@ from adamolmo.progress import progress
 from adamolmo.statistics.intervals import Resampling, median_interval
 
 _PROBE_EVERY = 10  # requests
+_FIRST_PROBES = 5  # before the first, to tell how fast the device is today
 
 
 def evaluate_cell(
@@ -51,6 +53,9 @@ def evaluate_cell(
     if clock == "measured":
         warm_up(lambda: ask(questions.samples[0], governor.limit).stages.total_ms, max_warmup)
         probe = SpeedProbe(engine, full)
+        if governor.promise is not None:
+            now_ms = median([probe.run() for _ in range(_FIRST_PROBES)])
+            governor.begin_at(now_ms / cell.reference.reference_request_ms.value)
     rows, probes_ms = [], []
     label = f"{controller.name} at {cell.budget_ms:.1f} ms, samples"
     for number, sample in enumerate(progress(questions.samples, label, len(questions.samples))):

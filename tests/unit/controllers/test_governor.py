@@ -89,6 +89,20 @@ def test_a_plain_budget_is_told_as_it_is():
     assert governor.state == GovernorState(requests=2, margin=0.0)
 
 
+def test_a_stream_begins_with_a_tighter_limit_on_a_slower_device():
+    quiet, slow = Governor(60.0, "p95", response("table")), Governor(60.0, "p95", response("table"))
+    slow.begin_at(1.1)
+    assert 1 + slow.state.margin == pytest.approx(1.1 * (1 + quiet.state.margin))
+    assert slow.start == slow.state
+    slow.observe(61.0)
+    later = slow.state
+    slow.begin_at(1.5)  # only a stream that has not begun
+    assert slow.state == later
+    untold = Governor(60.0)
+    untold.begin_at(1.5)
+    assert untold.limit.budget_ms == 60.0
+
+
 @pytest.mark.parametrize("promise", ["p90", "p95", "p99"])
 def test_late_requests_tighten_and_the_others_loosen_by_the_formula(promise):
     governor, alpha = Governor(60.0, promise, response("table")), ALLOWED_LATE[promise]

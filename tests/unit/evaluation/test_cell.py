@@ -27,11 +27,11 @@ CONFIG = KnobConfig("high", 3, 6)
 RESAMPLING = Resampling(200)
 
 
-def evaluate(engine, samples, budget="120pct", **overrides):
+def evaluate(engine, samples, budget="120pct", probe_ms=1.0, **overrides):
     expected = reference(
         median_latency_ms=2.0,
         lowest_median_latency_ms=1.0,
-        reference_request_ms=None if engine.clock.name == "modelled" else Interval(1.0, 1.0, 1.0),
+        reference_request_ms=None if engine.clock.name == "modelled" else Interval(*3 * [probe_ms]),
         device=describe_device("cpu"),
         clock=overrides.pop("reference_clock", engine.clock.name),
     )
@@ -41,9 +41,8 @@ def evaluate(engine, samples, budget="120pct", **overrides):
     settings = {"full": KnobConfig("high", 4, 7), "max_warmup": 3, "resampling": RESAMPLING} | overrides
     questions = Questions(samples, "tiny", vqa_score)
     governor = Governor(cell.budget_ms, cell.budget.promise, response)
-    start = governor.state
     table, timing = evaluate_cell(engine, questions, controller, governor, cell, **settings)
-    stream = GovernedStream(start=start, end=governor.state)
+    stream = GovernedStream(start=governor.start, end=governor.state)
     return table, summarise_cell(cell, table, timing, stream, [], RESAMPLING)
 
 
@@ -96,7 +95,7 @@ def test_a_promise_is_kept_by_what_was_measured_before(measured_engine, tiny_sam
 
     monkeypatch.setattr(measured_engine, "answer", timed)
     samples = [replace(tiny_samples[number % 10], sample_id=f"{number:03d}") for number in range(60)]
-    table, summary = evaluate(measured_engine, samples, "4ms-p95", controller=Switch(), response=RESPONSE)
+    table, summary = evaluate(measured_engine, samples, "4ms-p95", 9.0, controller=Switch(), response=RESPONSE)
     assert table["request"].tolist() == list(range(60))
     assert table["margin"].iloc[0] == 0.0
     late = table["latency_ms"] > 4.0
@@ -109,6 +108,19 @@ def test_a_promise_is_kept_by_what_was_measured_before(measured_engine, tiny_sam
     assert summary.governor.start == GovernorState(requests=0, margin=0.0)
     assert summary.governor.end == again.state
     assert late.mean() < 0.3
+
+
+@pytest.mark.parametrize(("budget", "margin"), [("4ms-p95", 0.25), ("4ms", 0.0)])
+def test_a_promise_begins_at_todays_speed(measured_engine, tiny_samples, monkeypatch, budget, margin):
+    """The speed probe took 7.2 ms during the profile and takes 9 ms now: the first limit is tighter by as much."""
+    answer = measured_engine.answer
+
+    def timed(image, question, style, controller, limit):
+        return replace(answer(image, question, style, controller, limit), stages=StageTimes(9.0))
+
+    monkeypatch.setattr(measured_engine, "answer", timed)
+    table, summary = evaluate(measured_engine, tiny_samples, budget, 7.2, controller=Switch(), response=RESPONSE)
+    assert table["margin"].iloc[0] == summary.governor.start.margin == pytest.approx(margin)
 
 
 def test_measured_cell_warms_up_first_and_asks_each_sample_once(measured_engine, tiny_samples, monkeypatch):
