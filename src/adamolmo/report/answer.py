@@ -3,7 +3,7 @@ that is. Three sentences and a table of winners, from the numbers alone."""
 
 import pandas as pd
 
-from adamolmo.budgets import ALLOWED_LATE, KINDS
+from adamolmo.budgets import ALLOWED_LATE, KINDS, kind_of
 from adamolmo.report.figures.style import in_order
 from adamolmo.report.findings import StudyResults, in_words, resolution, shown_better, warnings
 from adamolmo.report.results import budget_name, budgets_of, kinds_of, late_share
@@ -23,11 +23,10 @@ def winners(results: StudyResults) -> list[dict]:
     chosen = recommended(judged, budgets.index)
     by = judged_by(results.baseline)
     rows = []
-    for budget, (_, feasible) in zip(budgets.index, budgets.itertuples(index=False), strict=True):
-        kind = judged.loc[judged["budget"] == budget, "kind"]
-        if kind.empty:
+    for budget in sorted(budgets.index, key=lambda budget: list(KINDS).index(kind_of(budget))):
+        if budget not in set(judged["budget"]):
             continue
-        measure = by[kind.iloc[0]]
+        feasible, measure = bool(budgets.loc[budget, "feasible"]), by[kind_of(budget)]
         best = chosen[budget][0] if chosen[budget] else dict.fromkeys(("controller", "gain", "gain_low", "gain_high"))
         named = {"title": budget_name(budget), "budget": budget, "feasible": feasible, "measure": measure.measure}
         rows.append(best | named | {"against": measure.against})

@@ -31,7 +31,7 @@ _GAINS_SHOWN = (
     f"{_CHOSEN} && indexof(shown, datum.controller) >= 0 "
     f"&& (kind == '{EVERY_KIND}' ? datum.pooled : datum.kind == kind)"
 )
-_ROW_PX = 13
+_ROW_PX = 18
 
 
 def program() -> str:
@@ -139,15 +139,16 @@ def _added(texts: pd.Series) -> str:
 def _most_chosen(knob_counts: str) -> str:
     counts = json.loads(knob_counts)
     name = max(counts, key=counts.get)
-    return f"{name} ({100 * counts[name] / sum(counts.values()):.0f} % of {len(counts)} used)"
+    share = f"{100 * counts[name] / sum(counts.values()):.0f} % of the requests"
+    return f"{name} ({share}; {len(counts)} configurations in all)" if len(counts) > 1 else f"{name} (always)"
 
 
-def _interval(low: float, high: float, unit: str) -> str | None:
-    return None if pd.isna(low) else f"{low:.1f} to {high:.1f} {unit}"
+def _interval(low: float, high: float, unit: str) -> str:
+    return "told of single datasets" if pd.isna(low) else f"{low:.1f} to {high:.1f} {unit}"
 
 
-def _gain(value: float, low: float, high: float) -> str | None:
-    return None if pd.isna(value) else f"{100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
+def _gain(value: float, low: float, high: float) -> str:
+    return "" if pd.isna(value) else f"{100 * value:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _statics(profile: pd.DataFrame, grid: pd.DataFrame, whole: str) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -228,9 +229,12 @@ def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
     """In points, by budget and of each kind."""
     gains = without_oracle(gains)
     gains = gains[gains["controller"].map(heeds_budget).astype(bool)]
+    places = {name: place for place, name in enumerate(in_order(gains["controller"]))}
+    order = gains["controller"].map(places), gains["kind"].map(list(KINDS).index), ~gains["budget"].isin(KINDS)
+    gains = gains.iloc[np.lexsort(order[::-1])]
     pooled = gains["budget"].isin(KINDS)
     labels = [
-        f"all {KINDS[budget]}" if of_kind else Budget.parse(budget).label()
+        KINDS[budget] if of_kind else Budget.parse(budget).label(short=True)
         for budget, of_kind in zip(gains["budget"], pooled, strict=True)
     ]
     return pd.DataFrame(
@@ -240,6 +244,7 @@ def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
             "kind": gains["kind"],
             "pooled": pooled,
             "budget": labels,
+            "row": [f"{name}, {label}" for name, label in zip(gains["controller"], labels, strict=True)],
             **{end: (100 * gains[end]).round(2) for end in ("gain", "gain_low", "gain_high")},
             "points": [_gain(row.gain, row.gain_low, row.gain_high) for row in gains.itertuples()],
             "promise": np.where(gains["broken"], "broken", np.where(gains["kind"] == "per-request", "none", "kept")),
@@ -252,8 +257,8 @@ def _gains(rows: pd.DataFrame, controllers: Sequence[str]) -> alt.LayerChart:
     color = alt.Color(
         "controller:N", scale=alt.Scale(domain=shown, range=[_color(name) for name in shown]), legend=None
     )
-    y = alt.Y("controller:N", sort=shown, title=None, axis=alt.Axis(labelLimit=220, grid=True))
-    offset = alt.YOffset("budget:N")
+    order = list(dict.fromkeys(rows["row"]))
+    y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, grid=True))
     tooltip = [
         alt.Tooltip("controller:N"),
         alt.Tooltip("budget:N"),
@@ -262,10 +267,10 @@ def _gains(rows: pd.DataFrame, controllers: Sequence[str]) -> alt.LayerChart:
     ]
     base = alt.Chart(rows).transform_filter(_GAINS_SHOWN)
     whiskers = base.mark_rule(strokeWidth=1.4).encode(
-        alt.X("gain_low:Q", title="gain (points)"), alt.X2("gain_high:Q"), y, color, yOffset=offset
+        alt.X("gain_low:Q", title="gain (points)"), alt.X2("gain_high:Q"), y, color
     )
     marks = base.mark_point(filled=True, size=60, stroke="#333333", strokeWidth=0.5, opacity=1).encode(
-        alt.X("gain:Q"), y, color, yOffset=offset, tooltip=tooltip
+        alt.X("gain:Q"), y, color, tooltip=tooltip
     )
     zero = (
         alt.Chart(pd.DataFrame({"gain": [0.0]})).mark_rule(color=style.GREY, strokeDash=[4, 3]).encode(alt.X("gain:Q"))
