@@ -28,6 +28,7 @@ from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.controllers.table import AGGREGATIONS, EXPECTED_LATENCY, table_path
 from adamolmo.errors import AdaMolmoError
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
+from adamolmo.data.listing import data_files, fingerprint
 from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
 from adamolmo.importance.rules import INTERNAL_RULES
@@ -97,7 +98,10 @@ COMPARISONS = {name: f"results/{name}.parquet" for name in ("comparisons", "equa
 if ORACLE in STUDY.controllers:
     COMPARISONS["regret"] = "results/regret.parquet"
 # Settings of every job that runs the model.
-ENGINE_KEYS = ["model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "max_new_tokens", "latency.clock"]
+ENGINE_KEYS = [
+    *("model.fixed_prefix_layers", "model.dtype", "model.device", "knobs", "samples.max_megapixels"),
+    *("max_new_tokens", "latency.clock"),
+]
 # Settings of every job that answers in batches.
 BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
 # Where the samples come from.
@@ -191,15 +195,6 @@ def checkpoint_files(wildcards):
         return []
     found = [str(path) for pattern in CHECKPOINT_FILES for path in sorted(Path(CHECKPOINT).glob(pattern))]
     return found or [os.path.join(CHECKPOINT, "config.json")]
-
-
-def dataset_files(wildcards):
-    """Parquet files on this machine that a dataset is read from: a change of them makes the samples anew."""
-    dataset = STUDY.datasets[wildcards.dataset]
-    if dataset.source != "parquet":
-        return []
-    path = Path(dataset.path)
-    return [str(path)] if path.suffix == ".parquet" else sorted(map(str, path.rglob("*.parquet")))
 
 
 def settings(*keys):

@@ -1,3 +1,25 @@
+def dataset_files(wildcards):
+    """Files on this machine that a dataset is read from: a change of them makes the samples anew."""
+    dataset = STUDY.datasets[wildcards.dataset]
+    if dataset.source != "parquet":
+        return []
+    try:
+        return list(map(str, data_files(Path(dataset.path))))
+    except AdaMolmoError as error:
+        sys.exit(f"error: datasets.{wildcards.dataset}.path: {error}")
+
+
+def dataset_content(wildcards, input):
+    return fingerprint(tuple(map(Path, input.files)))
+
+
+def earlier_splits(wildcards):
+    """Splits that are drawn first and whose pictures this one leaves out; procedural ones never share any."""
+    if STUDY.datasets[wildcards.dataset].source == "procedural":
+        return []
+    return expand("results/data/{{dataset}}/{split}.parquet", split=SPLITS[: SPLITS.index(wildcards.split)])
+
+
 # What the Hub has is fetched where Snakemake itself runs: compute nodes may have no network.
 if any(dataset.source == "hub" for dataset in STUDY.datasets.values()):
 
@@ -8,6 +30,7 @@ if any(dataset.source == "hub" for dataset in STUDY.datasets.values()):
 rule prepare_data:
     input:
         files=dataset_files,
+        earlier=earlier_splits,
     output:
         "results/data/{dataset}/{split}.parquet",
     log:
@@ -16,11 +39,15 @@ rule prepare_data:
         "../envs/study.yaml"
     params:
         **program("prepare_data.py"),
-        settings=settings("seed", *(f"datasets.{{dataset}}.{key}" for key in SOURCE_KEYS)),
+        settings=settings(
+            "seed", "samples.max_megapixels", *(f"datasets.{{dataset}}.{key}" for key in SOURCE_KEYS)
+        ),
+        content=dataset_content,
         num_samples=number_of_samples,
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
         "{params.run} --dataset {wildcards.dataset} --split {wildcards.split}"
         " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
+        " --earlier {input.earlier:q}"
         " 2>&1 | tee {log}"

@@ -14,6 +14,7 @@ from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.registry import find_controller
+from adamolmo.data.images import read_image
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
@@ -143,7 +144,7 @@ def _request(args: argparse.Namespace) -> dict[str, object]:
         "module": find_controller(args.controller, settings.own_controllers).module,
         "stream": Stream(args.controller, dataset, args.budget),
         "budget_ms": _budget_ms(args, dataset),
-        "image": None if args.image is None else _open(args.image),
+        "image": None if args.image is None else _read(args.image, settings.samples.max_pixels),
         "question": args.question,
     }
 
@@ -167,13 +168,12 @@ def _budget_ms(args: argparse.Namespace, dataset: str) -> float:
     return args.budget.to_ms(read_json(path, Reference).median_latency_ms)
 
 
-def _open(path: Path) -> Image.Image:
+def _read(path: Path, max_pixels: int) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        file = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         raise AdaMolmoError(f"{path}: cannot be read as an image ({error}).") from error
-    return image
+    return read_image(file, f"{path}: cannot be read as an image", max_pixels)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ def main() -> None:
     settings = args.settings
     # As many as the scores rest on, but of another split.
     samples = read_samples(args.samples)[: settings.samples.importance]
-    usable, failed = readable(samples, settings.core_exp.max_failed_fraction)
+    usable, failed = readable(samples, settings.core_exp.max_failed_fraction, settings.samples.max_pixels)
     scores = read_json(args.scores, Importance)
     internal = {path.stem: read_json(path, InternalScores) for path in args.internal}
     engine = load_engine(settings, args.model)

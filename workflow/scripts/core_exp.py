@@ -16,7 +16,7 @@ def main() -> None:
     args = parser.parse_args()
     settings, core_exp = args.settings, args.settings.core_exp
     samples = read_samples(args.samples)
-    usable, failed = split_readable(samples[args.shard :: core_exp.shards])
+    usable, failed = split_readable(samples[args.shard :: core_exp.shards], settings.samples.max_pixels)
     check_failures(failed, len(samples), core_exp.max_failed_fraction)
     engine = load_engine(settings, args.model, args.scores)
     configs = [config for config in settings.knobs.grid.configs if config.tier == args.tier]

@@ -15,7 +15,7 @@ def main() -> None:
     settings, timing = args.settings, args.settings.latency
     samples = read_samples(args.samples)
     engine = load_engine(settings, args.model, args.scores)
-    chosen = choose_samples(samples, timing.samples, settings.seed)
+    chosen = choose_samples(samples, timing.samples, settings.seed, settings.samples.max_pixels)
     table, measured = latency_pass(
         engine,
         questions_of(settings, args.dataset, chosen[args.shard :: settings.core_exp.shards]),

@@ -1,7 +1,10 @@
 """Makes one split of one dataset as a table with images: no later job needs the network or the source."""
 
+from pathlib import Path
+
 import pandas as pd
 
+from adamolmo.data.samples import read_samples
 from adamolmo.data.sources import draw_samples
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import write_table
@@ -13,9 +16,17 @@ def main() -> None:
     parser = job_parser(__doc__, "dataset", "settings", "output")
     parser.add_argument("--split", required=True)
     parser.add_argument("--num-samples", type=int, required=True)
+    parser.add_argument("--earlier", type=Path, nargs="*", default=[], help="splits whose pictures are not drawn again")
     args = parser.parse_args()
-    settings = args.settings.datasets[args.dataset]
-    samples = draw_samples(settings, args.dataset, args.split, args.num_samples, args.settings.seed)
+    samples = draw_samples(
+        args.settings.datasets[args.dataset],
+        args.dataset,
+        args.split,
+        args.num_samples,
+        args.settings.seed,
+        {path.stem: read_samples(path) for path in args.earlier},
+        args.settings.samples.max_pixels,
+    )
     write_table(pd.DataFrame(samples), args.output, SAMPLES, {"dataset": args.dataset, "split": args.split})
 
 

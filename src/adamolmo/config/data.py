@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from adamolmo.config.values import Count, Name, Section
 
+MOST_MEGAPIXELS = 178  # Pillow itself refuses more
+
 
 class SplitSettings(Section):
     """Which split of the dataset each study split is drawn from. Where two name the same one, it is shared out by image
@@ -22,7 +24,7 @@ class ColumnSettings(Section):
 
     question: str = Field("question", description="column of the question")
     image: str = Field("image", description="column of the image file's bytes, plain or as the Hub's image type")
-    answers: str = Field("answers", description="column of the answer or answers; with options, the right one's number")
+    answers: str = Field("answers", description="column of the answer or answers; with options, the right one's number, letter or text")
     options: str | None = Field(None, description="column of the options of a multiple-choice question")
     context: str | None = Field(None, description="column of a text put before the question")
     question_id: str | None = Field(None, description="column of the question's id; null takes file and row")
@@ -67,8 +69,18 @@ class DatasetSettings(Section):
 
 
 class SampleSettings(Section):
-    """Samples per dataset and split; the splits share no image."""
+    """Samples per dataset and split; the splits share no image, by its pixels."""
 
     importance: Count = Field(description="samples that score the importance of the blocks")
     profile: Count = Field(description="samples of core_exp, from which tables and controllers are made")
     evaluation: Count = Field(description="samples on which every cell is evaluated")
+    max_megapixels: float = Field(
+        gt=0,
+        le=MOST_MEGAPIXELS,
+        description="images with more pixels, in millions, are not decoded: their samples count as unreadable. A request "
+        "takes about 30 MB for each million",
+    )
+
+    @property
+    def max_pixels(self) -> int:
+        return int(self.max_megapixels * 1e6)

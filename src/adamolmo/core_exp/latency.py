@@ -13,6 +13,7 @@ import numpy as np
 from pandas import DataFrame
 from PIL import Image
 
+from adamolmo.data.images import MOST_PIXELS
 from adamolmo.data.samples import Questions, Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.columns import STAGES
@@ -42,8 +43,11 @@ class TimedRun:
         return _stage_sum(self.response.stages)
 
 
-def choose_samples(samples: Sequence[Sample], count: int | Literal["all"], seed: int) -> list[Sample]:
-    """A random choice of readable samples, in random order, the same for the same seed.
+def choose_samples(
+    samples: Sequence[Sample], count: int | Literal["all"], seed: int, max_pixels: int = MOST_PIXELS
+) -> list[Sample]:
+    """A random choice of samples whose image can be read and has up to `max_pixels`, in random order, the same for the
+    same seed.
 
     Raises AdaMolmoError when no image can be read.
     """
@@ -52,7 +56,7 @@ def choose_samples(samples: Sequence[Sample], count: int | Literal["all"], seed:
         if count != "all" and len(chosen) == count:
             break
         try:
-            samples[index].open_image()
+            samples[index].open_image(max_pixels)
             chosen.append(samples[index])
         except AdaMolmoError:
             continue  # listed by the accuracy pass, which reads every image

@@ -1,12 +1,12 @@
 """Samples as the study's passes read them: an image, a question, the answers that count as right."""
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
+from adamolmo.data.images import MOST_PIXELS, read_image
 from adamolmo.data.scoring import Scorer
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.samples import SAMPLES
@@ -19,7 +19,7 @@ class Sample:
 
     Attributes:
         image_id: samples with the same image are not independent of each other.
-        image: the encoded file, PNG or any format that Pillow reads.
+        image: the encoded file.
         answers: the reference answers.
     """
 
@@ -29,14 +29,9 @@ class Sample:
     question: str
     answers: tuple[str, ...]
 
-    def open_image(self) -> Image.Image:
-        """The decoded image. Raises AdaMolmoError when the bytes are not a readable image."""
-        try:
-            image = Image.open(io.BytesIO(self.image))
-            image.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise AdaMolmoError(f"sample '{self.sample_id}': its image cannot be read ({error}).") from error
-        return image
+    def open_image(self, max_pixels: int = MOST_PIXELS) -> Image.Image:
+        """The picture, upright RGB. Raises AdaMolmoError when the bytes are not a readable image, or it is larger."""
+        return read_image(self.image, f"sample '{self.sample_id}': its image cannot be read", max_pixels)
 
 
 @dataclass(frozen=True)
@@ -63,19 +58,23 @@ def read_samples(path: str | Path) -> list[Sample]:
     return samples_of(read_table(path, SAMPLES)[0].to_dict("records"))
 
 
-def readable(samples: Sequence[Sample], max_failed_fraction: float) -> tuple[list[Sample], list[dict]]:
+def readable(
+    samples: Sequence[Sample], max_failed_fraction: float, max_pixels: int = MOST_PIXELS
+) -> tuple[list[Sample], list[dict]]:
     """`split_readable`. Raises AdaMolmoError when more than `max_failed_fraction` failed, or there is none at all."""
-    usable, failed = split_readable(samples)
+    usable, failed = split_readable(samples, max_pixels)
     check_failures(failed, len(samples), max_failed_fraction)
     return usable, failed
 
 
-def split_readable(samples: Sequence[Sample]) -> tuple[list[Sample], list[dict]]:
-    """The samples whose image can be read, and the others as {sample_id, reason}."""
+def split_readable(
+    samples: Sequence[Sample], max_pixels: int = MOST_PIXELS
+) -> tuple[list[Sample], list[dict]]:
+    """The samples whose image can be read and has up to `max_pixels`, and the others as {sample_id, reason}."""
     usable, failed = [], []
     for sample in samples:
         try:
-            sample.open_image()
+            sample.open_image(max_pixels)
             usable.append(sample)
         except AdaMolmoError as error:
             failed.append({"sample_id": sample.sample_id, "reason": str(error)})

@@ -4,16 +4,19 @@ A sample is a dict with the columns of `files.samples`: sample_id, image_id, ima
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from adamolmo.config.data import DatasetSettings
+from adamolmo.data.images import MOST_PIXELS
 from adamolmo.data.parquet import parquet_samples
 from adamolmo.data.procedural import GENERATORS, scenes
+from adamolmo.data.samples import Sample
+from adamolmo.data.vetting import Vetting
 from adamolmo.errors import AdaMolmoError
 from adamolmo.progress import progress
 
-SPLITS = ("importance", "profile", "evaluation")
+SPLITS = ("importance", "profile", "evaluation")  # in the order in which they are drawn
 QUESTIONS_PER_IMAGE = 3
 # text_vqa, okvqa and VQA v2 give ten answers per question; the procedural questions have one true answer.
 _NUM_ANSWERS = 10
@@ -39,20 +42,38 @@ def procedural_samples(dataset: str, split: str, seed: int) -> Iterator[dict]:
             }
 
 
-def draw_samples(settings: DatasetSettings, dataset: str, split: str, count: int, seed: int) -> list[dict]:
+def draw_samples(
+    settings: DatasetSettings,
+    dataset: str,
+    split: str,
+    count: int,
+    seed: int,
+    earlier: Mapping[str, Sequence[Sample]] | None = None,
+    max_pixels: int = MOST_PIXELS,
+) -> list[dict]:
     """The first `count` samples of a split.
+
+    Args:
+        earlier: by name the splits that were drawn before: none of their pictures is drawn again.
+        max_pixels: pictures with more are not decoded.
 
     Raises AdaMolmoError: unknown split or dataset, a source that cannot be had or read, or with too few samples.
     """
     if split not in SPLITS:
         raise AdaMolmoError(f"split '{split}' is unknown; expected {', '.join(SPLITS)}.")
     if settings.source == "procedural":
-        stream = procedural_samples(dataset, split, seed)
-    else:
-        stream = parquet_samples(settings, dataset, split, seed)
-    samples = list(progress(islice(stream, count), f"Samples of {dataset} for {split}", count))
+        return _first(procedural_samples(dataset, split, seed), dataset, split, count)
+    vetting = Vetting(f"datasets.{dataset}, split '{split}'", earlier or {}, max_pixels)
+    samples = _first(vetting.vet(parquet_samples(settings, dataset, split, seed)), dataset, split, count)
+    vetting.report()
     if len(samples) < count:
+        left_out = f" ({vetting.left_out()})" if vetting.left_out() else ""
         raise AdaMolmoError(
-            f"datasets.{dataset}: there are {len(samples)} samples for '{split}', expected samples.{split} = {count}."
+            f"datasets.{dataset}: there are {len(samples)} samples for '{split}'{left_out}, expected samples.{split} = "
+            f"{count}."
         )
     return samples
+
+
+def _first(stream: Iterator[dict], dataset: str, split: str, count: int) -> list[dict]:
+    return list(progress(islice(stream, count), f"Samples of {dataset} for {split}", count))

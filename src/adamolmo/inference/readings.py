@@ -2,8 +2,10 @@
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
+
+from adamolmo.data.images import as_rgb
 
 THUMBNAIL_PX = 64
 
@@ -21,6 +23,5 @@ def make_thumbnail(image: Image.Image | np.ndarray) -> Tensor:
     """The image squeezed into a square, uint8 [3, THUMBNAIL_PX, THUMBNAIL_PX]."""
     if not isinstance(image, Image.Image):
         image = Image.fromarray(image)
-    image = ImageOps.exif_transpose(image).convert("RGB")
-    small = image.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    small = as_rgb(image).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR, reducing_gap=2.0)
     return torch.from_numpy(np.array(small)).permute(2, 0, 1).contiguous()

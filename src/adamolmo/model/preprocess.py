@@ -11,8 +11,9 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
+from adamolmo.data import images
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.tokenizer import SpecialTokens
@@ -137,10 +138,7 @@ def select_tiling(
 
 def upright_size(image: Image.Image | np.ndarray) -> tuple[int, int]:
     """Height and width in px as `preprocess` sees the image: turned as its EXIF orientation says."""
-    if isinstance(image, np.ndarray):
-        return image.shape[0], image.shape[1]
-    lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-    return (image.width, image.height) if lies_on_its_side else (image.height, image.width)
+    return image.shape[:2] if isinstance(image, np.ndarray) else images.upright_size(image)
 
 
 @lru_cache(maxsize=4096)
@@ -155,7 +153,7 @@ def image_size(
 def _as_rgb_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:
     """float32 [3, height, width] in [0, 1]."""
     if isinstance(image, Image.Image):
-        image = np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        image = np.array(images.as_rgb(image))
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise AdaMolmoError(f"image array is {image.dtype} {list(image.shape)}: expected uint8 [height, width, 3]")
     channels_first = np.ascontiguousarray(image.transpose(2, 0, 1))
@@ -232,7 +230,7 @@ def _patch_positions(tiling: tuple[int, int], config: PreprocessConfig) -> torch
 def preprocess(image: Image.Image | np.ndarray, min_crops: int, max_crops: int, config: PreprocessConfig) -> ImageCrops:
     """Overview and high-resolution crops of an image (PIL, or uint8 [height, width, 3]).
 
-    Raises AdaMolmoError for another array or an empty crop range.
+    Raises AdaMolmoError for another array, an image that cannot be made RGB, or an empty crop range.
     """
     rgb = _as_rgb_tensor(image)
     tiling = select_tiling(rgb.shape[1], rgb.shape[2], min_crops, max_crops, config)

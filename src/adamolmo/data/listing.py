@@ -1,0 +1,70 @@
+"""Which files on this machine a dataset is read from: what a job reads and what Snakemake watches is this one list.
+
+One file may have any name. In a folder data is what has a Parquet suffix, at any depth and through links; what tools
+hide (".part.parquet", "_temporary/", ".crc") is none.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from adamolmo.errors import AdaMolmoError
+
+SUFFIXES = (".parquet", ".pq", ".parq")
+_LARGEST_FOOTER_BYTES = 1 << 20
+
+
+def is_data(name: str) -> bool:
+    """Whether a file of this name, relative to its dataset, is data."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not any(map(_is_hidden, path.parts))
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".") or (part.startswith("_") and "=" not in part)  # "_key=value" is a partition
+
+
+def data_files(path: Path) -> list[Path]:
+    """The file, or the data files of a folder, sorted. Raises AdaMolmoError: there is none, a link leads nowhere."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        found = "is neither a file nor a folder" if path.exists() else "does not exist"
+        raise AdaMolmoError(f"{path} {found}; expected a Parquet file, or a folder with some.")
+    files = sorted(file for file in _walk(path) if is_data(file.relative_to(path).as_posix()))
+    if not files:
+        raise AdaMolmoError(f"{path} has no Parquet file; expected at least one ({', '.join(SUFFIXES)}).")
+    for file in files:
+        if not file.is_file():
+            raise AdaMolmoError(f"{file} is no file, or a link that leads nowhere; expected a Parquet file.")
+    return files
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All files below, through linked folders as well, unless one leads back into what it lies in."""
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if os.path.islink(parent) and os.path.realpath(parent) in map(os.path.realpath, Path(parent).absolute().parents):
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        yield from (Path(parent, name) for name in names)
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """Changes with the files' names, sizes and Parquet footers, whatever their times say: a file that is replaced by an
+    older one is noticed. Footers hold every column's sizes and limits, so little has to be read."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
+        digest.update(_footer(file))
+    return digest.hexdigest()[:16]
+
+
+def _footer(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        length = min(int.from_bytes(file.read(8)[:4], "little") + 8, _LARGEST_FOOTER_BYTES, size)
+        file.seek(size - length)
+        return file.read(length)
