@@ -1,7 +1,8 @@
 """How right an answer is: one function per scorer, all (prediction, answers) -> share between 0 and 1."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from decimal import Decimal
 from functools import lru_cache
 
 from adamolmo.errors import AdaMolmoError
@@ -11,8 +12,18 @@ Scorer = Callable[[str, Sequence[str]], float]
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d")
 _PERIOD_NOT_BEFORE_DIGIT = re.compile(r"\.(?!\d)")
-# An option's letter, alone or before its text: "B", "(B)", "B.", "B: a dog".
-_OPTION_LETTER = re.compile(r"\s*\(?([A-Za-z])(?:\s*$|[).:])")
+# What a model says before an option: "Answer:", "The correct answer is", "Option".
+_LEAD = re.compile(
+    r"(?:the\s+)?(?:(?:final|correct|best|right)\s+)?(?:answer|option|choice)(?:\s+is(?=[\s:])|(?=[\s:]))\s*:?\s*"
+    r"(?:option\s+)?",
+    re.IGNORECASE,
+)
+# An option's letter that stands alone, and what follows it: "B", "(B)", "[B]", "B.", "B) a dog", "B: a dog".
+_LETTER = re.compile(r"(?:\(([A-Za-z])\)|\[([A-Za-z])\]|([A-Za-z])(?=$|[.):]))[.):]?(?:\s+(.*))?$")
+# A second option behind the first one: "A: cat B: dog", "A. cat, B. dog", "(A) or (B)".
+_ANOTHER_LETTER = re.compile(r"\([A-Z]\)|(?<!\S)[A-Z](?:[):]|\.\s+\S)")
+_EMPHASIS = re.compile(r"[*_`\"“”]+")
+_NUMBER = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
 _MOST_PERIODS_REMOVED = 32
 _ARTICLES = {"a", "an", "the"}
 _NUMBERS = {"none": "0"} | {
@@ -92,23 +103,63 @@ def _similarity(a: str, b: str) -> float:
 
 
 def multiple_choice_score(prediction: str, answers: Sequence[str]) -> float:
-    """1 when the prediction is the right option, by its letter ("B", "(b)", "B: a dog") or by its text.
+    """1 when the prediction is the right option: by its exact text, or else by its letter, if that stands alone.
 
-    `answers` are the right option's letter and text. Raises AdaMolmoError for an empty answer list.
+    Outer and repeated spaces do not count, nor does a lead ("Answer:", "The correct answer is") or emphasis around
+    either; of several lines the first counts. Case and punctuation of a text count ("Aa" and "AA", "3" and "-3" are
+    different options), only a full stop behind it does not. docs/data.md lists what is accepted.
+
+    `answers` are letter and text of each right option; a letter in parentheses is one that counts only if the
+    prediction marks it as a letter too ("(B)", "B."), because alone it reads like another option's text.
+    Raises AdaMolmoError for an empty answer list.
     """
     _expect_answers(prediction, answers)
-    if letter := _OPTION_LETTER.match(prediction):
-        return float(letter[1].upper() in answers[::2])
-    return float(normalize_answer(prediction) in map(normalize_answer, answers[1::2]))
+    letters, texts = answers[::2], {" ".join(text.split()) for text in answers[1::2]}
+    said = " ".join(prediction.split())
+    if said and said in texts:
+        return 1.0
+    line = _EMPHASIS.sub("", next(iter(prediction.strip().splitlines()), "")).strip()
+    bare = line[lead.end() :].strip() if (lead := _LEAD.match(line)) else line
+    if letter := _option_letter(bare, texts):
+        return float(letter in letters or (len(bare) > 1 and f"({letter})" in letters))
+    return float(not texts.isdisjoint(_without_stop(" ".join(text.split())) for text in (said, line, bare)))
+
+
+def _option_letter(text: str, texts: Collection[str]) -> str | None:
+    """The one letter that a text names, upper case."""
+    if not (found := _LETTER.match(text)):
+        return None
+    rest = found[4] or ""
+    if _ANOTHER_LETTER.search(rest) and not {rest, _without_stop(rest)} & set(texts):
+        return None
+    return (found[1] or found[2] or found[3]).upper()
+
+
+def _without_stop(text: str) -> str | None:
+    """The text without a full stop behind it; None if nothing is left."""
+    return text.removesuffix(".") or None
 
 
 def count_score(prediction: str, answers: Sequence[str]) -> float:
     """1 when the prediction is a right number, in digits or as a word up to ten; nothing is given for being close.
 
-    Raises AdaMolmoError for an empty answer list.
+    Raises AdaMolmoError for an empty answer list, and for an answer that is no number.
     """
     _expect_answers(prediction, answers)
-    return float(normalize_answer(prediction) in {normalize_answer(answer) for answer in answers})
+    right = [_number(answer) for answer in answers]
+    if None in right:
+        raise AdaMolmoError(
+            f"the answer {answers[right.index(None)]!r} is no number, as scorer 'count' expects; another scorer is "
+            "'vqa', for single words."
+        )
+    return float(_number(prediction) in right)
+
+
+def _number(text: str) -> Decimal | None:
+    """Of digits, with commas between thousands, or of a word; None for any other text."""
+    bare = text.strip().rstrip(".").lower()
+    bare = _NUMBERS.get(bare, bare)
+    return Decimal(bare.replace(",", "")) if bare.isascii() and _NUMBER.fullmatch(bare) else None
 
 
 def _expect_answers(prediction: str, answers: Sequence[str]) -> None:
