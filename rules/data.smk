@@ -9,8 +9,9 @@ def dataset_files(wildcards):
         sys.exit(f"error: datasets.{wildcards.dataset}.path: {error}")
 
 
-def dataset_content(wildcards, input):
-    return fingerprint(tuple(map(Path, input.files)))
+def dataset_content(wildcards):
+    """Not of `input`: Snakemake does not compare parameters that are made from it."""
+    return fingerprint(list(map(Path, dataset_files(wildcards))))
 
 
 def earlier_splits(wildcards):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from adamolmo.config.data import MOST_MEGAPIXELS
 from adamolmo.errors import AdaMolmoError
@@ -116,7 +116,7 @@ def _white(image: Image.Image) -> int:
 def _one_sentence(fault: str) -> Iterator[None]:
     """Whatever is raised inside, as one AdaMolmoError, without addresses of this process; warnings are no news."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _nothing_missing():
             warnings.simplefilter("ignore")
             yield
     except AdaMolmoError as error:
@@ -129,3 +129,13 @@ def _one_sentence(fault: str) -> Iterator[None]:
     else:
         return
     raise AdaMolmoError(f"{fault} ({reason}).") from cause
+
+
+@contextmanager
+def _nothing_missing() -> Iterator[None]:
+    """A file cut short is damaged, also beside libraries that have the rest drawn grey for the whole process."""
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before

@@ -10,6 +10,7 @@ import datasets
 from datasets.utils.logging import disable_progress_bar
 from lmms_eval.api.task import ConfigurableTask
 
+from adamolmo.data.images import MOST_PIXELS, as_rgb, read_image
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.lmms_eval import TaskData
@@ -61,9 +62,13 @@ def prepare_own(task: str, samples: Path, target: Path) -> None:
 
 
 @contextmanager
-def task_data(data: Path | None, failing: Callable[[], AbstractContextManager] = nullcontext) -> Iterator[None]:
+def task_data(
+    data: Path | None,
+    failing: Callable[[], AbstractContextManager] = nullcontext,
+    max_pixels: int = MOST_PIXELS,
+) -> Iterator[None]:
     """Within it lmms-eval gets every task's documents from `data`, and nothing connects to a network; with None it
-    fetches them from the Hub.
+    fetches them from the Hub. Their images are read as the study's are; larger ones than `max_pixels` are refused.
 
     lmms-eval has no setting for that: the one place where a task gets its documents is replaced, and with it its five
     attempts of two seconds that hide the reason. `failing` surrounds that place. Raises AdaMolmoError when a task's
@@ -88,10 +93,27 @@ def task_data(data: Path | None, failing: Callable[[], AbstractContextManager] =
 
     ConfigurableTask.download = download
     try:
-        with nullcontext() if data is None else _no_network():
+        with nullcontext() if data is None else _no_network(), _images_read_here(max_pixels):
             yield
     finally:
         ConfigurableTask.download = original
+
+
+@contextmanager
+def _images_read_here(max_pixels: int) -> Iterator[None]:
+    """The images of documents come from `data.images`, one sentence if they cannot be read."""
+    decode, fault = datasets.Image.decode_example, "an image of the task's documents cannot be read"
+
+    def read(self: datasets.Image, value, token_per_repo_id=None):
+        if isinstance(value, dict) and value["bytes"] is not None:
+            return read_image(value["bytes"], fault, max_pixels)
+        return as_rgb(decode(self, value, token_per_repo_id), fault)
+
+    datasets.Image.decode_example = read
+    try:
+        yield
+    finally:
+        datasets.Image.decode_example = decode
 
 
 @contextmanager

@@ -143,7 +143,11 @@ class AdaMolmo(lmms):
 
     def _image(self, request: tuple) -> Image.Image:
         *_, doc_to_visual, doc_id, task, split = request
-        return _only_image(doc_to_visual(self.task_dict[task][split][doc_id]), task, doc_id)
+        try:
+            visuals = doc_to_visual(self.task_dict[task][split][doc_id])
+        except AdaMolmoError as error:
+            raise AdaMolmoError(f"task '{task}': document {doc_id}: {error}") from error
+        return _only_image(visuals, task, doc_id)
 
     def _check_pairs(self, asked: Sequence[tuple]) -> None:
         documents = {(task, split, doc_id) for *_, doc_id, task, split in asked if task in _PAIRS}

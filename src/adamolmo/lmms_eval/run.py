@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from lmms_eval.evaluator import simple_evaluate
 
+from adamolmo.data.images import MOST_PIXELS
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.lmms_eval import Metric
 from adamolmo.lmms_eval.data import find_prepared, scored_once, task_data
@@ -35,12 +36,20 @@ class TaskResult:
     answers: pd.DataFrame
 
 
-def run_task(model: AdaMolmo, task: str, data: Path | None, limit: int | None, resampling: Resampling) -> TaskResult:
+def run_task(
+    model: AdaMolmo,
+    task: str,
+    data: Path | None,
+    limit: int | None,
+    resampling: Resampling,
+    max_pixels: int = MOST_PIXELS,
+) -> TaskResult:
     """Evaluates an unmodified task.
 
     Args:
         data: directory of prepared task data: no network then; None lets lmms-eval fetch what it needs.
         limit: the first documents only; None for all.
+        max_pixels: larger images are refused.
 
     Raises AdaMolmoError for an unknown task, missing data, and documents that the task or the model cannot use.
     """
@@ -48,7 +57,7 @@ def run_task(model: AdaMolmo, task: str, data: Path | None, limit: int | None, r
         find_prepared(data, task)
     with tempfile.TemporaryDirectory() as submissions:
         args = _arguments(submissions)
-        with task_data(data), scored_once():
+        with task_data(data, max_pixels=max_pixels), scored_once():
             try:
                 loaded = load_task(task)
                 results = _evaluate(model, loaded, args, limit)
