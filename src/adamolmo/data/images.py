@@ -48,6 +48,7 @@ def as_rgb(image: Image.Image, fault: str = "the image cannot be read") -> Image
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Height and width in px of `as_rgb`. Raises AdaMolmoError."""
     with _one_sentence("the image cannot be read"):
+        image.load()  # TIFF is turned by that
         lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     return (image.width, image.height) if lies_on_its_side else (image.height, image.width)
 

@@ -133,7 +133,8 @@ def _rows(path: Path, columns: ColumnSettings, key: str, seed: int) -> Iterator[
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        # Opened here: pyarrow would take some names for addresses, and knows none that are not UTF-8.
+        with path.open("rb") as opened, pq.ParquetFile(opened, page_checksum_verification=True) as file:
             wanted = _stored_columns(file, columns, key, path)
             starts = [0]
             for group in range(file.num_row_groups):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from pandas import DataFrame
 
-from adamolmo.data.samples import read_samples, readable
+from adamolmo.data.samples import read_samples, readable, split_readable
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import write_table
@@ -33,3 +33,10 @@ def test_readable_separates_and_stops_at_the_limit(tiny_samples):
         readable([torn], max_failed_fraction=1.0)
     with pytest.raises(AdaMolmoError, match="0 of 0 samples"):
         readable([], max_failed_fraction=0.5)
+
+
+def test_an_image_with_too_many_pixels_fails_its_sample_alone(tiny_samples):
+    areas = [sample.open_image().size[0] * sample.open_image().size[1] for sample in tiny_samples]
+    usable, failed = split_readable(tiny_samples, max_pixels=max(areas) - 1)
+    assert len(usable) + len(failed) == 10 and usable and failed
+    assert "px; expected at most" in failed[0]["reason"]

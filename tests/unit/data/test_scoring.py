@@ -56,7 +56,7 @@ def test_normalised_edit_distance(prediction, answers, score):
         ("(B)", 1),
         ("B: a dog", 1),
         ("a dog", 1),
-        ("Dog.", 1),
+        ("a dog.", 1),
         ("A", 0),
         ("A: a cat", 0),
         ("cat", 0),
@@ -66,11 +66,69 @@ def test_multiple_choice(prediction, score):
     assert SCORERS["multiple_choice"](prediction, ["B", "a dog"]) == score
 
 
+@pytest.mark.parametrize(
+    "prediction",
+    ["B.", "B)", "B:", "[b]", "B) a dog", "(B) a dog", "**B**", "**B**: a dog", "**B. a dog**", '"B"', "`B`"]
+    + ["Answer: B", "answer: (B)", "**Answer:** B", "The answer is B.", "The correct answer is (B).", "Option B"]
+    + ["Final answer: B", "The answer is option B", "Answer: a dog", "The answer is a dog.", " a   dog", "B\nBecause."],
+)
+def test_what_lenient_harnesses_accept_is_accepted(prediction):
+    assert SCORERS["multiple_choice"](prediction, ["B", "a dog"]) == 1
+    assert SCORERS["multiple_choice"](prediction, ["C", "a cat"]) == 0
+
+
+@pytest.mark.parametrize(
+    "prediction",
+    ["", " ", "B or A", "(B) or (A)", "A, B", "B: a dog A: a cat", "I think B", "B is right", "Because", "bB", "BB"]
+    + ["dog", "the dog", "A dog", "a  dog!", "a dog, maybe"],
+)
+def test_what_names_no_single_option_is_wrong(prediction):
+    assert SCORERS["multiple_choice"](prediction, ["B", "a dog"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answers", "score"),
+    [
+        ("", ["A", "A"], 0),
+        ("-3", ["B", "3"], 0),
+        ("3", ["B", "-3"], 0),
+        ("U.S.", ["C", "U.S."], 1),
+        ("U.S.", ["U", "Iran"], 0),
+        ("A.M.", ["A", "noon"], 0),
+        ("Aa", ["A", "Aa"], 1),
+        ("AA", ["A", "Aa"], 0),
+        ("a", ["B", "a"], 1),
+        ("the", ["B", "a"], 0),
+        ("two", ["B", "2"], 0),
+        ("B: Dr. J. Smith", ["B", "Dr. J. Smith"], 1),
+        ("B. vitamin C.", ["B", "vitamin C"], 1),
+        ("D", ["B", "cat", "D", "dog"], 1),
+        ("dog", ["B", "cat", "D", "dog"], 1),
+        ("A", ["(A)", "B"], 0),  # the text of another option
+        ("(A)", ["(A)", "B"], 1),
+        ("B", ["(A)", "B"], 1),
+    ],
+)
+def test_the_exact_text_comes_first_and_then_a_letter_that_stands_alone(prediction, answers, score):
+    assert SCORERS["multiple_choice"](prediction, answers) == score
+
+
 def test_the_option_a_is_no_article():
     assert SCORERS["multiple_choice"]("A", ["A", "the cat"]) == 1
     assert SCORERS["multiple_choice"]("A", ["B", "a"]) == 0
+    assert SCORERS["multiple_choice"]("A dog", ["A", "the cat"]) == 0
 
 
-@pytest.mark.parametrize(("prediction", "score"), [("4", 1), ("four", 1), (" Four.", 1), ("3", 0), ("", 0), ("40", 0)])
+@pytest.mark.parametrize(
+    ("prediction", "score"),
+    [("4", 1), ("four", 1), (" Four.", 1), ("4.0", 1), ("3", 0), ("", 0), ("40", 0), ("-4", 0), ("four cats", 0)],
+)
 def test_count(prediction, score):
     assert SCORERS["count"](prediction, ["4"]) == score
+
+
+def test_counts_of_more_digits_and_none():
+    assert SCORERS["count"]("1,200", ["1200"]) == SCORERS["count"]("none", ["0"]) == 1
+    assert SCORERS["count"]("1,20", ["120"]) == 0
+    with pytest.raises(AdaMolmoError, match="the answer 'many' is no number, as scorer 'count' expects"):
+        SCORERS["count"]("many", ["many"])
