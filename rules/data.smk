@@ -40,9 +40,7 @@ rule prepare_data:
         "../envs/study.yaml"
     params:
         **program("prepare_data.py"),
-        settings=settings(
-            "seed", "samples.max_megapixels", *(f"datasets.{{dataset}}.{key}" for key in SOURCE_KEYS)
-        ),
+        settings=settings("seed", "samples.max_megapixels", *(f"datasets.{{dataset}}.{key}" for key in SOURCE_KEYS)),
         content=dataset_content,
         num_samples=number_of_samples,
     message:

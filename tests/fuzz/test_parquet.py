@@ -21,7 +21,22 @@ PICTURES = [picture(number) for number in range(ROWS)]
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 TEXTS = st.text(max_size=8) | st.sampled_from(
-    ["", " ", "red", "B", "3", "nan", "None", "[1]", '["a", "b"]', "['a']", "{}", "\x1b[31mred\x1b[0m", "\x9b2J", "a\r\nb"]
+    [
+        "",
+        " ",
+        "red",
+        "B",
+        "3",
+        "nan",
+        "None",
+        "[1]",
+        '["a", "b"]',
+        "['a']",
+        "{}",
+        "\x1b[31mred\x1b[0m",
+        "\x9b2J",
+        "a\r\nb",
+    ]
 )
 NOT_UTF8 = st.binary(max_size=6) | st.sampled_from([b"caf\xe9", b"\xff\xfe", b"red", "grün".encode()])
 NUMBERS = st.integers(-3, 30) | st.integers(-(2**63), 2**63 - 1)

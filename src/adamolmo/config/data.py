@@ -24,7 +24,9 @@ class ColumnSettings(Section):
 
     question: str = Field("question", description="column of the question")
     image: str = Field("image", description="column of the image file's bytes, plain or as the Hub's image type")
-    answers: str = Field("answers", description="column of the answer or answers; with options, the right one's number, letter or text")
+    answers: str = Field(
+        "answers", description="column of the answer or answers; with options, the right one's number, letter or text"
+    )
     options: str | None = Field(None, description="column of the options of a multiple-choice question")
     context: str | None = Field(None, description="column of a text put before the question")
     question_id: str | None = Field(None, description="column of the question's id; null takes file and row")
@@ -78,7 +80,7 @@ class SampleSettings(Section):
         gt=0,
         le=MOST_MEGAPIXELS,
         description="images with more pixels, in millions, are not decoded: their samples count as unreadable. A request "
-        "takes about 30 MB for each million",
+        "takes about 25 MB for each million",
     )
 
     @property

@@ -44,7 +44,9 @@ def data_files(path: Path) -> list[Path]:
 def _walk(folder: Path) -> Iterator[Path]:
     """All files below, through linked folders as well, unless one leads back into what it lies in."""
     for parent, folders, names in os.walk(folder, followlinks=True):
-        if os.path.islink(parent) and os.path.realpath(parent) in map(os.path.realpath, Path(parent).absolute().parents):
+        if os.path.islink(parent) and os.path.realpath(parent) in map(
+            os.path.realpath, Path(parent).absolute().parents
+        ):
             folders.clear()
             continue
         folders[:] = [name for name in folders if not _is_hidden(name)]

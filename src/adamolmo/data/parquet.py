@@ -75,7 +75,11 @@ def parquet_samples(settings: DatasetSettings, dataset: str, split: str, seed: i
         read.add(real)
         for row_number, cells in _rows(path, settings.columns, f"datasets.{dataset}.columns", seed):
             try:
-                samples = list(samples_of_row(_row(cells), settings.columns, f"{printable(name.removesuffix('.parquet'))}:{row_number}"))
+                samples = list(
+                    samples_of_row(
+                        _row(cells), settings.columns, f"{printable(name.removesuffix('.parquet'))}:{row_number}"
+                    )
+                )
             except ValueError as error:
                 raise AdaMolmoError(
                     f"datasets.{dataset}: row {row_number} of {files.source}, file {name}: {error}."
@@ -190,7 +194,9 @@ def _owner(image_id: str, sharing: Sequence[str], seed: int) -> str:
 
 
 def _hash(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode(errors="surrogateescape")).digest()[:8], "big")
+    return int.from_bytes(
+        hashlib.sha256("/".join(map(str, parts)).encode(errors="surrogateescape")).digest()[:8], "big"
+    )
 
 
 def _shown(names: Iterator[str], limit: int = 6) -> str:

@@ -67,9 +67,7 @@ def readable(
     return usable, failed
 
 
-def split_readable(
-    samples: Sequence[Sample], max_pixels: int = MOST_PIXELS
-) -> tuple[list[Sample], list[dict]]:
+def split_readable(samples: Sequence[Sample], max_pixels: int = MOST_PIXELS) -> tuple[list[Sample], list[dict]]:
     """The samples whose image can be read and has up to `max_pixels`, and the others as {sample_id, reason}."""
     usable, failed = [], []
     for sample in samples:

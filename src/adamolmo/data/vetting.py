@@ -49,12 +49,13 @@ class Vetting:
         sample_id, image_id = sample["sample_id"], sample["image_id"]
         if sample_id in self._sample_ids:
             raise AdaMolmoError(
-                f"{self._what}: two questions have the id '{sample_id}'; expected each once, or columns.question_id: null."
+                f"{self._what}: two questions have the id '{sample_id}'; "
+                "expected each once, or columns.question_id: null."
             )
         if self._pictures.setdefault(image_id, checksum) != checksum:
             raise AdaMolmoError(
-                f"{self._what}: two different pictures have the id '{image_id}'; expected one each, or columns.image_id: "
-                "null."
+                f"{self._what}: two different pictures have the id '{image_id}'; "
+                "expected one each, or columns.image_id: null."
             )
         self._sample_ids.add(sample_id)
 
@@ -85,6 +86,6 @@ class Vetting:
             note(f"{self._what}: {self.left_out()}")
         if self._transparent:
             note(
-                f"{self._what}: {len(self._transparent)} pictures are transparent in places; transparency is dropped, as "
-                "by Molmo's own preprocessing, and what lies behind it is seen (docs/data.md)"
+                f"{self._what}: {len(self._transparent)} pictures are transparent in places; transparency is dropped, "
+                "as by Molmo's own preprocessing, and what lies behind it is seen (docs/data.md)"
             )

@@ -38,9 +38,7 @@ def load_questions(settings: StudyConfig, dataset: str, path: Path) -> tuple[Que
 
     Raises AdaMolmoError when more of them are unreadable than `core_exp.max_failed_fraction` allows.
     """
-    usable, failed = readable(
-        read_samples(path), settings.core_exp.max_failed_fraction, settings.samples.max_pixels
-    )
+    usable, failed = readable(read_samples(path), settings.core_exp.max_failed_fraction, settings.samples.max_pixels)
     return questions_of(settings, dataset, usable), failed
 
 

@@ -144,7 +144,9 @@ def test_names_that_are_not_utf8(tmp_path):
     folder.mkdir()
     os.rename(write(tmp_path / "a.parquet"), os.fsencode(folder) + b"/caf\xe9\x1b[2J.parquet")
     entry = DatasetSettings(source="parquet", path=str(folder), style=None, scorer="vqa")
-    ids = [sample["sample_id"] for split in ("profile", "evaluation") for sample in parquet_samples(entry, "m", split, 0)]
+    ids = [
+        sample["sample_id"] for split in ("profile", "evaluation") for sample in parquet_samples(entry, "m", split, 0)
+    ]
     assert ids and all(sample_id.isprintable() and sample_id.startswith("caf") for sample_id in ids)
 
 

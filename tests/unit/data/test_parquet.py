@@ -200,7 +200,10 @@ def test_a_split_in_several_folders(tmp_path):
     [
         ({"answers": []}, "column 'answers' is empty; expected answers, which a test split may not have"),
         ({"question": ""}, "column 'question' is empty; expected a question"),
-        ({"image": {"bytes": None, "path": "a.jpg"}}, "column 'image' holds null; expected the bytes of one image file"),
+        (
+            {"image": {"bytes": None, "path": "a.jpg"}},
+            "column 'image' holds null; expected the bytes of one image file",
+        ),
     ],
 )
 def test_a_row_that_lacks_something(tmp_path, row, sentence):
@@ -213,4 +216,6 @@ def test_damaged_or_absent_files(tmp_path):
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
     entry = settings(LOCAL, path=str(tmp_path / "bad.parquet"))
     assert "bad.parquet: cannot be read as Parquet" in error_of(entry)
-    assert "nowhere does not exist; expected a Parquet file" in error_of(settings(LOCAL, path=str(tmp_path / "nowhere")))
+    assert "nowhere does not exist; expected a Parquet file" in error_of(
+        settings(LOCAL, path=str(tmp_path / "nowhere"))
+    )

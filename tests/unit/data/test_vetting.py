@@ -103,7 +103,11 @@ def test_too_few_pictures_are_left(tmp_path):
     [
         ("question_id", [1, 1, 2], "two questions have the id '1'; expected each once, or columns.question_id: null."),
         ("question_id", ["1", "3", "1"], "two questions have the id '1'"),
-        ("image_id", [1, 1, 2], "two different pictures have the id '1'; expected one each, or columns.image_id: null."),
+        (
+            "image_id",
+            [1, 1, 2],
+            "two different pictures have the id '1'; expected one each, or columns.image_id: null.",
+        ),
     ],
 )
 def test_ids_that_collide(tmp_path, role, values, sentence):
