@@ -79,8 +79,8 @@ class SampleSettings(Section):
     max_megapixels: float = Field(
         gt=0,
         le=MOST_MEGAPIXELS,
-        description="images with more pixels, in millions, are not decoded: their samples count as unreadable. A request "
-        "takes about 25 MB for each million",
+        description="images with more pixels, in millions, are not decoded: their samples count as unreadable. A "
+        "request takes about 25 MB for each million",
     )
 
     @property

@@ -90,8 +90,8 @@ def _right_option(value: Any, options: Sequence[str]) -> int:
         found |= {index for index, letter in enumerate(ascii_uppercase[: len(options)]) if letter == text}
     if len(found) != 1:
         raise ValueError(
-            f"holds {shown(value)}; expected the number of one of {len(options)} options, counted from 0, or its letter "
-            "or text, if that means one alone"
+            f"holds {shown(value)}; expected the number of one of {len(options)} options, counted from 0, or its "
+            "letter or text, if that means one alone"
         )
     return found.pop()
 
