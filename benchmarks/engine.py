@@ -126,6 +126,7 @@ def model_config(size: str) -> MolmoEConfig:
         num_experts=64,
         top_k=8,
         expert_dim=1024 // part,
+        projector_dim=1024 // part,
         embedding_size=50304 // part,
         additional_vocab_size=128,
         rope_theta=10000.0,

@@ -14,10 +14,13 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from adamolmo.data.samples import Sample
+from adamolmo.files.documents import write_json
+from adamolmo.files.model import Manifest
+from adamolmo.files.writing import file_checksum
 from adamolmo.inference.clock import MeasuredClock, ModelledClock
 from adamolmo.inference.engine import Engine
 from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
-from adamolmo.model.checkpoint import save_released
+from adamolmo.model.checkpoint import PREPARED_FILES, save_released
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.tokenizer import SPECIAL_NAMES, Tokenizer
@@ -50,6 +53,7 @@ def tiny_config() -> MolmoEConfig:
         num_experts=8,
         top_k=4,
         expert_dim=12,
+        projector_dim=16,
         embedding_size=24,
         additional_vocab_size=8,
         rope_theta=10000.0,
@@ -143,7 +147,8 @@ def tiny_model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(released_config(tiny_config)))
     (directory / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
-    manifest = {"checksum": "abc", "num_parameters": 1, "num_blocks": 7, "dtype": "float32"}
-    (directory / "manifest.json").write_text(json.dumps(manifest))
     save_released(tiny_model, directory / "model.safetensors", torch.float32)
+    checksum = file_checksum(*(directory / name for name in PREPARED_FILES))
+    manifest = Manifest(checksum=checksum, num_parameters=1, num_blocks=7, dtype="float32")
+    write_json(manifest, directory / "manifest.json")
     return directory

@@ -31,7 +31,7 @@ def sentence(error: ValidationError, model: type[BaseModel], source: Callable[[L
         hint = f"did you mean '{close[0]}'?" if close else f"expected one of {', '.join(known)}."
         text = f"key '{key}' is unknown; {hint}"
     elif fault["type"] == "missing":
-        text = f"key '{key}' is missing; expected {known[location[-1]]}."
+        text = f"key '{key}' is missing; expected {known.get(location[-1], 'a value')}."
     elif fault["type"] == "value_error":
         text = f"{f'key {key!r}: ' if key else ''}{message}{'' if message.endswith('?') else '.'}"
     else:

@@ -1,6 +1,10 @@
 """Documents of a made-up study, whole but for what a test changes."""
 
+import json
+from pathlib import Path
+
 from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import sealed
 from adamolmo.files.importance import BeamSearch, Importance
 from adamolmo.files.lookup import LookupOrigin
 
@@ -47,3 +51,8 @@ def beam_search(*removed_sets: tuple[int, ...]) -> BeamSearch:
         removed_sets=removed_sets,
         accuracies=(1.0,) * len(removed_sets),
     )
+
+
+def rewrite(path: Path, **changes) -> None:
+    """Changes a document on disk, checksum included: as if the study had written it so."""
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | changes)))

@@ -14,7 +14,7 @@ from adamolmo.model.molmoe import MolmoE
 pytest.importorskip("transformers", reason="transformers is not installed (extra 'test')")
 
 VISION = VisionConfig((56, 56), 14, 32, 4, 4, 8, 64, 17, 1e-5)
-CONFIG = MolmoEConfig(VISION, 64, 6, 4, 8, 4, 32, 128, 8, 10000.0, 1e-5, 256, (-1, -3), (2, 2), (0, 0), 3)
+CONFIG = MolmoEConfig(VISION, 64, 6, 4, 8, 4, 32, 32, 128, 8, 10000.0, 1e-5, 256, (-1, -3), (2, 2), (0, 0), 3)
 
 
 def random_model(config: MolmoEConfig = CONFIG) -> MolmoE:

@@ -19,8 +19,9 @@ from adamolmo.controllers.response import spent
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.table import Entry, LookupTable
 from adamolmo.core_exp.expected_latency import ExpectedLatency
-from adamolmo.files.documents import write_json
+from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.governor import ConfigLatency, config_latency_path
+from adamolmo.files.model import Manifest
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig, KnobGrid
 
@@ -44,7 +45,8 @@ def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
     raw["latency"]["clock"] = "modelled"
     (tmp_path / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     (results / "importance").mkdir()
-    write_json(importance(), results / "importance" / "scores.json")
+    checksum = read_json(tiny_model_dir / "manifest.json", Manifest).checksum
+    write_json(importance(model_checksum=checksum), results / "importance" / "scores.json")
     (results / "core_exp").mkdir()
     write_json(reference(median_latency_ms=4.0, clock="modelled"), results / "core_exp" / "okvqa.reference.json")
     entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]

@@ -12,7 +12,6 @@ from adamolmo.files.writing import file_checksum
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
 from adamolmo.model.checkpoint import PREPARED_FILES, prepare_checkpoint
-from adamolmo.model.tokenizer import Tokenizer
 
 
 def main() -> None:
@@ -23,7 +22,6 @@ def main() -> None:
     directory = Path(args.checkpoint)
     if not directory.is_dir():
         directory = fetch_checkpoint(args.checkpoint)
-    Tokenizer.load(directory)
     prepared = prepare_checkpoint(directory, args.output, getattr(torch, settings.dtype), settings.fixed_prefix_layers)
     manifest = Manifest(
         checksum=file_checksum(*(args.output / name for name in PREPARED_FILES)),

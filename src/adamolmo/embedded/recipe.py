@@ -22,7 +22,8 @@ ARCHITECTURE = {
     "n_kv_heads": None,
     "moe_num_experts": 8,
     "moe_top_k": 8,
-    "mlp_hidden_size": 128,  # gate and up together: experts of 64
+    "mlp_hidden_size": 192,  # gate and up together: a projector of 96, as wide as the tower
+    "intermediate_size": 64,  # of an expert
     "vocab_size": 178,
     "embedding_size": 184,
     "additional_vocab_size": 16,

@@ -1,8 +1,10 @@
 """JSON files between rules: a model of the content per file, and its writing and reading with all checks.
 
-Equal content gives equal bytes. The study's own documents are declared beside this file.
+Equal content gives equal bytes. Beside its content a file has the checksum of it, so that nothing that a fault or a
+person changed is read as other numbers. The study's own documents are declared beside this file.
 """
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -15,6 +17,7 @@ from adamolmo.faults import sentence
 from adamolmo.files.writing import replacing
 
 Clock = Literal["measured", "modelled"]
+_CHECKSUM = "content_sha256"
 Device = dict[str, str | int]  # as `inference.device.describe_device` says
 
 
@@ -63,22 +66,35 @@ def name_of(kind: type[Part]) -> str:
 def write_json(document: Document, path: str | Path) -> None:
     """Raises AdaMolmoError when a number is not finite or the file cannot be written."""
     try:
-        text = json.dumps(document.model_dump(), indent=1, allow_nan=False)
+        text = json.dumps(sealed(document.model_dump()), indent=1, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise AdaMolmoError(f"{path}: cannot be written as JSON ({error}).") from error
     with replacing(path) as temporary:
         temporary.write_text(text + "\n")
 
 
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """The content with the checksum that belongs to it, as it stands in the file."""
+    content = {key: value for key, value in content.items() if key != _CHECKSUM}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return content | {_CHECKSUM: hashlib.sha256(canonical.encode()).hexdigest()}
+
+
 def read_json(path: str | Path, kind: type[Kind]) -> Kind:
-    """Raises AdaMolmoError that names the file when it is absent, truncated or another document."""
+    """Raises AdaMolmoError that names the file when it is absent, truncated, changed or another document."""
     if not Path(path).is_file():
         raise AdaMolmoError(f"{path}: does not exist; expected the JSON document {name_of(kind)}.")
     try:
-        text = Path(path).read_text()
-    except (OSError, ValueError) as error:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(path, kind, error) from error
-    return parse_json(text, kind, path)
+    if not isinstance(found, dict):
+        raise AdaMolmoError(f"{path}: holds a {type(found).__name__}; expected the JSON document {name_of(kind)}.")
+    content = {key: value for key, value in found.items() if key != _CHECKSUM}
+    document = parse_json(json.dumps(content), kind, path)
+    if found != sealed(found):
+        raise _unreadable(path, kind, "it was changed after it was written: its content is not what its checksum says")
+    return document
 
 
 def parse_json(text: str, kind: type[Kind], source: str | Path) -> Kind:
@@ -89,9 +105,6 @@ def parse_json(text: str, kind: type[Kind], source: str | Path) -> Kind:
         fault = error.errors()[0]
         if fault["type"] == "json_invalid":
             raise _unreadable(source, kind, fault["msg"]) from error
-        if not fault["loc"]:
-            found = type(fault["input"]).__name__
-            raise AdaMolmoError(f"{source}: holds a {found}; expected the JSON document {name_of(kind)}.") from error
         raise AdaMolmoError(sentence(error, kind, lambda _: str(source))) from error
 
 

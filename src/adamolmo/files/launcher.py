@@ -24,7 +24,12 @@ def launcher(pid: int) -> str:
     return str(pid) if state in "ZX" else f"{pid}-{start}"
 
 
+def own_launcher() -> str | None:
+    """The Snakemake that started this job; None outside of a job."""
+    return os.environ.get(LAUNCHER)
+
+
 def launcher_is_gone() -> bool:
     """Whether the Snakemake that started this job has ended; always False outside of a job, and without /proc."""
-    known = os.environ.get(LAUNCHER)
+    known = own_launcher()
     return known is not None and launcher(int(known.split("-")[0])) != known

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.sealed_parquet import is_intact, seal
 from adamolmo.files.writing import replacing
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def write_table(frame: "DataFrame", path: str | Path, schema: Table, metadata: M
     _check_key(table, schema, path)
     note = {"schema": schema.name, "metadata": json.dumps(dict(metadata or {}), sort_keys=True, allow_nan=False)}
     with replacing(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(note), temporary, compression="zstd")
+        pq.write_table(table.replace_schema_metadata(note), temporary, compression="zstd", write_page_checksum=True)
+        seal(temporary)
 
 
 def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = None) -> tuple["DataFrame", dict]:
@@ -107,9 +109,11 @@ def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = 
     if not Path(path).is_file():
         raise AdaMolmoError(f"{path}: does not exist; expected the Parquet table {schema.name}.")
     try:
+        if not is_intact(path):
+            raise OSError("it is damaged, or another program's: its bytes are not what its checksum says")
         found = pq.read_schema(path)
         _check_stored(found, schema, path)
-        table = pq.read_table(path, columns=wanted)
+        table = pq.read_table(path, columns=wanted, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise AdaMolmoError(
             f"{path}: cannot be read as the Parquet table {schema.name} ({_one_line(error)}); "

@@ -191,9 +191,11 @@ class Engine:
             checksum = read_json(Path(model_dir) / "manifest.json", Manifest).checksum
             ranking = load_ranking(importance_path, checksum, model_config.num_layers)
         costs = CostModel(model_config, dtype.itemsize)
+        tokenizer = Tokenizer.load(model_dir)
+        tokenizer.check_fits(model_config)
         with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):
             model = load_model(model_dir, fixed_prefix_layers, dtype, device)
-            engine = cls(model, Tokenizer.load(model_dir), ranking, tiers, clock, max_new_tokens)
+            engine = cls(model, tokenizer, ranking, tiers, clock, max_new_tokens)
             engine.prepare_decoder(configs)
         return engine
 

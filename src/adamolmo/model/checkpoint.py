@@ -10,6 +10,7 @@ import math
 import shutil
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -18,21 +19,29 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.writing import replacing
+from adamolmo.files.documents import read_json
+from adamolmo.files.launcher import own_launcher
+from adamolmo.files.model import Manifest
+from adamolmo.files.writing import file_checksum, replacing
 from adamolmo.model.config import MolmoEConfig, config_file, read_config
 from adamolmo.model.layouts import Shape, canonical_name, fill_stack, layout_of, parts, unstack_experts
 from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.preprocess import PreprocessConfig
+from adamolmo.model.tokenizer import Tokenizer
 from adamolmo.progress import progress
 
 WEIGHTS = "model.safetensors"
 PREPARED_FILES = (WEIGHTS, "config.json", "tokenizer.json")
 INDEX = "model.safetensors.index.json"
+_MANIFEST = "manifest.json"
+_VERIFIED = ".verified"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _SAFETENSORS_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_READABLE_DTYPES = {*_SAFETENSORS_DTYPES.values(), "F64"}
 
 
 class Checkpoint:
-    """The tensors of a checkpoint by the model's names; opening it reads and checks names and shapes alone.
+    """The tensors of a checkpoint by the model's names; opening it reads and checks names, shapes and dtypes alone.
 
     Attributes:
         config: the model's sizes.
@@ -40,7 +49,8 @@ class Checkpoint:
     """
 
     def __init__(self, directory: Path, fixed_prefix_layers: int = 3) -> None:
-        """Raises AdaMolmoError: a file cannot be read, or tensors are missing, unexpected or of another shape."""
+        """Raises AdaMolmoError: a file cannot be read, or tensors are missing, unexpected, of another shape or no
+        floating-point numbers."""
         self.config = MolmoEConfig.load(config_file(directory), fixed_prefix_layers)
         with torch.device("meta"):
             model = MolmoE(self.config)
@@ -83,14 +93,18 @@ class Checkpoint:
         for path in weight_files(directory):
             try:
                 file = self._open(path)
-                stored = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             except (OSError, SafetensorError) as error:
                 raise AdaMolmoError(f"{path}: cannot be read as safetensors ({error}).") from error
-            for name, shape in stored.items():
+            for name, stored in slices.items():
                 canonical = canonical_name(name)
                 if canonical in shapes:
                     raise AdaMolmoError(f"{path}: tensor {name} is there twice; expected {canonical} once.")
-                shapes[canonical] = shape
+                if (dtype := stored.get_dtype()) not in _READABLE_DTYPES:
+                    raise AdaMolmoError(
+                        f"{path}: tensor {name} is {dtype}; expected one of {', '.join(sorted(_READABLE_DTYPES))}."
+                    )
+                shapes[canonical] = tuple(stored.get_shape())
                 self._stored[canonical] = (path, name)
         return shapes
 
@@ -125,14 +139,22 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
     Tensors pass through memory one by one. A file appears under its name only when it is complete.
 
     Raises:
-        AdaMolmoError: the checkpoint is unusable, or `output` cannot be written (the disk is full).
+        AdaMolmoError: the checkpoint is unusable (a weight is no finite number in `dtype`, images cannot be cut as its
+            configuration says, the tokenizer has more tokens than the model), or `output` cannot be written (the disk
+            is full).
     """
     checkpoint = Checkpoint(directory, fixed_prefix_layers)
+    PreprocessConfig.of_model(checkpoint.config)
+    Tokenizer.load(directory).check_fits(checkpoint.config)
     size_bytes = dtype.itemsize * sum(map(math.prod, checkpoint.shapes.values()))
 
     def read(name: str) -> Tensor:
         checkpoint.close()
-        return checkpoint.read(name, dtype)
+        tensor = checkpoint.read(name, dtype)
+        low, high = tensor.aminmax()  # NaN if any is
+        if not (low.isfinite() and high.isfinite()):
+            raise AdaMolmoError(f"{directory}: tensor {name} has NaN or infinite values as {dtype}; expected numbers.")
+        return tensor
 
     with replacing(output / WEIGHTS, size_bytes) as temporary:
         _write_safetensors(temporary, checkpoint.shapes, dtype, read)
@@ -144,12 +166,33 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
 
 
 def check_prepared(directory: Path) -> None:
-    """Raises AdaMolmoError when the directory of a prepared model has its manifest but not all of its files."""
-    for name in PREPARED_FILES:
-        if (directory / "manifest.json").is_file() and not (directory / name).is_file():
-            raise AdaMolmoError(
-                f"{directory / name}: is missing; 'snakemake --force {directory / 'manifest.json'}' makes it again."
-            )
+    """Raises AdaMolmoError when the files of a prepared model are not all there, or are not those of its manifest.
+
+    Reading them all takes a second per GB, so the jobs of one Snakemake share it: who has found them right leaves a
+    note, which counts for this Snakemake as long as the files have the same size and time.
+    """
+    manifest = directory / _MANIFEST
+    if not manifest.is_file():
+        return
+    files = [directory / name for name in PREPARED_FILES]
+    again = f"'snakemake --force {manifest}' makes it again."
+    for path in files:
+        if not path.is_file():
+            raise AdaMolmoError(f"{path}: is missing; {again}")
+    expected, note = read_json(manifest, Manifest).checksum, directory / _VERIFIED
+    looks = [f"{name.name} {(stat := name.stat()).st_size} {stat.st_mtime_ns} {stat.st_ino}" for name in files]
+    verified = "\n".join([f"{own_launcher()} found {expected}", *looks])
+    with suppress(OSError, ValueError):
+        if own_launcher() and note.read_text() == verified:
+            return
+    if file_checksum(*files) != expected:
+        raise AdaMolmoError(
+            f"{directory}: {', '.join(PREPARED_FILES)} are not what the checksum in {_MANIFEST} says: one of them was "
+            f"changed after it was written; {again}"
+        )
+    if own_launcher():
+        with suppress(OSError):
+            note.write_text(verified)
 
 
 def _write_safetensors(
@@ -174,10 +217,10 @@ def weight_files(directory: Path) -> list[Path]:
     index = directory / INDEX
     if index.is_file():
         try:
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            return [directory / name for name in names]
+        except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             raise AdaMolmoError(f"{index}: cannot be read as the index of a checkpoint ({error!r}).") from error
-        return [directory / name for name in names]
     if files := sorted(directory.glob("*.safetensors")):
         return files
     pickles = sorted(path.name for pattern in _PICKLES for path in directory.glob(pattern))

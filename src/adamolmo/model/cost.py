@@ -71,7 +71,7 @@ class CostModel:
         tokens, window = config.tokens_per_crop, config.pooling[0] * config.pooling[1]
         feature_dim = len(config.vit_layers) * width
         pooling = 2 * tokens * (feature_dim * inner * (1 + 2 * window) + 2 * window * inner + inner**2)
-        projector = 2 * tokens * width * (2 * width + config.d_model)
+        projector = 2 * tokens * config.projector_dim * (2 * width + config.d_model)
         return self._cost(num_crops * (pooling + projector), self._connector_weights(), _CONNECTOR_LAUNCHES)
 
     def prefix(self, num_tokens: int) -> Cost:
@@ -173,7 +173,7 @@ class CostModel:
         width, inner = vision.width, vision.num_heads * vision.head_dim
         feature_dim = len(config.vit_layers) * width
         pooling = 3 * (feature_dim + 1) * inner + (inner + 1) * inner
-        return 2 * feature_dim + pooling + width * (2 * width + config.d_model)
+        return 2 * feature_dim + pooling + config.projector_dim * (2 * width + config.d_model)
 
     def _cost(self, flops: float, elements: float, launches: int) -> Cost:
         return Cost(float(flops), float(elements) * self.element_bytes, launches)

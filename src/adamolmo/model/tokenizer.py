@@ -8,6 +8,7 @@ from tokenizers import Tokenizer as Backend
 
 from adamolmo.data.options import with_options
 from adamolmo.errors import AdaMolmoError
+from adamolmo.model.config import MolmoEConfig
 
 # Styles of the official formatter that are written differently in the prompt.
 STYLE_PREFIXES = {"demo": None, "eval_short_answer": "vqa2", "eval_multiple_choice": "a_okvqa_mc"}
@@ -71,6 +72,18 @@ class Tokenizer:
             if token_id is None:
                 raise AdaMolmoError(f"{path} has no token {SPECIAL_NAMES[field]!r}: expected it in the vocabulary")
         return cls(backend, SpecialTokens(**ids))
+
+    def check_fits(self, config: MolmoEConfig) -> None:
+        """Raises AdaMolmoError when it has ids that the model has no embedding of, or an end that it cannot say."""
+        largest = max(self._backend.get_vocab(with_added_tokens=True).values())
+        rows = config.embedding_size + config.additional_vocab_size
+        if largest >= rows:
+            raise AdaMolmoError(f"tokenizer.json has ids up to {largest}; the model's embedding has {rows} rows.")
+        if self.eos_id >= config.embedding_size:
+            raise AdaMolmoError(
+                f"tokenizer.json has {SPECIAL_NAMES['eos']} as {self.eos_id}; the model can say ids below "
+                f"{config.embedding_size}."
+            )
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text alone: no BOS or EOS is added."""

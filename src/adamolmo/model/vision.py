@@ -86,11 +86,11 @@ class VisionTransformer(nn.Module):
 class Projector(nn.Module):
     """SwiGLU projector from the vision width to the decoder's width, no biases."""
 
-    def __init__(self, in_dim: int, out_dim: int):
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int):
         super().__init__()
-        self.w1 = nn.Linear(in_dim, in_dim, bias=False)
-        self.w2 = nn.Linear(in_dim, out_dim, bias=False)
-        self.w3 = nn.Linear(in_dim, in_dim, bias=False)
+        self.w1 = nn.Linear(in_dim, hidden_dim, bias=False)
+        self.w2 = nn.Linear(hidden_dim, out_dim, bias=False)
+        self.w3 = nn.Linear(in_dim, hidden_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w2(F.silu(self.w1(x)) * self.w3(x))
@@ -108,7 +108,7 @@ class VisionBackbone(nn.Module):
         self.pad_embed = nn.Parameter(torch.zeros(2, feature_dim))
         self.image_vit = VisionTransformer(vision)
         self.image_pooling_2d = MultiHeadAttention(feature_dim, vision.num_heads, vision.head_dim)
-        self.image_projector = Projector(vision.width, config.d_model)
+        self.image_projector = Projector(vision.width, config.projector_dim, config.d_model)
 
     def forward(self, pixels: Tensor, masks: Tensor) -> Tensor:
         """Crops are independent of each other, so they may be encoded together or apart with the same result.

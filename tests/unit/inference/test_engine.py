@@ -9,7 +9,8 @@ from made_documents import importance
 from PIL import ExifTags, Image
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.documents import write_json
+from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import MeasuredClock, ModelledClock
 from adamolmo.inference.controller import NOTHING, Controller, Decision, Limit
 from adamolmo.inference.engine import Engine
@@ -277,8 +278,11 @@ def test_more_experts_than_the_model_has_are_refused(tiny_engine, tiny_samples):
         ask(tiny_engine, tiny_samples[0], Fixed(KnobConfig("low", 9, 7)))
 
 
-def write_scores(path, checksum):
-    write_json(importance(model_checksum=checksum), path)
+def write_scores(model_dir, checksum=None):
+    """For the model, or for the one with this checksum."""
+    path = model_dir / "scores.json"
+    own = read_json(model_dir / "manifest.json", Manifest).checksum
+    write_json(importance(model_checksum=checksum or own), path)
     return path
 
 
@@ -291,21 +295,21 @@ SETTINGS = {
 
 
 def test_loaded_engine_answers_like_the_one_in_memory(tiny_model_dir, tiny_engine, tiny_samples):
-    engine = Engine.load(tiny_model_dir, write_scores(tiny_model_dir / "scores.json", "abc"), **SETTINGS)
+    engine = Engine.load(tiny_model_dir, write_scores(tiny_model_dir), **SETTINGS)
     controller = Fixed(KnobConfig("high", 3, 5))
     for sample in tiny_samples[:3]:
         assert ask(engine, sample, controller) == ask(tiny_engine, sample, controller)
 
 
 def test_model_directory_without_manifest_is_refused(tiny_model_dir):
-    scores = write_scores(tiny_model_dir / "scores.json", "abc")
+    scores = write_scores(tiny_model_dir)
     (tiny_model_dir / "manifest.json").unlink()
     with pytest.raises(AdaMolmoError, match="manifest.json"):
         Engine.load(tiny_model_dir, scores, **SETTINGS)
 
 
 def test_scores_of_another_model_are_refused(tiny_model_dir):
-    scores = write_scores(tiny_model_dir / "scores.json", "xyz")
+    scores = write_scores(tiny_model_dir, "xyz")
     with pytest.raises(AdaMolmoError, match="scores.json: the importance scores belong to another model .*xyz"):
         Engine.load(tiny_model_dir, scores, **SETTINGS)
 

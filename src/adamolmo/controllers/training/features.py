@@ -12,19 +12,17 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adamolmo.data.samples import Questions
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import parse_json
 from adamolmo.files.features import FeaturesInfo
-from adamolmo.files.writing import replacing
+from adamolmo.files.tensors import read_tensors, write_tensors
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import batches_by_length, run_shared
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
-from adamolmo.model.checkpoint import Checkpoint
+from adamolmo.model.checkpoint import Checkpoint, check_prepared
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.molmoe import PrefixState
@@ -46,6 +44,7 @@ class FixedPrefix(nn.Module):
         cls, directory: Path, fixed_prefix_layers: int, dtype: torch.dtype = torch.float32, device: str = "cpu"
     ) -> "FixedPrefix":
         """Reads only these blocks of a checkpoint. Raises AdaMolmoError for an unreadable or unfitting checkpoint."""
+        check_prepared(Path(directory))
         checkpoint = Checkpoint(Path(directory), fixed_prefix_layers)
         with torch.device("meta"):
             prefix = cls(checkpoint.config)
@@ -135,11 +134,8 @@ def save_features(path: Path, info: FeaturesInfo, readings: Readings, entries: S
                 f"the range of {prompt.dtype}; expected finite numbers."
             )
     lengths = torch.tensor([prompt.shape[2] for prompt in entries])
-    # One metadata key: safetensors writes several in random order, and equal input must give equal bytes.
-    metadata = {"adamolmo": json.dumps(info.model_dump(), sort_keys=True)}
     tensors = {"entries": torch.cat([prompt.flatten() for prompt in entries]), "lengths": lengths, **vars(readings)}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    write_tensors(tensors, path, info.model_dump())
 
 
 @torch.inference_mode()
@@ -204,15 +200,11 @@ class Features:
 
     def __init__(self, path: Path):
         """Raises AdaMolmoError when the file is absent, truncated or something else."""
-        try:
-            with safe_open(path, framework="pt") as file:
-                self.info = parse_json(file.metadata()["adamolmo"], FeaturesInfo, path)
-                entries, lengths = file.get_tensor("entries"), file.get_tensor("lengths")
-                self.readings = Readings(*(file.get_tensor(field.name) for field in fields(Readings)))
-            per_token = self.info.fixed_prefix_layers * 2 * self.info.d_model
-            self._prompts = entries.split([length * per_token for length in lengths.tolist()])
-        except (OSError, SafetensorError, KeyError, TypeError, RuntimeError) as error:
-            raise AdaMolmoError(f"{path}: cannot be read as a features file ({error!r}).") from error
+        tensors, info = read_tensors(path)
+        self.info = parse_json(json.dumps(info), FeaturesInfo, path)
+        self.readings = Readings(*(tensors[field.name] for field in fields(Readings)))
+        per_token = self.info.fixed_prefix_layers * 2 * self.info.d_model
+        self._prompts = tensors["entries"].split([length * per_token for length in tensors["lengths"].tolist()])
 
     def prompt(self, sample: int, tier: int) -> Tensor:
         """Entries of one prompt, by the indices of sample and tier in `info`: [layers, 2, tokens, d_model]."""
