@@ -17,6 +17,7 @@ from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.evaluation.equal_latency import concave_hull
 from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.files.comparisons import PROMISES
+from adamolmo.files.documents import sealed
 from adamolmo.files.importance import DatasetImportance, Importance
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.intervals import clopper_pearson
@@ -155,7 +156,7 @@ def write_cells(folder: Path, controllers: Sequence[str] = CONTROLLERS, budgets:
             for budget in budgets:
                 path = folder / dataset / controller / f"{budget}.json"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(json.dumps(cell(dataset, controller, budget)))
+                path.write_text(json.dumps(sealed(cell(dataset, controller, budget))))
                 paths.append(path)
     return paths
 

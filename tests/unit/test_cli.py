@@ -20,7 +20,7 @@ from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.controllers.table import Entry, LookupTable
 from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.files.documents import read_json, write_json
-from adamolmo.files.governor import ConfigLatency, config_latency_path
+from adamolmo.files.governor import ConfigLatency, StreamState, config_latency_path
 from adamolmo.files.model import Manifest
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig, KnobGrid
@@ -85,7 +85,7 @@ def test_a_promise_is_kept_from_call_to_call(study, capsys, tiny_samples):
     states = []
     for _ in range(3):
         main([*arguments, "--state", "stream.json"])
-        states.append(json.loads((study / "stream.json").read_text()))
+        states.append(read_json(study / "stream.json", StreamState).model_dump())
     assert capsys.readouterr().out.startswith(alone)
     assert [state["requests"] for state in states] == [1, 2, 3]
     assert len({state["margin"] for state in states}) == 3

@@ -19,6 +19,7 @@ from mini_study import Study, only_error
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY
+from adamolmo.files.documents import sealed
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_table
@@ -187,7 +188,7 @@ def test_a_cell_of_another_device(study):
     path, summary = study.path(CELL), study.path("results/summary.parquet")
     expected = summary.read_bytes()
     cell = json.loads(path.read_text())
-    path.write_text(json.dumps(cell | {"clock": "measured", "device": {"kind": "cuda", "name": "another"}}))
+    path.write_text(json.dumps(sealed(cell | {"clock": "measured", "device": {"kind": "cuda", "name": "another"}})))
     error = only_error(study.snakemake("--allowed-rules", "summarise", "--", "results/summary.parquet"))
     assert "expected one clock in a summary." in error
     path.write_text(json.dumps(cell, indent=1) + "\n")

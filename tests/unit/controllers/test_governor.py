@@ -13,7 +13,7 @@ from adamolmo.controllers.governor import STEP, TOLD_DIGITS, Governor, load_gove
 from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.response import Response, spent
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.documents import write_json
+from adamolmo.files.documents import sealed, write_json
 from adamolmo.files.governor import (
     ConfigLatency,
     ControllerResponse,
@@ -248,7 +248,7 @@ def test_a_response_that_makes_no_sense_is_refused(tmp_path):
     content = json.loads(path.read_text())
     for changes, sentence in BAD_RESPONSES:
         bad = {"controller": "reader", "datasets": {"okvqa": content["datasets"]["okvqa"] | changes}}
-        path.write_text(json.dumps(bad))
+        path.write_text(json.dumps(sealed(bad)))
         with pytest.raises(AdaMolmoError, match=f"response.json: key 'datasets.okvqa.*{sentence}"):
             load_governor(Reader(), Budget.parse("20ms-p95"), 20.0, context(tmp_path))
 

@@ -9,6 +9,7 @@ from made_documents import ORIGIN
 
 from adamolmo.controllers.table import Entry, LookupTable, aggregate, load_table, save_table
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import sealed
 from adamolmo.knobs import KnobConfig
 
 LOW, MID, HIGH = KnobConfig("low", 4, 12), KnobConfig("low", 8, 16), KnobConfig("high", 8, 16)
@@ -79,14 +80,14 @@ def test_bad_entry(tmp_path, change, sentence):
     save_table(table(), ORIGIN, path)
     content = json.loads(path.read_text())
     content["entries"][0] |= change
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
     with pytest.raises(AdaMolmoError, match=f"^{path}: .*{sentence}"):
         load_table(path)
 
 
 def test_no_entries(tmp_path):
     path = tmp_path / "mean.json"
-    path.write_text(json.dumps({"metadata": ORIGIN.model_dump(), "entries": []}))
+    path.write_text(json.dumps(sealed({"metadata": ORIGIN.model_dump(), "entries": []})))
     with pytest.raises(AdaMolmoError, match="mean.json: the lookup table is empty"):
         load_table(path)
 

@@ -27,6 +27,7 @@ from adamolmo.controllers.base import Design
 from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import sealed
 from adamolmo.inference.controller import Limit, RequestSize, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -265,7 +266,7 @@ def test_unusable_files_are_named(name, tmp_path):
 def test_weights_of_another_size_are_refused(tmp_path):
     saved = save(tmp_path)
     card = json.loads((saved / "policy.json").read_text())
-    (saved / "policy.json").write_text(json.dumps(card | {"architecture": {"d_model": 32}}))
+    (saved / "policy.json").write_text(json.dumps(sealed(card | {"architecture": {"d_model": 32}})))
     with pytest.raises(AdaMolmoError, match=r"policy.safetensors: wrong shapes encoder"):
         load_named(NAME, context(tmp_path))
 

@@ -9,7 +9,7 @@ from profile_parts import merge, parts, true_stages
 
 from adamolmo.core_exp import expected_latency
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.documents import write_json
+from adamolmo.files.documents import sealed, write_json
 from adamolmo.files.lookup import ExpectedLatencyFile
 from adamolmo.knobs import KnobGrid
 
@@ -67,7 +67,7 @@ def test_its_error_is_that_of_unknown_answer_lengths(profile, fitted):
 )
 def test_unusable_files_are_named(change, message, fitted, tmp_path):
     path = save(fitted, tmp_path / "okvqa.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | change)))
     with pytest.raises(AdaMolmoError) as error:
         expected_latency.load(path, GRID)
     assert message in str(error.value)

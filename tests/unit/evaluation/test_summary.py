@@ -16,6 +16,7 @@ from adamolmo.evaluation.summary import (
     static_configs,
     tiers_by_cost,
 )
+from adamolmo.files.documents import sealed
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.summary import SUMMARY
 
@@ -26,7 +27,7 @@ def paths(tmp_path):
 
 
 def _edit(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(sealed(json.loads(path.read_text()) | changes)))
 
 
 def test_one_row_per_cell_in_a_fixed_order(paths):

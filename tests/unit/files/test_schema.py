@@ -10,6 +10,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.catalogue import FILES
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import Table, read_table, write_table
+from adamolmo.files.sealed_parquet import seal
 from adamolmo.files.training import TRAINING
 from adamolmo.files.writing import file_checksum
 
@@ -104,7 +105,7 @@ def test_only_the_whole_right_file_is_read(samples, log, tmp_path):
     with pytest.raises(AdaMolmoError, match=rf"^{path}: holds samples; expected the table training"):
         read_table(path, TRAINING)
     log.to_parquet(path)
-    with pytest.raises(AdaMolmoError, match=rf"^{path}: holds another program's table"):
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: cannot be read .*another program's: its bytes are not what"):
         read_table(path, TRAINING)
 
 
@@ -122,6 +123,7 @@ def test_impossible_values_are_found_on_reading(log, tmp_path):
     table = pq.read_table(path)
     column = table.schema.get_field_index("accuracy")
     pq.write_table(table.set_column(column, "accuracy", pa.array([0, np.nan, 1], pa.float32())), path)
+    seal(path)
     with pytest.raises(AdaMolmoError, match=rf"^{path}: column accuracy has the value nan"):
         read_table(path, TRAINING)
 

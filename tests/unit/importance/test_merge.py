@@ -1,8 +1,7 @@
-import json
 from typing import get_args
 
 import pytest
-from made_documents import beam_search
+from made_documents import beam_search, rewrite
 
 from adamolmo.config.profiling import SelectionRule
 from adamolmo.errors import AdaMolmoError
@@ -80,7 +79,7 @@ def test_ranking_round_trip_and_refusals(tmp_path):
         load_ranking(path, "other", 6)
     with pytest.raises(AdaMolmoError, match="expected checksum abc and 7 blocks"):
         load_ranking(path, "abc", 7)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"removal_order": [5, 5]}))
+    rewrite(path, removal_order=[5, 5])
     with pytest.raises(AdaMolmoError, match=r"removal_order is \[5, 5\]"):
         load_ranking(path, "abc", 6)
     write_json(merged_of({"a": a}, "beam_search", beam=beam_search((4,), (3, 5))), path)

@@ -175,10 +175,10 @@ def test_unusable_files(small_file):
     content = small_file.read_bytes()
     for broken in (content[:-10], content[:20], b"", content.replace(b"adamolmo", b"somebody")):
         small_file.write_bytes(broken)
-        with pytest.raises(AdaMolmoError, match=r"okvqa.safetensors: cannot be read as a features file"):
+        with pytest.raises(AdaMolmoError, match=r"okvqa.safetensors: cannot be read as tensors of this study"):
             Features(small_file)
     small_file.unlink()
-    with pytest.raises(AdaMolmoError, match=r"okvqa.safetensors: cannot be read as a features file"):
+    with pytest.raises(AdaMolmoError, match=r"okvqa.safetensors: cannot be read as tensors of this study"):
         Features(small_file)
 
 
