@@ -1,4 +1,10 @@
-"""The one exception that users of AdaMolmo see for bad input."""
+"""The one exception that users of AdaMolmo see for bad input, and how texts of others come into its sentence."""
+
+import re
+
+_OBJECT = re.compile(r"<([^<>]*) at 0x[0-9a-fA-F]+>")
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
+_MOST_CHARACTERS = 300
 
 
 class AdaMolmoError(Exception):
@@ -14,3 +20,14 @@ class AdaMolmoError(Exception):
 def printable(text: str) -> str:
     """The text with its control, formatting and undecodable characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def stable(text: str) -> str:
+    """What another library says, fit for a result: on one line, printable, without addresses of this process, short.
+
+    Two runs of one study then say the same of the same fault.
+    """
+    text = _OBJECT.sub(r"\1", text)
+    printable = "".join(character if character.isprintable() else " " for character in _ADDRESS.sub("...", text))
+    line = " ".join(printable.split())
+    return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 3]}..."

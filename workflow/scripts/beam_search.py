@@ -15,12 +15,12 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, nargs="+", required=True, help="one per dataset, in their order")
     args = parser.parse_args()
     settings = args.settings
+    engine = load_engine(settings, args.model)
     datasets = {
-        name: load_questions(settings, name, path)[0]
+        name: load_questions(settings, engine, name, path)[0]
         for name, path in zip(settings.datasets, args.samples, strict=True)
     }
     manifest = read_json(args.model / "manifest.json", Manifest)
-    engine = load_engine(settings, args.model)
     found = search(
         engine,
         datasets,

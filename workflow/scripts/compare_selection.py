@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from adamolmo.data.samples import read_samples, readable
+from adamolmo.data.samples import check_failures, read_samples
 from adamolmo.files.documents import Failed, read_json, write_json
 from adamolmo.files.importance import BeamSearch, Importance, InternalScores, Selection
 from adamolmo.importance.compare import compare_rules
 from adamolmo.importance.merge import merge, rankings
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import batch_limits, load_engine, questions_of
+from adamolmo.jobs.loading import batch_limits, load_engine, usable_questions
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import Resampling
 
@@ -21,10 +21,11 @@ def main() -> None:
     settings = args.settings
     # As many as the scores rest on, but of another split.
     samples = read_samples(args.samples)[: settings.samples.importance]
-    usable, failed = readable(samples, settings.core_exp.max_failed_fraction, settings.samples.max_pixels)
     scores = read_json(args.scores, Importance)
     internal = {path.stem: read_json(path, InternalScores) for path in args.internal}
     engine = load_engine(settings, args.model)
+    questions, failed = usable_questions(settings, engine, args.dataset, samples)
+    check_failures(failed, len(samples), settings.core_exp.max_failed_fraction)
     ranked = merge(
         scores.datasets,
         model_checksum=scores.model_checksum,
@@ -35,7 +36,7 @@ def main() -> None:
     )
     accuracy = compare_rules(
         engine,
-        questions_of(settings, args.dataset, usable),
+        questions,
         rankings(ranked, read_json(args.beam, BeamSearch)),
         tier=settings.importance.tier,
         lowest_count=settings.knobs.num_active_blocks[0],
@@ -43,7 +44,7 @@ def main() -> None:
         resampling=Resampling(settings.bootstrap.resamples, settings.seed),
     )
     selection = Selection(
-        num_samples=len(usable),
+        num_samples=len(questions.samples),
         accuracy=accuracy,
         agreement=ranked.agreement,
         failed=tuple(Failed(**entry) for entry in failed),

@@ -5,6 +5,7 @@ from adamolmo.core_exp.provenance import provenance
 from adamolmo.data.samples import read_samples
 from adamolmo.files.core_exp import CORE_EXP_LATENCY
 from adamolmo.files.schema import write_table
+from adamolmo.inference.answerable import answerable
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import load_engine, questions_of
 from adamolmo.jobs.script import run
@@ -13,8 +14,8 @@ from adamolmo.jobs.script import run
 def main() -> None:
     args = job_parser(__doc__, "dataset", "shard", "model", "samples", "scores", "settings", "output").parse_args()
     settings, timing = args.settings, args.settings.latency
-    samples = read_samples(args.samples)
     engine = load_engine(settings, args.model, args.scores)
+    samples, _ = answerable(engine, read_samples(args.samples), settings.datasets[args.dataset].style)
     chosen = choose_samples(samples, timing.samples, settings.seed, settings.samples.max_pixels)
     table, measured = latency_pass(
         engine,

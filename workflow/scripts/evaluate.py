@@ -20,9 +20,9 @@ def main() -> None:
     args = job_parser(__doc__, *inputs, "summary", "table").parse_args()
     settings = args.settings
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
-    questions, failed = load_questions(settings, args.dataset, args.samples)
     cell = Cell(args.dataset, args.controller, args.budget, read_json(args.reference, Reference))
     engine = load_engine(settings, args.model, args.scores)
+    questions, failed = load_questions(settings, engine, args.dataset, args.samples)
     context = controller_context(settings, args.model, args.dataset)
     controller = load_controller(args.controller, args.module, context)
     governor = load_governor(controller, args.budget, cell.budget_ms, context)

@@ -11,8 +11,8 @@ from adamolmo.jobs.script import run
 def main() -> None:
     args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
     settings = args.settings
-    questions, _ = load_questions(settings, args.dataset, args.samples)
     engine = load_engine(settings, args.model)
+    questions, _ = load_questions(settings, engine, args.dataset, args.samples)
     make_features(
         engine,
         questions,

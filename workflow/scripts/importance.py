@@ -10,8 +10,8 @@ from adamolmo.jobs.script import run
 def main() -> None:
     args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
     settings = args.settings
-    questions, failed = load_questions(settings, args.dataset, args.samples)
     engine = load_engine(settings, args.model)
+    questions, failed = load_questions(settings, engine, args.dataset, args.samples)
     scores = score_blocks(engine, questions, settings.importance.tier, batch_limits(settings), failed)
     write_json(scores, args.output)
 

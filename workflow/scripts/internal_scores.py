@@ -10,8 +10,8 @@ from adamolmo.jobs.script import run
 def main() -> None:
     args = job_parser(__doc__, "dataset", "model", "samples", "settings", "output").parse_args()
     settings = args.settings
-    questions, failed = load_questions(settings, args.dataset, args.samples)
     engine = load_engine(settings, args.model)
+    questions, failed = load_questions(settings, engine, args.dataset, args.samples)
     scores = score_blocks_internally(engine, questions, settings.importance.tier, settings.core_exp.batch_size, failed)
     write_json(scores, args.output)
 

@@ -29,8 +29,8 @@ def main() -> None:
     references_ms = {path.name.split(".")[0]: read_json(path, Reference).median_latency_ms for path in args.references}
     budgets_ms = {name: (lowest.to_ms(ms), highest.to_ms(ms)) for name, ms in references_ms.items()}
     timed_dataset = args.samples.parent.name
-    questions, _ = load_questions(settings, timed_dataset, args.samples)
     engine = load_engine(settings, args.model)
+    questions, _ = load_questions(settings, engine, timed_dataset, args.samples)
     full = settings.knobs.grid.full
     data = load_training_set(settings, args.model, args.core_exp, args.latency, args.features, budgets_ms)
     time_controller = partial(

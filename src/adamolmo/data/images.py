@@ -4,7 +4,6 @@ Whatever the library for it raises about a file is one AdaMolmoError, by which a
 """
 
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +12,11 @@ import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from adamolmo.config.data import MOST_MEGAPIXELS
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, stable
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = MOST_MEGAPIXELS * 10**6
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
-_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>")
 
 
 def read_image(file: bytes, fault: str = "the image cannot be read", max_pixels: int = MOST_PIXELS) -> Image.Image:
@@ -125,7 +123,7 @@ def _one_sentence(fault: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         reason, cause = f"no file of the formats {', '.join(FORMATS)}, or a damaged one", error
     except Exception as error:  # decoders raise anything, from SyntaxError to struct.error
-        found = " ".join(_ADDRESS.sub("", str(error)).split())[:120].rstrip(" .")
+        found = stable(str(error)).rstrip(" .")
         reason, cause = f"{type(error).__name__}: {found}" if found else type(error).__name__, error
     else:
         return

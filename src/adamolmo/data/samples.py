@@ -9,6 +9,7 @@ from PIL import Image
 from adamolmo.data.images import MOST_PIXELS, read_image
 from adamolmo.data.scoring import Scorer
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.documents import Failed
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_table
 
@@ -75,7 +76,7 @@ def split_readable(samples: Sequence[Sample], max_pixels: int = MOST_PIXELS) -> 
             sample.open_image(max_pixels)
             usable.append(sample)
         except AdaMolmoError as error:
-            failed.append({"sample_id": sample.sample_id, "reason": str(error)})
+            failed.append(Failed(sample_id=sample.sample_id, reason=str(error)).model_dump())
     return usable, failed
 
 

@@ -8,11 +8,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, stable
 from adamolmo.faults import sentence
 from adamolmo.files.writing import replacing
 
@@ -52,10 +52,13 @@ class Document(Part):
 
 
 class Failed(Part):
-    """A sample that could not be used."""
+    """A sample that could not be used.
+
+    Its reason may hold what another library said; here, on its way into a result, it becomes stable.
+    """
 
     sample_id: str = Field(description="the question's id")
-    reason: str = Field(description="why, in one sentence")
+    reason: Annotated[str, AfterValidator(stable)] = Field(description="why, in one sentence")
 
 
 def name_of(kind: type[Part]) -> str:

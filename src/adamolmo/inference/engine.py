@@ -230,7 +230,14 @@ class Engine:
     def _build_inputs(self, image: Picture, question_ids: list[int], tier: str) -> ModelInputs:
         crop_range = self.crop_range(tier)
         crops = preprocess(image, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
-        return build_inputs(question_ids, crops, self.preprocess_config, self.tokenizer.specials)
+        return build_inputs(
+            question_ids, crops, self.preprocess_config, self.tokenizer.specials, self.most_prompt_tokens
+        )
+
+    @property
+    def most_prompt_tokens(self) -> int:
+        """Positions of the model that the longest answer leaves to the prompt."""
+        return self.model.config.max_positions - self.max_new_tokens
 
     def prompt_length(self, image: Image.Image, question: str, style: str | None, tier: str) -> int:
         """Tokens of the prompt of `prepare`, from the image's size alone."""
@@ -259,8 +266,8 @@ class Engine:
         Args:
             style: the prompt's style, for example "text_vqa"; None for none.
 
-        Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist, or the
-        GPU's memory does not suffice.
+        Raises AdaMolmoError when the controller chooses a tier, top_k or number of blocks that does not exist, the
+        prompt leaves the model no room for an answer, or the GPU's memory does not suffice.
         """
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()

@@ -7,11 +7,12 @@ import torch
 
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.data.samples import Questions, Sample, read_samples, readable
+from adamolmo.data.samples import Questions, Sample, check_failures, read_samples, split_readable
 from adamolmo.data.scoring import SCORERS
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.files.policy import Fingerprint
+from adamolmo.inference.answerable import answerable
 from adamolmo.inference.clock import make_clock
 from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine
@@ -33,13 +34,24 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
     )
 
 
-def load_questions(settings: StudyConfig, dataset: str, path: Path) -> tuple[Questions, list[dict]]:
-    """The questions of a split whose image can be read, and the others as {sample_id, reason}.
+def load_questions(settings: StudyConfig, engine: Engine, dataset: str, path: Path) -> tuple[Questions, list[dict]]:
+    """The usable questions of a split, and the others as {sample_id, reason}.
 
-    Raises AdaMolmoError when more of them are unreadable than `core_exp.max_failed_fraction` allows.
+    Raises AdaMolmoError when more of them failed than `core_exp.max_failed_fraction` allows.
     """
-    usable, failed = readable(read_samples(path), settings.core_exp.max_failed_fraction, settings.samples.max_pixels)
-    return questions_of(settings, dataset, usable), failed
+    samples = read_samples(path)
+    questions, failed = usable_questions(settings, engine, dataset, samples)
+    check_failures(failed, len(samples), settings.core_exp.max_failed_fraction)
+    return questions, failed
+
+
+def usable_questions(
+    settings: StudyConfig, engine: Engine, dataset: str, samples: Sequence[Sample]
+) -> tuple[Questions, list[dict]]:
+    """Those whose image can be read and whose prompt the model has room for; the others as {sample_id, reason}."""
+    seen, unreadable = split_readable(samples, settings.samples.max_pixels)
+    usable, too_long = answerable(engine, seen, settings.datasets[dataset].style)
+    return questions_of(settings, dataset, usable), unreadable + too_long
 
 
 def questions_of(settings: StudyConfig, dataset: str, samples: Sequence[Sample]) -> Questions:

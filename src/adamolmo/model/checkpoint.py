@@ -52,12 +52,12 @@ class Checkpoint:
         """Raises AdaMolmoError: a file cannot be read, or tensors are missing, unexpected, of another shape or no
         floating-point numbers."""
         self.config = MolmoEConfig.load(config_file(directory), fixed_prefix_layers)
-        with torch.device("meta"):
-            model = MolmoE(self.config)
-        self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         self._files: dict[Path, safe_open] = {}
         self._stored: dict[str, tuple[Path, str]] = {}
         found = self._read_shapes(directory)
+        with torch.device("meta"):
+            model = MolmoE(self.config)
+        self.shapes: dict[str, Shape] = {name: tuple(t.shape) for name, t in model.state_dict().items()}
         self._layout = layout_of(found)
         expected: dict[str, Shape] = {}
         for name, shape in self.shapes.items():

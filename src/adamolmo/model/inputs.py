@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids
+from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids, num_image_tokens
 from adamolmo.model.tokenizer import SpecialTokens
 
 PADDING = -1
@@ -42,12 +42,28 @@ class ModelInputs:
         return ModelInputs(**moved | {name: moved[name].to(dtype) for name in ("pixels", "masks")})
 
 
+def check_length(num_tokens: int, most_tokens: int) -> None:
+    """Raises AdaMolmoError for a prompt that leaves the model no room for an answer."""
+    if num_tokens > most_tokens:
+        raise AdaMolmoError(
+            f"the prompt has {num_tokens} tokens with those of its image; beside an answer the model has room for "
+            f"{most_tokens}: expected a shorter question."
+        )
+
+
 def build_inputs(
-    question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens
+    question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens, most_tokens: int
 ) -> ModelInputs:
-    """Inputs of one request, batch 1, from the prompt's ids and the image. Raises AdaMolmoError for an empty prompt."""
+    """Inputs of one request, batch 1, from the prompt's ids and the image.
+
+    Args:
+        most_tokens: positions of the model that an answer leaves to the prompt.
+
+    Raises AdaMolmoError for an empty prompt, and for one that is too long.
+    """
     if not question_ids:
         raise AdaMolmoError("the prompt has no tokens: expected a question")
+    check_length(1 + num_image_tokens(crops.tiling, config) + len(question_ids), most_tokens)
     input_ids = torch.tensor([[specials.eos, *image_token_ids(crops.tiling, config, specials), *question_ids]])
     positions = crops.patch_positions
     return ModelInputs(

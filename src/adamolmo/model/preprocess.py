@@ -150,6 +150,12 @@ def image_size(
     return 1 + rows * cols, num_image_tokens((rows, cols), config)
 
 
+@lru_cache
+def most_image_tokens(min_crops: int, max_crops: int, config: PreprocessConfig) -> int:
+    """Image tokens of the image that has most of them."""
+    return max(num_image_tokens(tuple(tiling), config) for tiling in _candidates(min_crops, max_crops).tolist())
+
+
 def _as_rgb_tensor(image: Image.Image | np.ndarray) -> torch.Tensor:
     """float32 [3, height, width] in [0, 1]."""
     if isinstance(image, Image.Image):

@@ -29,18 +29,18 @@ def settings(max_failed_fraction: float) -> StudyConfig:
     return study.model_copy(update={"core_exp": core_exp})
 
 
-def test_questions_are_asked_and_scored_as_configured_without_unreadable_images(split, tiny_samples):
+def test_questions_are_asked_and_scored_as_configured_without_unreadable_images(split, tiny_engine, tiny_samples):
     study = settings(0.1)
-    questions, failed = load_questions(study, "okvqa", split)
+    questions, failed = load_questions(study, tiny_engine, "okvqa", split)
     assert questions.samples == tiny_samples[1:]
     assert (questions.style, questions.scorer) == ("okvqa", SCORERS[study.datasets["okvqa"].scorer])
     assert [entry["sample_id"] for entry in failed] == [tiny_samples[0].sample_id]
     assert "cannot be read" in failed[0]["reason"]
 
 
-def test_too_many_unreadable_images_stop_the_job(split):
+def test_too_many_unreadable_images_stop_the_job(split, tiny_engine):
     with pytest.raises(AdaMolmoError, match="1 of 10 samples are unreadable, expected at most 9 %"):
-        load_questions(settings(0.09), "okvqa", split)
+        load_questions(settings(0.09), tiny_engine, "okvqa", split)
 
 
 def test_batches_are_bounded_as_configured():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from hub_cache import released_config, write_released_checkpoint
+from checkpoint_layouts import write_olmo_checkpoint
+from hub_cache import write_released_checkpoint
 from safetensors.torch import load_file, save_file
 
 from adamolmo.errors import AdaMolmoError
@@ -27,24 +27,6 @@ def released(tmp_path, tiny_model, tiny_tokenizer_file) -> Path:
     write_released_checkpoint(folder, tiny_model, shards=4, dtype=torch.float32)
     shutil.copy(tiny_tokenizer_file, folder / "tokenizer.json")
     return folder
-
-
-def write_olmo_checkpoint(folder: Path, model: MolmoE) -> None:
-    """AI2's native names: no `model.`, blocks without `attn.` and `mlp.`, experts below each other."""
-    tensors = {}
-    for name, tensor in model.state_dict().items():
-        block, _, part = name.partition(".mlp.experts.")
-        if part == "gate_up":
-            for native, half in zip(("w1", "v1"), tensor.chunk(2, dim=2), strict=True):
-                tensors[f"{block}.ffn.experts.mlp.{native}"] = torch.cat([expert.T for expert in half])
-        elif part == "down":
-            tensors[f"{block}.ffn.experts.mlp.w2"] = torch.cat(list(tensor))
-        else:
-            native = re.sub(r"(transformer\.blocks\.\d+)\.(attn|mlp)\.(?!gate)", r"\1.", name)
-            native = native.replace(".mlp.gate.", ".ffn.router.layer.").replace("lm_head.", "transformer.ff_out.")
-            tensors[native] = tensor
-    save_file(tensors, folder / WEIGHTS)
-    (folder / "config.yaml").write_text(yaml.safe_dump({"run_name": "x", "model": released_config(model.config)}))
 
 
 def assert_equal(model: MolmoE, expected: MolmoE) -> None:

@@ -13,9 +13,9 @@ CONFIG = PreprocessConfig(crop_size=(48, 48), patch_size=6, overlap_margins=(2, 
 SPECIALS = SpecialTokens(eos=90, im_start=91, im_end=92, im_patch=93, im_col=94, image=95)
 
 
-def request(max_crops: int, question: list[int]):
+def request(max_crops: int, question: list[int], most_tokens: int = 4096):
     image = np.random.default_rng(max_crops).integers(0, 256, (150, 150, 3), dtype=np.uint8)
-    return build_inputs(question, preprocess(image, 1, max_crops, CONFIG), CONFIG, SPECIALS)
+    return build_inputs(question, preprocess(image, 1, max_crops, CONFIG), CONFIG, SPECIALS, most_tokens)
 
 
 def test_sequence_is_bos_image_question():

@@ -1,0 +1,153 @@
+"""A thousand seeded changes of every kind of JSON document: one sentence each, and never other numbers.
+
+`python -m pytest tests/fuzz -k json` runs them; a failure names the seed of the change.
+"""
+
+import copy
+import json
+import math
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from damage import damaged, read_or_refused
+from hub_cache import released_config
+from made_documents import ORIGIN, beam_search, importance, reference
+
+from adamolmo.files.documents import Document, read_json, sealed, write_json
+from adamolmo.files.governor import ConfigLatency, ControllerResponse, DatasetResponse, Spent, SpentByLimit, StreamState
+from adamolmo.files.lookup import ExpectedLatencyFile, LatencyEntry, LookupEntry, LookupFile
+from adamolmo.files.model import Manifest
+from adamolmo.files.policy import Fingerprint, PolicyCard
+from adamolmo.knobs import KnobGrid
+from adamolmo.model.config import MolmoEConfig
+
+CHANGES = 1000
+ODD_NUMBERS = (0, -1, 1, 2**40, -(2**70), 10**400, 0.5, 1e308, math.nan, math.inf, True)
+ODD_VALUES = (*ODD_NUMBERS, None, "", "x", [], [1, 2], {}, {"a": 1})
+GRID = KnobGrid(("low", "high"), (2, 4), (5, 7))
+SPENT = Spent(mean=1.0, p90=2.0, p95=3.0, p99=4.0)
+BY_LIMIT = SpentByLimit(mean=(1.0,), p90=(2.0,), p95=(3.0,), p99=(4.0,))
+DOCUMENTS: tuple[Document, ...] = (
+    reference(),
+    importance(scores={"3": 0.25, "5": 0.125}, removal_orders={"prefix": (5, 3)}),
+    beam_search((3,), (3, 5)),
+    Manifest(checksum="abc", num_parameters=10, num_blocks=7, dtype="float32"),
+    LookupFile(
+        metadata=ORIGIN,
+        entries=(LookupEntry(config="low-k2-b5", accuracy=0.5, latency_ms=12.5, num_samples=40),),
+    ),
+    ExpectedLatencyFile(
+        entries=(LatencyEntry(config="low-k2-b5", fixed_ms=1.5, ms_per_crop=0.25, ms_per_token=0.125),),
+        error_pct=3.5,
+        clock="modelled",
+        device={"kind": "cpu"},
+    ),
+    ConfigLatency(configurations={"low-k2-b5": SPENT}),
+    ControllerResponse(
+        controller="two-stage-budget",
+        datasets={
+            "okvqa": DatasetResponse(
+                budgets_ms=(10.0,), spent_ms=BY_LIMIT, prices_per_ms=(0.5,), spent_at_price_ms=(9.0,)
+            )
+        },
+    ),
+    StreamState(requests=3, margin=0.25, controller="lookup-mean", dataset="okvqa", budget="60pct-p95"),
+    PolicyCard(
+        controller="two-stage-budget",
+        fingerprint=Fingerprint(
+            grid=GRID, model_checksum="abc", fixed_prefix_layers=3, clock="modelled", device={"kind": "cpu"}
+        ),
+        architecture={"d_model": 16},
+        scale_ms=20.0,
+        training={"overhead_ms": 0.5},
+    ),
+)
+
+
+def name(document: Document) -> str:
+    return type(document).__name__
+
+
+def places(content: Any, before: tuple = ()) -> Iterator[tuple]:
+    """Where something stands in a document, at any depth."""
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in pairs:
+        yield (*before, key)
+        yield from places(value, (*before, key))
+
+
+def edited(content: dict, rng: random.Random) -> dict:
+    """With one to three keys gone or another value in their place."""
+    content = copy.deepcopy(content)
+    for _ in range(rng.randint(1, 3)):
+        *way, last = rng.choice(list(places(content)))
+        section = content
+        for key in way:
+            section = section[key]
+        if rng.random() < 0.15:
+            del section[last]
+        else:
+            section[last] = copy.deepcopy(rng.choice(ODD_VALUES))
+        if not content:
+            break
+    return content
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_a_damaged_document_is_refused_or_reads_the_same(document, tmp_path):
+    path, rng = tmp_path / "document.json", random.Random(name(document))
+    write_json(document, path)
+    whole = path.read_bytes()
+    for number in range(CHANGES // 10):
+        path.write_bytes(damaged(whole, rng))
+        found = read_or_refused(path, lambda path: read_json(path, type(document)))
+        assert found is None or found == document, number
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_a_document_edited_by_hand_is_refused_or_reads_the_same(document, tmp_path):
+    path, rng = tmp_path / "document.json", random.Random(name(document))
+    write_json(document, path)
+    content = json.loads(path.read_text())
+    for number in range(CHANGES // 10):
+        path.write_text(json.dumps(edited(content, rng)))
+        found = read_or_refused(path, lambda path: read_json(path, type(document)))
+        assert found is None or found == document, number
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_an_impossible_document_with_a_right_checksum_is_one_sentence(document, tmp_path):
+    path, rng = tmp_path / "document.json", random.Random(name(document))
+    write_json(document, path)
+    content = json.loads(path.read_text())
+    for _ in range(CHANGES // 10):
+        path.write_text(json.dumps(sealed(edited(content, rng))))
+        read_or_refused(path, lambda path: read_json(path, type(document)))
+
+
+def test_configurations_of_checkpoints_are_right_or_one_sentence(tiny_config, tmp_path):
+    """None of them hangs, and what is accepted can be made: sizes that fit each other."""
+    path, rng = tmp_path / "config.json", random.Random("config.json")
+    released = released_config(tiny_config)
+    accepted = [config for _ in range(CHANGES) if (config := load_edited(path, released, rng))]
+    assert 0 < len(accepted) < CHANGES / 2
+    for config in accepted:
+        assert config.d_model % config.num_heads == 0 and config.head_dim % 2 == 0
+        assert 1 <= config.top_k <= config.num_experts
+        assert all(-config.vision.num_layers <= layer < config.vision.num_layers for layer in config.vit_layers)
+
+
+def load_edited(path: Path, released: dict, rng: random.Random) -> MolmoEConfig | None:
+    path.write_text(json.dumps(edited(released, rng)))
+    return read_or_refused(path, MolmoEConfig.load)
+
+
+def test_damaged_configurations_of_checkpoints_are_one_sentence(tiny_config, tmp_path):
+    path, rng = tmp_path / "config.json", random.Random("bytes of config.json")
+    whole = json.dumps(released_config(tiny_config)).encode()
+    for _ in range(CHANGES):
+        path.write_bytes(damaged(whole, rng))
+        read_or_refused(path, MolmoEConfig.load)
