@@ -1,5 +1,5 @@
-"""A thousand seeded changes of tables, policies, checkpoints and the prepared model, header and body: one sentence each,
-and no changed file of the study's own is read as other numbers.
+"""A thousand seeded changes of tables, policies, checkpoints and the prepared model, header and body: one sentence
+each, and no changed file of the study's own is read as other numbers.
 
 `python -m pytest tests/fuzz -k checkpoints` runs them.
 """

@@ -34,6 +34,8 @@ def load_weights(directory: Path, policy: nn.Module) -> None:
     """Raises AdaMolmoError when the file is unusable or its tensors are not exactly the policy's."""
     path = directory / WEIGHTS
     tensors, _ = read_tensors(path)
+    if odd := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise AdaMolmoError(f"{path}: tensor {odd[0]} has NaN or infinite values; expected numbers, train again.")
     check_tensors({name: tuple(t.shape) for name, t in policy.state_dict().items()}, tensors, path)
     policy.load_state_dict(tensors)
     policy.eval().requires_grad_(False)

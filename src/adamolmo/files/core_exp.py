@@ -96,8 +96,8 @@ class Reference(Document):
     path: ClassVar[str] = "results/core_exp/{dataset}.reference.json"
 
     config: str = Field(description="the full configuration")
-    median_latency_ms: float = Field(description="its median latency")
-    lowest_median_latency_ms: float = Field(description="the lowest median latency of any configuration")
+    median_latency_ms: float = Field(gt=0, description="its median latency")
+    lowest_median_latency_ms: float = Field(gt=0, description="the lowest median latency of any configuration")
     reference_request_ms: Interval | None = Field(
         description="median latency of the speed probe, the same in all profiles and cells; "
         "null with the modelled clock"

@@ -50,6 +50,8 @@ class ExpectedLatencyFile(Document):
     path: ClassVar[str] = "results/lookup/expected_latency[/{dataset}].json"
 
     entries: tuple[LatencyEntry, ...] = Field(description="one per configuration, in the order of the grid")
-    error_pct: float = Field(description="mean absolute difference to the profile's own latencies, in percent of them")
+    error_pct: float = Field(
+        ge=0, description="mean absolute difference to the profile's own latencies, in percent of them"
+    )
     clock: Clock = Field(description="how latencies were timed")
     device: Device = Field(description="the device that was timed")

@@ -14,8 +14,8 @@ class Manifest(Document):
     path: ClassVar[str] = "results/model/manifest.json"
 
     checksum: str = Field(description="sha256 of the stacked weights and the configuration")
-    num_parameters: int = Field(description="parameters")
-    num_blocks: int = Field(description="transformer blocks")
+    num_parameters: int = Field(gt=0, description="parameters")
+    num_blocks: int = Field(gt=0, description="transformer blocks")
     dtype: str = Field(description="number format of the stored weights")
 
 

@@ -1,9 +1,10 @@
 """What is left of the training of a controller: the policy's weights, and the study that it is only valid for."""
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from adamolmo.files.documents import Clock, Device, Document, Part
 from adamolmo.files.schema import Tensors
@@ -37,10 +38,16 @@ class PolicyCard(Document):
     architecture: dict[str, JsonValue] = Field(
         description="what the networks are built from: d_model, overview_dim, mobilevit"
     )
-    scale_ms: float = Field(description="budgets enter the networks as budget / scale_ms")
+    scale_ms: float = Field(gt=0, description="budgets enter the networks as budget / scale_ms")
     training: dict[str, JsonValue] = Field(
         description="for the record: settings, seed, size and outcome of the training, overhead_ms"
     )
+
+    @model_validator(mode="after")
+    def _check_overhead(self) -> Self:
+        if not isinstance(self.overhead_ms, int | float) or not 0 <= self.overhead_ms < inf:
+            raise ValueError(f"training.overhead_ms is {self.overhead_ms!r}; expected milliseconds, from 0")
+        return self
 
     @property
     def overhead_ms(self) -> float:

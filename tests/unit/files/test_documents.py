@@ -7,7 +7,7 @@ from made_documents import importance, reference
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.core_exp import Reference
-from adamolmo.files.documents import read_json, write_json
+from adamolmo.files.documents import Failed, read_json, write_json
 from adamolmo.files.evaluation import StageMeans
 from adamolmo.files.importance import Importance
 from adamolmo.statistics.interval import Interval
@@ -89,6 +89,47 @@ def test_faults_deep_in_a_document_are_named(tmp_path):
     path.write_text(json.dumps(content | {"agreement": {"prefix": {"between_halves": 1}}}))
     with pytest.raises(AdaMolmoError, match=r"key 'agreement.prefix.between_datasets' is missing; expected 'one data"):
         read_json(path, Importance)
+
+
+@pytest.mark.parametrize(
+    ("written", "instead"),
+    [('"median_latency_ms": 35.5', '"median_latency_ms": 35.4'), ("high-k8-b16", "high-k8-b17"), ("35.5", "355")],
+)
+def test_a_number_changed_by_hand_is_one_sentence(tmp_path, written, instead):
+    path = tmp_path / "r.json"
+    write_json(reference(), path)
+    path.write_text(path.read_text().replace(written, instead))
+    with pytest.raises(AdaMolmoError, match=rf"^{path}: cannot be read .*it was changed after it was written"):
+        read_json(path, Reference)
+
+
+def test_another_layout_of_the_same_content_is_the_same_document(tmp_path):
+    path = tmp_path / "r.json"
+    write_json(reference(), path)
+    path.write_text(json.dumps(dict(reversed(json.loads(path.read_text()).items())), indent=7))
+    assert read_json(path, Reference) == reference()
+
+
+def test_a_document_without_its_checksum_is_refused(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(reference().model_dump()))
+    with pytest.raises(AdaMolmoError, match="its content is not what its checksum says"):
+        read_json(path, Reference)
+
+
+@pytest.mark.parametrize(
+    ("said", "stands"),
+    [
+        ("cannot identify image file <_io.BytesIO object at 0x7f3a2c1b9e40>", "cannot identify image file _io.BytesIO"),
+        ("buffer 0x7ffd00112233 is\nshort", "buffer ... is short"),
+        ("\x1b[31mred\x1b[0m\ttext", "[31mred [0m text"),
+        ("x" * 1000, "x" * 297 + "..."),
+        ("at 0x10 bytes", "at 0x10 bytes"),
+    ],
+)
+def test_what_a_library_said_becomes_stable_in_a_result(said, stands):
+    assert Failed(sample_id="s", reason=said).reason.startswith(stands)
+    assert Failed(sample_id="s", reason=said) == Failed(sample_id="s", reason=said.replace("7f3a2c1b9e40", "7f00"))
 
 
 def test_a_document_cannot_be_changed():

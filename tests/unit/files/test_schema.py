@@ -109,6 +109,30 @@ def test_only_the_whole_right_file_is_read(samples, log, tmp_path):
         read_table(path, TRAINING)
 
 
+def test_a_flipped_bit_is_one_sentence_wherever_it_is(log, tmp_path):
+    """In pages, their headers, the footer, or the checksum itself."""
+    path = tmp_path / "t.parquet"
+    write_table(log, path, TRAINING)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with pytest.raises(AdaMolmoError, match=rf"^{path}: cannot be read as the Parquet table training"):
+            read_table(path, TRAINING, ["step"])
+
+
+def test_other_programs_read_a_table_and_check_its_pages(log, tmp_path):
+    path = tmp_path / "t.parquet"
+    write_table(log, path, TRAINING)
+    assert pq.read_table(path, page_checksum_verification=True).num_rows == 3
+    assert pd.read_parquet(path)["step"].tolist() == [1, 2, 3]
+    whole = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(1)
+    last = min(column.data_page_offset, column.dictionary_page_offset) + column.total_compressed_size - 1
+    path.write_bytes(whole[:last] + bytes([whole[last] ^ 1]) + whole[last + 1 :])
+    with pytest.raises(OSError, match="CRC|crc"):
+        pq.read_table(path, page_checksum_verification=True)
+
+
 def test_a_table_of_an_older_schema(log, tmp_path):
     path = tmp_path / "t.parquet"
     older = {name: column for name, column in TRAINING.columns.items() if name != "kl"}

@@ -46,3 +46,16 @@ def test_too_many_unreadable_images_stop_the_job(split, tiny_engine):
 def test_batches_are_bounded_as_configured():
     limits = batch_limits(settings(0.1))
     assert (limits.size, limits.memory_bytes) == (64, 1e9)
+
+
+def test_a_prompt_without_room_for_an_answer_counts_as_failed(split, tiny_engine, tiny_samples):
+    """Beside the sample whose image cannot be read."""
+    tiny_engine.max_new_tokens = 512 - tiny_engine.prompt_length(
+        tiny_samples[4].open_image(), tiny_samples[4].question, "okvqa", "high"
+    )
+    questions, failed = load_questions(settings(0.9), tiny_engine, "okvqa", split)
+    assert tiny_samples[4] in questions.samples
+    assert len(failed) > 1 and len(questions.samples) + len(failed) == 10
+    assert all("the prompt has" in entry["reason"] for entry in failed[1:])
+    with pytest.raises(AdaMolmoError, match="of 10 samples"):
+        load_questions(settings(0.1), tiny_engine, "okvqa", split)

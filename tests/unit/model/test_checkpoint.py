@@ -15,7 +15,17 @@ from hub_cache import write_released_checkpoint
 from safetensors.torch import load_file, save_file
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.model.checkpoint import INDEX, PREPARED_FILES, WEIGHTS, load_model, prepare_checkpoint, save_released
+from adamolmo.files.writing import file_checksum
+from adamolmo.model import checkpoint
+from adamolmo.model.checkpoint import (
+    INDEX,
+    PREPARED_FILES,
+    WEIGHTS,
+    check_prepared,
+    load_model,
+    prepare_checkpoint,
+    save_released,
+)
 from adamolmo.model.molmoe import MolmoE
 
 
@@ -214,3 +224,75 @@ def test_released_layout_of_a_model(tmp_path, released, tiny_model):
     several = {name: t for path in released.glob("*.safetensors") for name, t in load_file(path).items()}
     assert one.keys() == several.keys()
     assert all(torch.equal(one[name], several[name]) for name in one)
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), 1e39])
+def test_weights_that_are_no_numbers_are_refused(released, tmp_path, odd):
+    """The last of them is one in the checkpoint, but not in the study's number format."""
+    path = sorted(released.glob("*.safetensors"))[0]
+    tensors = {name: tensor.double() for name, tensor in load_file(path).items()}
+    name = next(iter(tensors))
+    tensors[name].view(-1)[3] = odd
+    save_file(tensors, path)
+    with pytest.raises(AdaMolmoError, match=r"has NaN or infinite values as torch\.bfloat16; expected numbers"):
+        prepare_checkpoint(released, tmp_path / "model", torch.bfloat16)
+    assert not (tmp_path / "model" / WEIGHTS).exists()
+
+
+def test_weights_that_are_integers_are_refused(released, tmp_path):
+    change(released, lambda tensors: tensors.update({GATE: tensors[GATE].to(torch.int32)}))
+    with pytest.raises(AdaMolmoError, match=r"gate_proj.weight is I32; expected one of BF16, F16, F32, F64"):
+        load_model(released)
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"embedding_size": 20, "vocab_size": 20}, "wrong shapes lm_head.weight"),
+        ({"additional_vocab_size": 2}, "wrong shapes transformer.wte.new_embedding"),
+        ({"overlap_margins": [1, 2]}, r"overlap_margins \(1, 2\)"),
+    ],
+)
+def test_sizes_that_do_not_fit_weights_or_images_are_refused(released, tmp_path, keys, sentence):
+    path = released / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | keys))
+    with pytest.raises(AdaMolmoError, match=sentence):
+        prepare_checkpoint(released, tmp_path / "model", torch.float32)
+
+
+def test_a_vocabulary_larger_than_the_embedding_is_refused(tiny_tokenizer, tiny_config):
+    tiny_tokenizer.check_fits(tiny_config)
+    with pytest.raises(AdaMolmoError, match="has ids up to 28; the model's embedding has 28 rows"):
+        tiny_tokenizer.check_fits(replace(tiny_config, additional_vocab_size=4))
+    with pytest.raises(AdaMolmoError, match="as 0; the model can say ids below 0"):
+        tiny_tokenizer.check_fits(replace(tiny_config, embedding_size=0, additional_vocab_size=40))
+
+
+@pytest.mark.parametrize("name", PREPARED_FILES)
+def test_a_changed_file_of_a_prepared_model_is_refused(tiny_model_dir, name):
+    check_prepared(tiny_model_dir)
+    path = tiny_model_dir / name
+    whole = bytearray(path.read_bytes())
+    whole[-5] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(AdaMolmoError, match="are not what the checksum in manifest.json says"):
+        check_prepared(tiny_model_dir)
+
+
+def test_the_jobs_of_one_snakemake_read_a_prepared_model_once(tiny_model_dir, monkeypatch):
+    """What changed since is seen by size or time; the next Snakemake reads everything again."""
+    monkeypatch.setenv("ADAMOLMO_LAUNCHER", "1-1")
+    hashed = []
+    monkeypatch.setattr(checkpoint, "file_checksum", lambda *paths: hashed.append(paths) or file_checksum(*paths))
+    for _ in range(3):
+        check_prepared(tiny_model_dir)
+    assert len(hashed) == 1
+    path = tiny_model_dir / WEIGHTS
+    path.write_bytes(path.read_bytes())
+    check_prepared(tiny_model_dir)
+    monkeypatch.setenv("ADAMOLMO_LAUNCHER", "2-2")
+    check_prepared(tiny_model_dir)
+    assert len(hashed) == 3
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(AdaMolmoError, match="was changed after it was written"):
+        check_prepared(tiny_model_dir)

@@ -36,7 +36,10 @@ def test_the_released_keys_say_the_whole_configuration(released, tiny_config):
         ({"d_model": 6, "n_heads": 2}, "d_model is 6; 2 heads"),
         ({"n_layers": 10**9}, "key 'n_layers' is 1000000000; expected at most 1024"),
         ({"n_layers": 0}, "key 'n_layers' is 0; expected at least 1"),
-        ({"n_layers": 1024, "moe_num_experts": 1024}, "expected at most 65536 experts"),
+        (
+            {"n_layers": 1024, "moe_num_experts": 1024},
+            "n_layers is 1024 and moe_num_experts 1024; expected at most 65536 experts",
+        ),
         ({"n_heads": -2}, "key 'n_heads' is -2; expected at least 1"),
         ({"n_heads": 2.0}, "key 'n_heads' is 2.0; expected a valid integer"),
         ({"n_kv_heads": 1}, "n_kv_heads differs from n_heads; MolmoE has no grouped queries"),

@@ -63,6 +63,14 @@ def test_collate_of_one_is_itself():
     assert torch.equal(batch.input_ids, one.input_ids) and torch.equal(batch.pixels, one.pixels)
 
 
+@pytest.mark.parametrize("max_crops", [1, 4])
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_refused(max_crops):
+    length = request(max_crops, [5, 6, 7]).input_ids.shape[1]
+    assert request(max_crops, [5, 6, 7], most_tokens=length).input_ids.shape[1] == length
+    with pytest.raises(AdaMolmoError, match=f"has {length} tokens .* has room for {length - 1}: expected a shorter"):
+        request(max_crops, [5, 6, 7], most_tokens=length - 1)
+
+
 def test_nothing_to_build():
     with pytest.raises(AdaMolmoError, match="no tokens"):
         request(1, [])
