@@ -25,7 +25,7 @@ CORE_EXP_ACCURACY = Table(
         "modelled_prefill_ms": Column("float32", "stage time of the modelled clock", "not negative"),
         "modelled_decode_ms": Column("float32", "stage time of the modelled clock", "not negative"),
     },
-    {**PROVENANCE, "failed": "unreadable samples: {sample_id, reason}"},
+    {**PROVENANCE, "failed": "samples that could not be used: {sample_id, reason}"},
 )
 
 CORE_EXP_LATENCY = Table(
@@ -78,7 +78,7 @@ CORE_EXP = Table(
         **PROVENANCE,
         "num_samples": "questions profiled",
         "num_timed": "questions whose latency was measured",
-        "failed": "unreadable samples: {sample_id, reason}",
+        "failed": "samples that could not be used: {sample_id, reason}",
         "drift_pct": "largest change of the speed probe's latency during the measurement",
         "drift_limit_pct": "limit above which the drift was reported",
         "unaccounted_pct": "difference between stages and the request's own time: {median, largest} of timed rows",

@@ -81,7 +81,7 @@ class CellSummary(RequestSummary, Document):
     controller: str = Field(description="controller")
     budget: str = Field(description="budget as written")
     feasible: bool = Field(description="whether any configuration meets the budget on the profile")
-    failed: tuple[Failed, ...] = Field(description="unreadable samples")
+    failed: tuple[Failed, ...] = Field(description="samples that could not be used")
     accuracy: Interval = Field(description="mean score")
     goodput: Interval = Field(description="mean score of answers within the budget, late ones counting 0")
     slowdown: Interval = Field(

@@ -14,7 +14,7 @@ _NUM_SAMPLES = "questions"
 _BASELINE = "accuracy with all blocks"
 _MODEL = "checksum of the model that was scored"
 _AGREEMENT = "rule -> how far its scores agree with themselves"
-_FAILED = "unreadable samples"
+_FAILED = "samples that could not be used"
 
 
 class BlockScores(Part):

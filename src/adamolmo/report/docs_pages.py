@@ -98,7 +98,8 @@ def results_page() -> str:
         "",
         "Every file that passes from one rule of the workflow to another. Tables are Parquet, sorted by their key, "
         "with metadata as JSON in the file (`adamolmo.files.schema.read_table` gives both); documents are JSON "
-        "(`adamolmo.files.documents.read_json`). Both are checked when they are written and when they are read; no "
+        "(`adamolmo.files.documents.read_json`). Both are checked when they are written and when they are read, and "
+        "have a checksum of their content (of a document the key `content_sha256`): what was changed is refused; no "
         "number is missing or NaN. Intervals are 95 % intervals. In paths and keys `{...}` stands for a name, and a "
         "part of a path in `[...]` may be absent.",
     ]
