@@ -15,9 +15,7 @@ SUMMARY = Table(
         "budget_ms": Column("float64", "budget in milliseconds", "positive"),
         "feasible": Column("bool", "whether any configuration meets the budget on the profile"),
         "num_samples": Column("int32", "questions answered", "positive"),
-        "num_failed": Column(
-            "int32", "questions left out: an unreadable image, or a prompt without room for an answer", "not negative"
-        ),
+        "num_failed": Column("int32", "questions left out: no readable image, no room for an answer", "not negative"),
         **interval("accuracy", "mean score", "share"),
         **interval("goodput", "mean score of answers within the budget, late ones counting 0", "share"),
         **interval("latency_mean_ms", "mean latency", "positive"),

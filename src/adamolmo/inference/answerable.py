@@ -16,15 +16,15 @@ def answerable(engine: Engine, samples: Sequence[Sample], style: str | None) -> 
     One that fits at some tiers only is left out at all: every configuration is compared on the same samples. Images are
     looked at only where the largest one would be too much.
     """
-    ranges = engine.tiers.values()
+    ranges, room = engine.tiers.values(), engine.model.config.most_prompt_tokens(engine.max_new_tokens)
     most = max(most_image_tokens(tier.min_crops, tier.max_crops, engine.preprocess_config) for tier in ranges)
     usable, failed = [], []
     for sample in samples:
         try:
             question_ids = engine.question_ids(sample.question, style)
-            if 1 + most + len(question_ids) > engine.most_prompt_tokens:
+            if 1 + most + len(question_ids) > room:
                 size = engine.request_size(sample.open_image(), question_ids)
-                check_length(max(size.input_tokens), engine.most_prompt_tokens)
+                check_length(max(size.input_tokens), room)
             usable.append(sample)
         except AdaMolmoError as error:
             reason = f"sample '{sample.sample_id}': {error}"

@@ -191,10 +191,9 @@ class Engine:
             checksum = read_json(Path(model_dir) / "manifest.json", Manifest).checksum
             ranking = load_ranking(importance_path, checksum, model_config.num_layers)
         costs = CostModel(model_config, dtype.itemsize)
-        tokenizer = Tokenizer.load(model_dir)
-        tokenizer.check_fits(model_config)
         with explain_out_of_memory(lambda: (str(model_dir), costs.num_weights() * dtype.itemsize)):
             model = load_model(model_dir, fixed_prefix_layers, dtype, device)
+            tokenizer = Tokenizer.load(model_dir).fitting(model_config)
             engine = cls(model, tokenizer, ranking, tiers, clock, max_new_tokens)
             engine.prepare_decoder(configs)
         return engine
@@ -230,14 +229,8 @@ class Engine:
     def _build_inputs(self, image: Picture, question_ids: list[int], tier: str) -> ModelInputs:
         crop_range = self.crop_range(tier)
         crops = preprocess(image, crop_range.min_crops, crop_range.max_crops, self.preprocess_config)
-        return build_inputs(
-            question_ids, crops, self.preprocess_config, self.tokenizer.specials, self.most_prompt_tokens
-        )
-
-    @property
-    def most_prompt_tokens(self) -> int:
-        """Positions of the model that the longest answer leaves to the prompt."""
-        return self.model.config.max_positions - self.max_new_tokens
+        most_tokens = self.model.config.most_prompt_tokens(self.max_new_tokens)
+        return build_inputs(question_ids, crops, self.preprocess_config, self.tokenizer.specials, most_tokens)
 
     def prompt_length(self, image: Image.Image, question: str, style: str | None, tier: str) -> int:
         """Tokens of the prompt of `prepare`, from the image's size alone."""

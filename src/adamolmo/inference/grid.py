@@ -165,7 +165,7 @@ def prepare_group(engine: Engine, group: Sequence[Sample], style: str | None, ti
     """Inputs of samples that have one image in common, which is cut into crops once."""
     crop_range, config = engine.crop_range(tier), engine.preprocess_config
     crops = preprocess(group[0].open_image(), crop_range.min_crops, crop_range.max_crops, config)
-    specials, most_tokens = engine.tokenizer.specials, engine.most_prompt_tokens
+    specials, most_tokens = engine.tokenizer.specials, engine.model.config.most_prompt_tokens(engine.max_new_tokens)
     return [
         build_inputs(engine.question_ids(sample.question, style), crops, config, specials, most_tokens)
         for sample in group

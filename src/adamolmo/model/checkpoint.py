@@ -145,7 +145,7 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
     """
     checkpoint = Checkpoint(directory, fixed_prefix_layers)
     PreprocessConfig.of_model(checkpoint.config)
-    Tokenizer.load(directory).check_fits(checkpoint.config)
+    Tokenizer.load(directory).fitting(checkpoint.config)
     size_bytes = dtype.itemsize * sum(map(math.prod, checkpoint.shapes.values()))
 
     def read(name: str) -> Tensor:

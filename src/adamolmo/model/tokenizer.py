@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from tokenizers import Tokenizer as Backend
 
@@ -73,8 +74,9 @@ class Tokenizer:
                 raise AdaMolmoError(f"{path} has no token {SPECIAL_NAMES[field]!r}: expected it in the vocabulary")
         return cls(backend, SpecialTokens(**ids))
 
-    def check_fits(self, config: MolmoEConfig) -> None:
-        """Raises AdaMolmoError when it has ids that the model has no embedding of, or an end that it cannot say."""
+    def fitting(self, config: MolmoEConfig) -> Self:
+        """Itself. Raises AdaMolmoError when it has ids that the model has no embedding of, or an end that the model
+        cannot say."""
         largest = max(self._backend.get_vocab(with_added_tokens=True).values())
         rows = config.embedding_size + config.additional_vocab_size
         if largest >= rows:
@@ -84,6 +86,7 @@ class Tokenizer:
                 f"tokenizer.json has {SPECIAL_NAMES['eos']} as {self.eos_id}; the model can say ids below "
                 f"{config.embedding_size}."
             )
+        return self
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text alone: no BOS or EOS is added."""

@@ -15,7 +15,8 @@ LONG = " ".join(["red"] * 480)  # at 512 positions, of which an answer takes 4 a
 
 def room(engine, sample, tier="high") -> int:
     """Words that a question about the sample's image may have."""
-    return engine.most_prompt_tokens - engine.prompt_length(sample.open_image(), "", "tiny", tier)
+    room = engine.model.config.most_prompt_tokens(engine.max_new_tokens)
+    return room - engine.prompt_length(sample.open_image(), "", "tiny", tier)
 
 
 def test_a_question_of_480_words_is_named_and_the_others_stay(tiny_engine, tiny_samples):

@@ -261,11 +261,11 @@ def test_sizes_that_do_not_fit_weights_or_images_are_refused(released, tmp_path,
 
 
 def test_a_vocabulary_larger_than_the_embedding_is_refused(tiny_tokenizer, tiny_config):
-    tiny_tokenizer.check_fits(tiny_config)
+    tiny_tokenizer.fitting(tiny_config)
     with pytest.raises(AdaMolmoError, match="has ids up to 28; the model's embedding has 28 rows"):
-        tiny_tokenizer.check_fits(replace(tiny_config, additional_vocab_size=4))
+        tiny_tokenizer.fitting(replace(tiny_config, additional_vocab_size=4))
     with pytest.raises(AdaMolmoError, match="as 0; the model can say ids below 0"):
-        tiny_tokenizer.check_fits(replace(tiny_config, embedding_size=0, additional_vocab_size=40))
+        tiny_tokenizer.fitting(replace(tiny_config, embedding_size=0, additional_vocab_size=40))
 
 
 @pytest.mark.parametrize("name", PREPARED_FILES)
