@@ -28,6 +28,6 @@ def stable(text: str) -> str:
     Two runs of one study then say the same of the same fault.
     """
     text = _OBJECT.sub(r"\1", text)
-    printable = "".join(character if character.isprintable() else " " for character in _ADDRESS.sub("...", text))
-    line = " ".join(printable.split())
+    visible = "".join(c if c.isprintable() else " " for c in _ADDRESS.sub("...", text))
+    line = " ".join(visible.split())
     return line if len(line) <= _MOST_CHARACTERS else f"{line[: _MOST_CHARACTERS - 3]}..."

@@ -77,6 +77,7 @@ class SampleSettings(Section):
     profile: Count = Field(description="samples of core_exp, from which tables and controllers are made")
     evaluation: Count = Field(description="samples on which every cell is evaluated")
     max_megapixels: float = Field(
+        50,
         gt=0,
         le=MOST_MEGAPIXELS,
         description="images with more pixels, in millions, are not decoded: their samples count as unreadable. A "
