@@ -74,9 +74,9 @@ def _question_and_answers(fields: Mapping, columns: ColumnSettings) -> dict:
 
 
 def _question(value: Any) -> str:
-    if is_missing_or_blank(value):
+    if is_missing_or_blank(value) or not (text := to_text(value)).strip():
         raise ValueError("is empty; expected a question")
-    return to_text(value)
+    return text
 
 
 def _context(value: Any) -> str:

@@ -200,6 +200,7 @@ def test_a_split_in_several_folders(tmp_path):
     [
         ({"answers": []}, "column 'answers' is empty; expected answers, which a test split may not have"),
         ({"question": ""}, "column 'question' is empty; expected a question"),
+        ({"question": "\x00\x07"}, "column 'question' is empty; expected a question"),
         (
             {"image": {"bytes": None, "path": "a.jpg"}},
             "column 'image' holds null; expected the bytes of one image file",
