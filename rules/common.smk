@@ -4,7 +4,7 @@ import gc
 import os
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
@@ -27,11 +27,11 @@ from adamolmo.controllers.registry import PREDICTORS, find_controller
 from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.controllers.table import AGGREGATIONS, EXPECTED_LATENCY, table_path
 from adamolmo.errors import AdaMolmoError
-from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
-from adamolmo.data.listing import data_files, fingerprint
+from adamolmo.data.listing import fingerprint
 from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
 from adamolmo.importance.rules import INTERNAL_RULES
+from adamolmo.jobs.inputs import identity, input_files, is_on_hub
 from adamolmo.jobs.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
@@ -58,8 +58,47 @@ def configured_controllers(key, names):
         try:
             found |= {} if name == ORACLE else {name: registered(name)}
         except AdaMolmoError as error:
-            source = source_of(key.split("."), config_sources())
-            raise AdaMolmoError(f"{source}: key '{key}[{index}]': {error}") from None
+            raise fault_of(f"{key}[{index}]", error) from None
+    return found
+
+
+def fault_of(key, error):
+    """With the key that it is about, and where that stands."""
+    location = re.sub(r"\[\d+\]$", "", key).split(".")
+    return AdaMolmoError(f"{source_of(location, config_sources())}: key '{key}': {error}")
+
+
+def module_file(module):
+    """The file of a module of the library, or of one's own: a Python file, or a dotted name."""
+    if module.endswith(".py"):
+        file = Path(module)
+    elif module.split(".")[0] == "adamolmo":
+        file = Path(HERE, "src", *module.split(".")).with_suffix(".py")
+    else:
+        try:
+            spec = find_spec(module)
+        except (ImportError, TypeError, ValueError):  # there is not even the package, or this is no name
+            spec = None
+        file = Path((spec and spec.origin) or "")
+    if not file.is_file():
+        raise AdaMolmoError(f"module '{module}' does not exist; expected a Python file, or a dotted name.")
+    return file
+
+
+def configured_files():
+    """By key, the files of this machine that the configuration names, and the modules of own controllers: all must be
+    there, even if nothing is left to do."""
+    find = input_files(STUDY, Path(HERE))
+    find |= {
+        f"own_controllers.{name}.module": partial(lambda module: [module_file(module)], own.module)
+        for name, own in STUDY.own_controllers.items()
+    }
+    found = {}
+    for key, files in find.items():
+        try:
+            found[key] = files()
+        except AdaMolmoError as error:
+            raise fault_of(key, error) from None
     return found
 
 
@@ -71,6 +110,7 @@ try:
     STUDY = StudyConfig.from_dict(config, config_sources())
     CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
     configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
+    INPUT_FILES = configured_files()
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
@@ -119,9 +159,9 @@ SCORED, LEARNED = STUDY.datasets_for("importance"), STUDY.datasets_for("training
 EXPECTED_LATENCIES = [f"results/{table_path(EXPECTED_LATENCY, dataset)}" for dataset in LEARNED]
 # The study needs these only if one of their rules ranks its blocks.
 INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=SCORED)
-# A relative path is meant from this repository; what is no directory here may be a repository of the Hub.
-CHECKPOINT = os.path.normpath(os.path.join(HERE, STUDY.model.checkpoint))
-CHECKPOINT_ON_HUB = not os.path.isdir(CHECKPOINT) and is_repository_name(STUDY.model.checkpoint)
+# A relative path is meant from this repository.
+CHECKPOINT_ON_HUB = is_on_hub(STUDY.model.checkpoint, Path(HERE))
+CHECKPOINT = STUDY.model.checkpoint if CHECKPOINT_ON_HUB else os.path.normpath(Path(HERE, STUDY.model.checkpoint))
 GPUS = 1 if STUDY.model.device == "cuda" else 0
 
 
@@ -161,23 +201,6 @@ def files_behind(start):
     return code_files(start, Path(HERE, "src"))
 
 
-def module_file(module):
-    """The file of a module of the library, or of one's own: a Python file, or a dotted name."""
-    if module.endswith(".py"):
-        return Path(module)
-    if module.split(".")[0] == "adamolmo":
-        return Path(HERE, "src", *module.split(".")).with_suffix(".py")
-    try:
-        spec = find_spec(module)
-    except (ImportError, ValueError):  # there is not even the package
-        spec = None
-    if spec is None or spec.origin is None:
-        raise AdaMolmoError(
-            f"own_controllers: module '{module}' does not exist; expected a dotted name or a Python file."
-        )
-    return Path(spec.origin)
-
-
 def command(script, on_device=False):
     """What starts a script of the workflow; one that runs the model waits for a device before it does anything."""
     launch = f"python -m adamolmo.jobs.on_device {STUDY.model.device}" if on_device else "python"
@@ -189,12 +212,24 @@ def program(script, *modules, on_device=False):
     return {"run": command(script, on_device), "code": code(script, *modules, on_device=on_device)}
 
 
-def checkpoint_files(wildcards):
-    """Files of the configured directory; if it has none, the name that Snakemake then reports as missing."""
-    if CHECKPOINT_ON_HUB:
-        return []
-    found = [str(path) for pattern in CHECKPOINT_FILES for path in sorted(Path(CHECKPOINT).glob(pattern))]
-    return found or [os.path.join(CHECKPOINT, "config.json")]
+def model_files(wildcards):
+    return INPUT_FILES.get("model.checkpoint", [])
+
+
+def encoder_files(wildcards):
+    """The weights that a controller starts from."""
+    configured = INPUT_FILES.get("training.mobilevit.checkpoint", [])
+    return configured if wildcards.controller.endswith("-mobilevit") else []
+
+
+@cache
+def identity_of(*files):
+    return known(identity, files)
+
+
+def content(files):
+    """A params function: what the files of an input function hold, whatever their time."""
+    return lambda wildcards: identity_of(*files(wildcards))
 
 
 def settings(*keys):

@@ -107,6 +107,7 @@ rule train_controller:
         features=expand("results/features/{dataset}.safetensors", dataset=LEARNED),
         samples=f"results/data/{LEARNED[0]}/profile.parquet",
         parts=controller_parts,
+        encoder=encoder_files,
     output:
         weights="results/controllers/{controller}/policy.safetensors",
         description="results/controllers/{controller}/policy.json",
@@ -123,6 +124,7 @@ rule train_controller:
         run=command("train_controller.py", on_device=True),
         code=training_code,
         module=controller_module,
+        encoder=content(encoder_files),
         settings=settings(
             *ENGINE_KEYS,
             "training",

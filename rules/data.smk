@@ -1,12 +1,6 @@
 def dataset_files(wildcards):
     """Files on this machine that a dataset is read from: a change of them makes the samples anew."""
-    dataset = STUDY.datasets[wildcards.dataset]
-    if dataset.source != "parquet":
-        return []
-    try:
-        return list(map(str, data_files(Path(dataset.path))))
-    except AdaMolmoError as error:
-        sys.exit(f"error: datasets.{wildcards.dataset}.path: {error}")
+    return list(map(str, INPUT_FILES.get(f"datasets.{wildcards.dataset}.path", [])))
 
 
 def dataset_content(wildcards):

@@ -7,7 +7,7 @@ if CHECKPOINT_ON_HUB:
 
 rule prepare_model:
     input:
-        checkpoint=checkpoint_files,
+        checkpoint=model_files,
     output:
         **MODEL,
     log:
@@ -16,7 +16,8 @@ rule prepare_model:
         "../envs/study.yaml"
     params:
         **program("prepare_model.py"),
-        checkpoint=STUDY.model.checkpoint if CHECKPOINT_ON_HUB else CHECKPOINT,
+        checkpoint=CHECKPOINT,
+        content=content(model_files),
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"

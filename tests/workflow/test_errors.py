@@ -81,11 +81,29 @@ def test_checkpoint_without_a_tensor(clone):
     assert not clone.path("results/model/manifest.json").exists()
 
 
-def test_missing_checkpoint(clone, config):
-    result = clone.snakemake("--dry-run", configs=(config("model: {checkpoint: nowhere}"),))
-    assert result.returncode == 1
-    assert "Missing input files" in result.output
-    assert "nowhere/config.json" in result.output
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("model: {checkpoint: /nowhere}", "key 'model.checkpoint': /nowhere does not exist; expected a directory"),
+        (
+            "datasets: {okvqa: {source: parquet, path: mistyped.parquet}}",
+            "key 'datasets.okvqa.path': mistyped.parquet does not exist; expected a Parquet file",
+        ),
+        (
+            "training: {mobilevit: {checkpoint: ./encoder}}",
+            "key 'training.mobilevit.checkpoint': encoder does not exist; expected a directory of weights",
+        ),
+        (
+            "own_controllers: {mine: {module: mine.py}}",
+            "key 'own_controllers.mine.module': module 'mine.py' does not exist; expected a Python file",
+        ),
+    ],
+)
+def test_an_input_that_does_not_exist_is_refused_although_all_results_do(finished, config, text, sentence):
+    path = config(text)
+    error = only_error(finished.snakemake("--dry-run", configs=(path,)))
+    assert sentence in error
+    assert error.partition(": ")[0].endswith(path.name)
 
 
 def test_a_tenth_of_the_images_unreadable(study, config):

@@ -114,7 +114,16 @@ def test_a_controller_of_ones_own_plans_its_cells_alone(study, config):
     assert study.plan("--", cell, configs=(config(text),)) == {"evaluate": 1}
     own.unlink()
     result = study.snakemake("--dry-run", configs=(config(text),))
-    assert only_error(result).startswith("mine.py: cannot be read as a Python file")
+    assert "key 'own_controllers.mine.module': module 'mine.py' does not exist" in only_error(result)
+
+
+def test_other_weights_are_noticed_whatever_their_time(study):
+    path = study.path("resources/embedded/model.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, (0, 0))
+    assert {"prepare_model", "importance", "core_exp", "evaluate"} <= study.plan().keys()
 
 
 def test_a_new_dataset_plans_its_own_jobs(finished, config):
