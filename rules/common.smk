@@ -107,7 +107,8 @@ RESULTS, RECORDS = Path("results"), Path(".snakemake")
 try:
     if not {"--touch", "-t"} & set(sys.argv):
         check_records(RESULTS, RECORDS)
-    STUDY = StudyConfig.from_dict(config, config_sources())
+    # Snakemake reads these files as well, but as a YAML in which `no` is false and the last of two equal keys counts.
+    STUDY = StudyConfig.from_sources(config_sources())
     CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
     configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
     INPUT_FILES = configured_files()

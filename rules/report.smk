@@ -1,4 +1,7 @@
 import json
+from functools import reduce
+
+from adamolmo.config.files import merge
 
 
 include: "report_inputs.smk"
@@ -83,7 +86,7 @@ rule rule_graph:
     conda:
         "../envs/study.yaml"
     params:
-        configuration=json.dumps(config, sort_keys=True),
+        configuration=json.dumps(reduce(merge, config_sources().values()), sort_keys=True),
     message:
         "Graph of the rules"
     shell:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, quoted
 
 Promise = Literal["p90", "p95", "p99", "mean"]
 # Share of the requests that may take longer than the budget.
@@ -17,9 +17,10 @@ KINDS = {
     "mean": "on average",
 }
 
+_HIGHEST = 1_000_000  # % or ms
 # One spelling per value: no leading zeros, no trailing zeros after the point.
 _FORM = re.compile(
-    r"(?P<value>(?:0|[1-9]\d*)(?:\.\d*[1-9])?)(?P<unit>pct|ms)(?:-(?P<promise>mean|p90|p95|p99))?", re.ASCII
+    r"(?P<value>(?:0|[1-9]\d{0,6})(?:\.\d{0,8}[1-9])?)(?P<unit>pct|ms)(?:-(?P<promise>mean|p90|p95|p99))?", re.ASCII
 )
 
 
@@ -42,12 +43,13 @@ class Budget:
     def parse(cls, text: str) -> "Budget":
         """The inverse of `str`. Raises AdaMolmoError that names the text and the expected form."""
         match = _FORM.fullmatch(text) if isinstance(text, str) else None
-        if match is None or float(match["value"]) == 0:
+        budget = match and cls(float(match["value"]), match["unit"], match["promise"])
+        if budget is None or not 0 < budget.value <= _HIGHEST or str(budget) != text:
             raise AdaMolmoError(
-                f"'{text}' is not a budget; expected a positive number with its unit: '60pct' or '170ms', or with a "
-                "promise behind it: '60pct-p95' (or p90, p99) or '60pct-mean'."
+                f"{quoted(text)} is not a budget; expected a positive number with its unit: '60pct' or '170ms', or "
+                "with a promise behind it: '60pct-p95' (or p90, p99) or '60pct-mean'; up to a million."
             )
-        return cls(float(match["value"]), match["unit"], match["promise"])
+        return budget
 
     def __str__(self) -> str:
         return f"{self.value:.15g}{self.unit}" + (f"-{self.promise}" if self.promise else "")

@@ -5,6 +5,7 @@ import re
 _OBJECT = re.compile(r"<([^<>]*) at 0x[0-9a-fA-F]+>")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
 _MOST_CHARACTERS = 300
+_LONGEST_QUOTED = 60
 
 
 class AdaMolmoError(Exception):
@@ -20,6 +21,12 @@ class AdaMolmoError(Exception):
 def printable(text: str) -> str:
     """The text with its control, formatting and undecodable characters as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quoted(value: object) -> str:
+    """Of a value whatever it is, as much as a sentence can quote."""
+    shown = printable(str(value))
+    return f"'{shown}'" if len(shown) <= _LONGEST_QUOTED else f"'{shown[: _LONGEST_QUOTED - 3]}...'"
 
 
 def stable(text: str) -> str:

@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from adamolmo.errors import quoted
+
 Location = tuple[int | str, ...]
 
 
@@ -33,7 +35,8 @@ def sentence(error: ValidationError, model: type[BaseModel], source: Callable[[L
     elif fault["type"] == "missing":
         text = f"key '{key}' is missing; expected {known.get(location[-1], 'a value')}."
     elif fault["type"] == "value_error":
-        text = f"{f'key {key!r}: ' if key else ''}{message}{'' if message.endswith('?') else '.'}"
+        where = f"key '{key}': " if key else ""
+        text = f"{where}{message}{'' if message.endswith('?') else '.'}"
     else:
         text = f"key '{key}' is {_shown(fault['input'])}; expected {message}."
     more = error.error_count() - 1
@@ -41,11 +44,15 @@ def sentence(error: ValidationError, model: type[BaseModel], source: Callable[[L
 
 
 def _dotted(location: Sequence[int | str]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+    parts = (f"[{part}]" if isinstance(part, int) else f".{quoted(part)[1:-1]}" for part in location)
+    return "".join(parts).removeprefix(".")
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):  # what JSON has no form for, or a number of thousands of digits
+        return f"a {type(value).__name__} that is too long to show"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from itertools import product
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, quoted
 
-_NAME = re.compile(r"(?P<tier>[a-z][a-z0-9_]*)-k(?P<top_k>\d+)-b(?P<blocks>\d+)")
+_NAME = re.compile(r"(?P<tier>[a-z][a-z0-9_]*)-k(?P<top_k>[1-9][0-9]{0,5})-b(?P<blocks>[1-9][0-9]{0,5})")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class KnobConfig:
         """The inverse of `str`. Raises AdaMolmoError when `name` is not of that form."""
         match = _NAME.fullmatch(name)
         if match is None:
-            raise AdaMolmoError(f"'{name}' is not a knob configuration; expected the form 'high-k8-b16'.")
+            raise AdaMolmoError(f"{quoted(name)} is not a knob configuration; expected the form 'high-k8-b16'.")
         return cls(match["tier"], int(match["top_k"]), int(match["blocks"]))
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from adamolmo.config.values import Count, Name, Section
+from adamolmo.config.values import Count, Name, Section, Text
 
 MOST_MEGAPIXELS = 178  # Pillow itself refuses more
 
@@ -13,24 +13,24 @@ class SplitSettings(Section):
     """Which split of the dataset each study split is drawn from. Where two name the same one, it is shared out by image
     (importance : profile : evaluation as 1 : 6 : 3)."""
 
-    importance: str | None = Field(None, description="the dataset's split for `importance`; null for all its files")
-    profile: str | None = Field(None, description="the dataset's split for `profile`; null for all its files")
-    evaluation: str | None = Field(None, description="the dataset's split for `evaluation`; null for all its files")
+    importance: Text | None = Field(None, description="the dataset's split for `importance`; null for all its files")
+    profile: Text | None = Field(None, description="the dataset's split for `profile`; null for all its files")
+    evaluation: Text | None = Field(None, description="the dataset's split for `evaluation`; null for all its files")
 
 
 class ColumnSettings(Section):
     """Names of a dataset's columns; `a.b` is field b of column a, and of all entries if a is a list. A question that is
     such a field gives one sample per entry."""
 
-    question: str = Field("question", description="column of the question")
-    image: str = Field("image", description="column of the image file's bytes, plain or as the Hub's image type")
-    answers: str = Field(
+    question: Text = Field("question", description="column of the question")
+    image: Text = Field("image", description="column of the image file's bytes, plain or as the Hub's image type")
+    answers: Text = Field(
         "answers", description="column of the answer or answers; with options, the right one's number, letter or text"
     )
-    options: str | None = Field(None, description="column of the options of a multiple-choice question")
-    context: str | None = Field(None, description="column of a text put before the question")
-    question_id: str | None = Field(None, description="column of the question's id; null takes file and row")
-    image_id: str | None = Field(None, description="column of the image's id; null takes a hash of the image")
+    options: Text | None = Field(None, description="column of the options of a multiple-choice question")
+    context: Text | None = Field(None, description="column of a text put before the question")
+    question_id: Text | None = Field(None, description="column of the question's id; null takes file and row")
+    image_id: Text | None = Field(None, description="column of the image's id; null takes a hash of the image")
 
 
 class DatasetSettings(Section):
@@ -40,12 +40,12 @@ class DatasetSettings(Section):
         description="where the samples come from: 'procedural' draws them by seed, 'hub' is a dataset of the Hugging "
         "Face Hub, 'parquet' is files on this machine"
     )
-    path: str | None = Field(
+    path: Text | None = Field(
         None,
         description="hub: the repository, owner/name; parquet: a file, or a folder of files, seen from where Snakemake "
         "runs",
     )
-    config: str | None = Field(None, description="the dataset's configuration, a folder of its Parquet files")
+    config: Text | None = Field(None, description="the dataset's configuration, a folder of its Parquet files")
     splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")
     columns: ColumnSettings = Field(ColumnSettings(), description="the dataset's columns")
     style: Name | None = Field(description="style prefix of the prompt (' User: {style}: ...'); null for none")

@@ -5,18 +5,30 @@ from pathlib import Path
 
 import yaml
 
+from adamolmo.config.yaml_text import MOST_BYTES, parse_yaml
 from adamolmo.errors import AdaMolmoError
 
 
 def read_yaml(path: str | Path) -> dict:
     """Raises AdaMolmoError that names the file."""
     try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())}).") from error
+        with open(path, "rb") as file:
+            content = parse_yaml(file.read(MOST_BYTES + 1))
+    except OSError as error:
+        raise AdaMolmoError(f"{path}: cannot be read as YAML ({error.strerror}).") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise AdaMolmoError(f"{path}: cannot be read as YAML ({_reason(error)}).") from error
     if not isinstance(content, dict):
-        raise AdaMolmoError(f"{path}: holds a {type(content).__name__}; expected keys and values.")
+        found = {list: "a list", str: "a text", type(None): "nothing"}.get(type(content), "one value")
+        raise AdaMolmoError(f"{path}: holds {found}; expected keys and values.")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, and in which line."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or str(error)
+    return f"line {mark.line + 1}: {problem}" if mark else problem
 
 
 def merge(base: Mapping, override: Mapping) -> dict:

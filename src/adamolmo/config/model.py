@@ -5,18 +5,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from adamolmo.config.values import Ascending, Count, Name, Section
+from adamolmo.config.values import Ascending, Few, Name, Section, Text
 from adamolmo.knobs import CropRange, KnobGrid
 
 
 class ModelSettings(Section):
     """The model under study."""
 
-    checkpoint: str = Field(
+    checkpoint: Text = Field(
         description="a directory with config.json, tokenizer.json and safetensors weights (released or native olmo "
         "format), or a repository of the Hugging Face Hub with these files, owner/name"
     )
-    fixed_prefix_layers: Count = Field(
+    fixed_prefix_layers: Few = Field(
         description="blocks that always run, with the model's own top_k; the two-stage controllers decide after them"
     )
     dtype: Literal["float32", "bfloat16"] = Field(description="number format of the weights and the computation")
@@ -26,8 +26,8 @@ class ModelSettings(Section):
 class TierSettings(Section):
     """One vision tier: a range of high-resolution crops; the overview crop comes on top."""
 
-    min_crops: Count = Field(description="fewest high-resolution crops of an image")
-    max_crops: Count = Field(description="most high-resolution crops of an image")
+    min_crops: Few = Field(description="fewest high-resolution crops of an image")
+    max_crops: Few = Field(description="most high-resolution crops of an image")
 
     @model_validator(mode="after")
     def _check(self) -> "TierSettings":
@@ -49,7 +49,7 @@ class KnobSettings(Section):
     """The values that each of the three knobs can take; the grid is their product."""
 
     tiers: Annotated[dict[Name, TierSettings], AfterValidator(_cheapest_first)] = Field(
-        description="vision tiers by name; they are ordered by their crops", min_length=1
+        description="vision tiers by name; they are ordered by their crops", min_length=1, max_length=100
     )
     top_k: Ascending = Field(description="experts per token in the blocks after the fixed prefix, ascending")
     num_active_blocks: Ascending = Field(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from adamolmo.config.values import Count, CountOrAll, Name, Section
+from adamolmo.config.values import Count, CountOrAll, Few, Name, Positive, Section, Share, Weight
 
 # Those that `importance/merge.py` ranks by, and a search over sets of blocks.
 SelectionRule = Literal[
@@ -21,20 +21,18 @@ class ImportanceSettings(Section):
         "skipped, 'activation_norm', 'gradient', 'attention_entropy', 'random', 'prefix' (the last blocks go), or "
         "'beam_search' over sets of blocks, which need not be nested"
     )
-    beam_width: Count = Field(description="sets of each size that a beam search goes on from")
+    beam_width: Few = Field(description="sets of each size that a beam search goes on from")
 
 
 class CoreExpSettings(Section):
     """The profiling grid: every configuration on every sample of the profile split."""
 
-    shards: Count = Field(description="jobs per dataset and tier; each profiles its share of the samples")
-    batch_size: Count = Field(description="samples per batch at most, of the passes that are not timed")
+    shards: Few = Field(description="jobs per dataset and tier; each profiles its share of the samples")
+    batch_size: Few = Field(description="samples per batch at most, of the passes that are not timed")
     memory_mb: Count = Field(
         description="memory that a batch of these passes may take beyond the weights, in MB by estimate"
     )
-    max_failed_fraction: float = Field(
-        ge=0, le=1, description="share of unreadable samples above which the study stops"
-    )
+    max_failed_fraction: Share = Field(description="share of unreadable samples above which the study stops")
 
     @property
     def memory_bytes(self) -> float:
@@ -44,7 +42,7 @@ class CoreExpSettings(Section):
 class LookupSettings(Section):
     """How a lookup table is made and chosen from."""
 
-    tolerance: float = Field(ge=0, description="a configuration is a candidate up to budget * (1 + tolerance)")
+    tolerance: Weight = Field(description="a configuration is a candidate up to budget * (1 + tolerance)")
     pooled: bool = Field(description="true: one table over all datasets; false: one per dataset")
 
 
@@ -57,6 +55,6 @@ class LatencySettings(Section):
     samples: CountOrAll = Field(
         description="samples per dataset whose latency is measured in core_exp; the others' is estimated from them"
     )
-    repeats: Count = Field(description="timed runs per sample and configuration in core_exp; the median is kept")
-    max_warmup: Count = Field(description="most warm-up runs before timing starts")
-    drift_limit_pct: float = Field(gt=0, description="drift of the speed probe above which rows are marked")
+    repeats: Few = Field(description="timed runs per sample and configuration in core_exp; the median is kept")
+    max_warmup: Few = Field(description="most warm-up runs before timing starts")
+    drift_limit_pct: Positive = Field(description="drift of the speed probe above which rows are marked")

@@ -1,6 +1,7 @@
 """The whole configuration, and the parts of it that single jobs see."""
 
 import json
+import math
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -20,6 +21,9 @@ from adamolmo.config.values import Budgets, ControllerName, Count, Name, Names, 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.faults import sentence
 
+_MOST_JOBS = 200_000  # of a study that Snakemake can plan in minutes
+_MOST_CONFIGS = 10_000
+
 
 class BootstrapSettings(Section):
     """Confidence intervals."""
@@ -30,10 +34,12 @@ class BootstrapSettings(Section):
 class StudyConfig(Section):
     """Everything that the study depends on."""
 
-    seed: int = Field(ge=0, description="seed of everything random")
+    seed: int = Field(ge=0, le=2**32 - 1, description="seed of everything random")
     model: ModelSettings = Field(description="the model under study")
     knobs: KnobSettings = Field(description="the values of the three knobs")
-    datasets: dict[Name, DatasetSettings] = Field(description="datasets by name; null removes one", min_length=1)
+    datasets: dict[Name, DatasetSettings] = Field(
+        description="datasets by name; null removes one", min_length=1, max_length=1000
+    )
     samples: SampleSettings = Field(description="samples per dataset and split")
     max_new_tokens: Count = Field(description="longest answer, in tokens")
     importance: ImportanceSettings = Field(description="how blocks are ranked")
@@ -46,7 +52,7 @@ class StudyConfig(Section):
     )
     controllers: Names = Field(description="controllers evaluated, by name")
     own_controllers: dict[ControllerName, OwnControllerSettings] = Field(
-        description="controllers that are not part of the library, by name; null removes one"
+        description="controllers that are not part of the library, by name; null removes one", max_length=1000
     )
     training: TrainingSettings = Field(description="training of the learned controllers")
     bootstrap: BootstrapSettings = Field(description="confidence intervals")
@@ -65,7 +71,22 @@ class StudyConfig(Section):
                 f"importance.tier is '{self.importance.tier}'; expected one of knobs.tiers: "
                 f"{', '.join(self.knobs.tiers)}"
             )
+        if (jobs := self._num_jobs()) > _MOST_JOBS:
+            raise ValueError(
+                f"datasets x (knobs.tiers x core_exp.shards + budgets x controllers) makes {jobs} jobs; "
+                f"expected {_MOST_JOBS} at most"
+            )
+        if math.prod(self.knobs.grid.shape) > _MOST_CONFIGS:
+            raise ValueError(
+                f"the knobs have {math.prod(self.knobs.grid.shape)} configurations; expected {_MOST_CONFIGS} at most"
+            )
         return self
+
+    def _num_jobs(self) -> int:
+        """About; those that a large study has many of."""
+        of_benchmarks = len(self.lmms_eval.tasks) * len(self.lmms_eval.controllers) * len(self.lmms_eval.budgets)
+        profiled, evaluated = len(self.knobs.tiers) * self.core_exp.shards, len(self.budgets) * len(self.controllers)
+        return len(self.datasets) * (2 * profiled + evaluated) + of_benchmarks
 
     def datasets_for(self, purpose: Literal["importance", "training"]) -> list[str]:
         """Names of the datasets that are used for it: those that say so, all where none does."""
@@ -75,8 +96,12 @@ class StudyConfig(Section):
     @classmethod
     def load(cls, *paths: str | Path) -> "StudyConfig":
         """Reads YAML files; a later one overrides single keys of the earlier ones. Raises AdaMolmoError."""
-        contents = {str(path): read_yaml(path) for path in paths}
-        return cls.from_dict(reduce(merge, contents.values(), {}), contents)
+        return cls.from_sources({str(path): read_yaml(path) for path in paths})
+
+    @classmethod
+    def from_sources(cls, sources: Mapping[str, Mapping]) -> "StudyConfig":
+        """Of contents by the name under which a fault is reported; later ones override. Raises AdaMolmoError."""
+        return cls.from_dict(reduce(merge, sources.values(), {}), sources)
 
     @classmethod
     def from_dict(cls, raw: Mapping, sources: Mapping[str, Mapping]) -> "StudyConfig":

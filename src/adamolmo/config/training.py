@@ -2,25 +2,26 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from adamolmo.config.values import Count, PlainBudgetText, Section
+from adamolmo.budgets import Budget
+from adamolmo.config.values import Count, PlainBudgetText, Positive, Section, Text, Weight
 
 
 class RewardSettings(Section):
     """accuracy - beta*sigmoid(10*(r-1)) - gamma*max(0,r-1)^2 [+ delta*(1-r) if r <= 1] - epsilon*complexity,
     with r = latency / budget."""
 
-    beta: float = Field(ge=0, description="weight of the soft step at the budget")
-    gamma: float = Field(ge=0, description="weight of the squared overshoot")
-    delta: float = Field(ge=0, description="weight of the time saved when the budget is met")
-    epsilon: float = Field(ge=0, description="weight of the configuration's complexity")
+    beta: Weight = Field(description="weight of the soft step at the budget")
+    gamma: Weight = Field(description="weight of the squared overshoot")
+    delta: Weight = Field(description="weight of the time saved when the budget is met")
+    epsilon: Weight = Field(description="weight of the configuration's complexity")
 
 
 class MobileViTSettings(Section):
     """The vision encoder of the controllers with '-mobilevit' in their name."""
 
-    checkpoint: str | None = Field(
+    checkpoint: Text | None = Field(
         description="directory or Hub name of MobileViT weights, which are then frozen; null: a network of `width`, "
         "trained with the controller"
     )
@@ -43,15 +44,21 @@ class TrainingSettings(Section):
     )
     steps: Count = Field(description="optimiser steps at most")
     batch_size: Count = Field(description="(sample, budget) pairs per step")
-    group_size: int = Field(ge=2, description="configurations drawn per pair (objective grpo)")
-    learning_rate: float = Field(gt=0, description="step size of AdamW")
-    clip: float = Field(gt=0, description="clipping range of the policy ratio (objective grpo)")
-    kl: float = Field(ge=0, description="weight of the KL divergence to the table's policy")
-    entropy: float = Field(ge=0, description="weight of the entropy bonus")
-    prior_temperature: float = Field(
-        gt=0,
+    group_size: int = Field(ge=2, le=10_000, description="configurations drawn per pair (objective grpo)")
+    learning_rate: Positive = Field(description="step size of AdamW")
+    clip: Positive = Field(description="clipping range of the policy ratio (objective grpo)")
+    kl: Weight = Field(description="weight of the KL divergence to the table's policy")
+    entropy: Weight = Field(description="weight of the entropy bonus")
+    prior_temperature: Positive = Field(
         description="policies start from the table's choice: a configuration whose reward by the table is higher by "
         "this much is e times as likely",
     )
     reward: RewardSettings = Field(description="weights of the reward")
     mobilevit: MobileViTSettings = Field(description="vision encoder of the controllers with '-mobilevit'")
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrainingSettings":
+        lowest, highest = map(Budget.parse, self.budgets)
+        if lowest.unit == highest.unit and lowest.value >= highest.value:
+            raise ValueError(f"training.budgets goes from {lowest} to {highest}; expected the lowest first")
+        return self

@@ -7,11 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from adamolmo.budgets import Budget
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, printable, quoted
+
+_LONGEST_NAME = 64  # of a file's name they are a part
+_LONGEST_TEXT = 4096
+_MOST = 1000  # entries of a list
+_HIGHEST = 10_000_000  # number of anything
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _budget(text: Any) -> str:
@@ -27,24 +32,37 @@ def _plain_budget(text: Any) -> str:
     return text
 
 
+def _text(text: str) -> str:
+    if not text or len(text) > _LONGEST_TEXT or printable(text) != text:
+        raise ValueError(f"{quoted(text)} is not a text of 1 to {_LONGEST_TEXT} printable characters")
+    return text
+
+
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", text):
-        raise ValueError(f"'{text}' is not a name; expected lower-case letters, digits and underscores")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", text) or len(text) > _LONGEST_NAME:
+        raise ValueError(f"{quoted(text)} is not a name; expected lower-case letters, digits and underscores")
     return text
 
 
 def _controller_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*", text) or text.startswith("static-") or text == "oracle":
+    form = re.fullmatch(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*", text)
+    if not form or len(text) > _LONGEST_NAME or text.startswith("static-") or text == "oracle":
         raise ValueError(
-            f"'{text}' is not a name for a controller of one's own; expected lower-case letters, digits, underscores "
-            "and single hyphens, neither 'oracle' nor 'static-...'"
+            f"{quoted(text)} is not a name for a controller of one's own; expected lower-case letters, digits, "
+            "underscores and single hyphens, neither 'oracle' nor 'static-...'"
         )
+    return text
+
+
+def _task_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text) or len(text) > _LONGEST_NAME:
+        raise ValueError(f"{quoted(text)} is not the name of a task; expected letters, digits, '_', '.' and '-'")
     return text
 
 
 def _ascending(values: list[int]) -> list[int]:
     if not values or any(a >= b for a, b in pairwise(values)):
-        raise ValueError(f"{values} is not a list of different numbers in ascending order")
+        raise ValueError(f"{quoted(values)[1:-1]} is not a list of different numbers in ascending order")
     return values
 
 
@@ -52,22 +70,28 @@ def _distinct(values: list[str]) -> list[str]:
     if not values:
         raise ValueError("the list is empty; expected at least one entry")
     if len(set(values)) < len(values):
-        raise ValueError(f"the list names '{next(v for v in values if values.count(v) > 1)}' twice")
+        raise ValueError(f"the list names {quoted(next(v for v in values if values.count(v) > 1))} twice")
     return values
 
 
 def _count_or_all(value: Any) -> Any:
-    if value != "all" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise ValueError(f"'{value}' is neither a whole number from 1 nor 'all'")
+    if value != "all" and (type(value) is not int or not 1 <= value <= _HIGHEST):
+        raise ValueError(f"{quoted(value)} is neither a whole number from 1 to {_HIGHEST} nor 'all'")
     return value
 
 
+Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[str, AfterValidator(_name)]
 ControllerName = Annotated[str, AfterValidator(_controller_name)]
-Names = Annotated[list[str], AfterValidator(_distinct)]
+TaskName = Annotated[str, AfterValidator(_task_name)]
+Names = Annotated[list[Text], Field(max_length=_MOST), AfterValidator(_distinct)]
 BudgetText = Annotated[str, BeforeValidator(_budget)]
 PlainBudgetText = Annotated[str, BeforeValidator(_plain_budget)]
-Budgets = Annotated[list[BudgetText], AfterValidator(_distinct)]
-Count = Annotated[int, Field(ge=1)]
+Budgets = Annotated[list[BudgetText], Field(max_length=_MOST), AfterValidator(_distinct)]
+Count = Annotated[int, Field(ge=1, le=_HIGHEST)]
+Few = Annotated[int, Field(ge=1, le=10_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=1_000_000)]
+Positive = Annotated[float, Field(gt=0, le=1_000_000)]
 CountOrAll = Annotated[Count | Literal["all"], BeforeValidator(_count_or_all)]
-Ascending = Annotated[list[Count], AfterValidator(_ascending)]
+Ascending = Annotated[list[Few], Field(max_length=_MOST), AfterValidator(_ascending)]

@@ -39,7 +39,9 @@ def configuration_page() -> str:
         "",
         "Every value stands in `config.yaml`. Another file overrides single keys of it: "
         "`snakemake --configfile other.yaml`; in `datasets` and `knobs.tiers` the value `null` removes an entry. "
-        "Editors check the file against `configuration.schema.json`.",
+        "Editors check the file against `configuration.schema.json`. A file is UTF-8 of 64 kB at most, in the part of "
+        "YAML 1.2 that has keys, lists, text, numbers, `true`, `false` and `null`; aliases, tags, a key twice and "
+        "several documents are refused.",
         "",
         *_rows(("Key", "Type", "Meaning"), _keys(StudyConfig)),
     ]

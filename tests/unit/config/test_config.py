@@ -69,7 +69,7 @@ def test_the_study_on_molmoe():
         ("samples.profile", "many", "key 'samples.profile' is \"many\"; expected a valid integer."),
         ("samples.profile", 0, "key 'samples.profile' is 0; expected at least 1."),
         ("samples.profile", True, "key 'samples.profile' is true; expected a valid integer."),
-        ("latency.samples", "some", "'some' is neither a whole number from 1 nor 'all'"),
+        ("latency.samples", "some", "'some' is neither a whole number from 1 to 10000000 nor 'all'"),
         ("latency.clock", "wall", "key 'latency.clock' is \"wall\"; expected 'measured' or 'modelled'."),
         ("budgets", ["60s"], "key 'budgets[0]': '60s' is not a budget"),
         ("budgets", ["60pct", "50.0pct"], "key 'budgets[1]': '50.0pct' is not a budget"),
@@ -77,7 +77,7 @@ def test_the_study_on_molmoe():
             "budgets",
             [60],
             "key 'budgets[0]': '60' is not a budget; expected a positive number with its unit: '60pct' or '170ms', or "
-            "with a promise behind it: '60pct-p95' (or p90, p99) or '60pct-mean'.",
+            "with a promise behind it: '60pct-p95' (or p90, p99) or '60pct-mean'; up to a million.",
         ),
         ("budgets", ["60pct-p50"], "key 'budgets[0]': '60pct-p50' is not a budget"),
         (
@@ -98,6 +98,44 @@ def test_the_study_on_molmoe():
         ("datasets.okvqa.scorer", "bleu", "expected 'vqa', 'anls', 'multiple_choice' or 'count'."),
         ("datasets.OK", {}, "'OK' is not a name; expected lower-case letters, digits and underscores"),
         ("datasets", 3, "key 'datasets' is 3; expected a valid dictionary."),
+        ("seed", 2**64, "key 'seed' is 18446744073709551616; expected at most 4294967295."),
+        pytest.param(
+            "seed", 10**5000, "key 'seed' is a int that is too long to show; expected ", id="seed-5000-digits"
+        ),
+        ("seed", -1, "key 'seed' is -1; expected at least 0."),
+        ("samples.profile", 10**9, "expected at most 10000000."),
+        ("samples.profile", "٣", "expected a valid integer."),
+        ("latency.samples", 2**70, "is neither a whole number from 1 to 10000000 nor 'all'"),
+        ("core_exp.shards", 100_000_000, "key 'core_exp.shards' is 100000000; expected at most 10000."),
+        ("knobs.top_k", [1, 10**9], "key 'knobs.top_k[1]' is 1000000000; expected at most 10000."),
+        ("knobs.top_k", list(range(1, 2000)), "expected "),
+        ("knobs.num_active_blocks", list(range(3, 1000)), "the knobs have 14955 configurations; expected 10000 at mo"),
+        ("lookup.tolerance", float("inf"), "key 'lookup.tolerance' is Infinity; expected a finite number."),
+        ("lookup.tolerance", float("nan"), "key 'lookup.tolerance' is NaN; expected a finite number."),
+        ("lookup.tolerance", 10**400, "key 'lookup.tolerance' is "),
+        ("training.reward.gamma", float("inf"), "expected a finite number."),
+        ("training.learning_rate", 1e300, "expected at most 1000000"),
+        ("training.held_out", float("nan"), "expected a finite number."),
+        (
+            "training.budgets",
+            ["110pct", "35pct"],
+            "training.budgets goes from 110pct to 35pct; expected the lowest fir",
+        ),
+        ("budgets", ["9" * 400 + "pct"], "99...' is not a budget"),
+        ("budgets", ["0." + "1" * 400 + "pct"], "11...' is not a budget"),
+        ("budgets", ["٦٠pct"], "'٦٠pct' is not a budget"),
+        ("budgets", ["1000001ms"], "'1000001ms' is not a budget"),
+        ("budgets", [f"{n}ms" for n in range(1, 1500)], "expected "),
+        ("datasets." + "a" * 300, {}, "aaa...' is not a name"),
+        ("datasets.okvqa.columns", {"answers": ""}, "is not a text of 1 to 4096 printable characters"),
+        ("datasets.okvqa.columns", {"answers": "a\x1b[31m"}, r"'a\x1b[31m' is not a text of 1 to 4096 printable char"),
+        ("model.checkpoint", "x" * 5000, "is not a text of 1 to 4096 printable characters"),
+        ("lmms_eval.tasks.x$(touch y)", {}, "'x$(touch y)' is not the name of a task"),
+        (
+            "lmms_eval.tasks",
+            {name: {"profile": "okvqa", "style": None, "metric": "accuracy"} for name in ("mme", "MME")},
+            "the names 'mme' and 'MME' differ in their case alone",
+        ),
     ],
 )
 def test_a_fault_is_one_sentence(raw, key, value, sentence):
@@ -107,6 +145,13 @@ def test_a_fault_is_one_sentence(raw, key, value, sentence):
     assert text.startswith(f"{CONFIG}: ")
     assert sentence in text
     assert "\n" not in text
+
+
+def test_a_study_that_no_planner_can_hold_is_refused(raw):
+    large = changed(raw, "core_exp.shards", 10_000)
+    large["datasets"] |= {f"d{i}": raw["datasets"]["okvqa"] for i in range(20)}
+    with pytest.raises(AdaMolmoError, match=r"makes 1380823 jobs; expected 200000 at most"):
+        StudyConfig.from_dict(large, {})
 
 
 def test_several_faults_are_counted(raw):
