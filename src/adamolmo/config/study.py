@@ -71,6 +71,10 @@ class StudyConfig(Section):
                 f"importance.tier is '{self.importance.tier}'; expected one of knobs.tiers: "
                 f"{', '.join(self.knobs.tiers)}"
             )
+        if self.controllers == ["oracle"]:
+            raise ValueError(
+                "controllers names the oracle alone, which answers no requests; expected a controller as well"
+            )
         if (jobs := self._num_jobs()) > _MOST_JOBS:
             raise ValueError(
                 f"datasets x (knobs.tiers x core_exp.shards + budgets x controllers) makes {jobs} jobs; "

@@ -86,6 +86,7 @@ def test_the_study_on_molmoe():
             "key 'training.budgets[1]': '110pct-p95' promises something of many requests; expected a budget of one",
         ),
         ("budgets", ["60pct", "60pct"], "key 'budgets': the list names '60pct' twice"),
+        ("controllers", ["oracle"], "controllers names the oracle alone, which answers no requests"),
         ("controllers", [], "key 'controllers': the list is empty"),
         ("knobs.top_k", [8, 4], "key 'knobs.top_k': [8, 4] is not a list of different numbers in ascending order"),
         ("knobs.tiers.low.max_crops", 4, "tiers 'low' and 'medium' have the same crops"),
