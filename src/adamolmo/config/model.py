@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from adamolmo.config.values import Ascending, Few, Name, Section, Text
+from adamolmo.config.values import Ascending, Few, OwnName, Section, Text
 from adamolmo.knobs import CropRange, KnobGrid
 
 
@@ -48,7 +48,7 @@ def _cheapest_first(tiers: dict[str, TierSettings]) -> dict[str, TierSettings]:
 class KnobSettings(Section):
     """The values that each of the three knobs can take; the grid is their product."""
 
-    tiers: Annotated[dict[Name, TierSettings], AfterValidator(_cheapest_first)] = Field(
+    tiers: Annotated[dict[OwnName, TierSettings], AfterValidator(_cheapest_first)] = Field(
         description="vision tiers by name; they are ordered by their crops", min_length=1, max_length=100
     )
     top_k: Ascending = Field(description="experts per token in the blocks after the fixed prefix, ascending")

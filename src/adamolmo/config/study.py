@@ -17,9 +17,10 @@ from adamolmo.config.lmms_eval import LmmsEvalSettings
 from adamolmo.config.model import KnobSettings, ModelSettings
 from adamolmo.config.profiling import CoreExpSettings, ImportanceSettings, LatencySettings, LookupSettings
 from adamolmo.config.training import TrainingSettings
-from adamolmo.config.values import Budgets, ControllerName, Count, Name, Names, Section
+from adamolmo.config.values import Budgets, ControllerName, Count, Names, OwnName, Section
 from adamolmo.errors import AdaMolmoError
 from adamolmo.faults import sentence
+from adamolmo.names import ORACLE
 
 _MOST_JOBS = 200_000  # of a study that Snakemake can plan in minutes
 _MOST_CONFIGS = 10_000
@@ -37,7 +38,7 @@ class StudyConfig(Section):
     seed: int = Field(ge=0, le=2**32 - 1, description="seed of everything random")
     model: ModelSettings = Field(description="the model under study")
     knobs: KnobSettings = Field(description="the values of the three knobs")
-    datasets: dict[Name, DatasetSettings] = Field(
+    datasets: dict[OwnName, DatasetSettings] = Field(
         description="datasets by name; null removes one", min_length=1, max_length=1000
     )
     samples: SampleSettings = Field(description="samples per dataset and split")
@@ -71,7 +72,7 @@ class StudyConfig(Section):
                 f"importance.tier is '{self.importance.tier}'; expected one of knobs.tiers: "
                 f"{', '.join(self.knobs.tiers)}"
             )
-        if self.controllers == ["oracle"]:
+        if self.controllers == [ORACLE]:
             raise ValueError(
                 "controllers names the oracle alone, which answers no requests; expected a controller as well"
             )

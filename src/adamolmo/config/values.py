@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError, printable, quoted
+from adamolmo.names import ORACLE, RESERVED, STATIC_PREFIX
 
 _LONGEST_NAME = 64  # of a file's name they are a part
 _LONGEST_TEXT = 4096
@@ -44,19 +45,25 @@ def _name(text: str) -> str:
     return text
 
 
+def _own_name(text: str) -> str:
+    if text in RESERVED:
+        raise ValueError(f"'{text}' is the study's own name for {RESERVED[text]}; expected another")
+    return _name(text)
+
+
 def _controller_name(text: str) -> str:
     form = re.fullmatch(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*", text)
-    if not form or len(text) > _LONGEST_NAME or text.startswith("static-") or text == "oracle":
+    if not form or len(text) > _LONGEST_NAME or text.startswith(STATIC_PREFIX) or text == ORACLE:
         raise ValueError(
             f"{quoted(text)} is not a name for a controller of one's own; expected lower-case letters, digits, "
-            "underscores and single hyphens, neither 'oracle' nor 'static-...'"
+            f"underscores and single hyphens, neither '{ORACLE}' nor '{STATIC_PREFIX}...'"
         )
     return text
 
 
 def _task_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", text) or len(text) > _LONGEST_NAME:
-        raise ValueError(f"{quoted(text)} is not the name of a task; expected letters, digits, '_', '.' and '-'")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text) or len(text) > _LONGEST_NAME:
+        raise ValueError(f"{quoted(text)} is not the name of a task; expected letters, digits, '_' and '-'")
     return text
 
 
@@ -82,6 +89,7 @@ def _count_or_all(value: Any) -> Any:
 
 Text = Annotated[str, AfterValidator(_text)]
 Name = Annotated[str, AfterValidator(_name)]
+OwnName = Annotated[str, AfterValidator(_own_name)]
 ControllerName = Annotated[str, AfterValidator(_controller_name)]
 TaskName = Annotated[str, AfterValidator(_task_name)]
 Names = Annotated[list[Text], Field(max_length=_MOST), AfterValidator(_distinct)]

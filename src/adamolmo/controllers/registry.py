@@ -16,6 +16,7 @@ from adamolmo.controllers.roles import HYBRID_PARTS, ORACLE
 from adamolmo.controllers.table import EXPECTED_LATENCY
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
+from adamolmo.names import STATIC_PREFIX
 
 if TYPE_CHECKING:
     from adamolmo.config.controllers import OwnControllerSettings
@@ -85,8 +86,8 @@ def find_controller(name: str, own: Mapping[str, OwnControllerSettings]) -> Regi
         return CONTROLLERS[name]
     if name == ORACLE:
         raise AdaMolmoError(f"'{ORACLE}' chooses in hindsight, so it cannot answer requests; name a controller.")
-    if name.startswith("static-"):
-        KnobConfig.parse(name.removeprefix("static-"))
+    if name.startswith(STATIC_PREFIX):
+        KnobConfig.parse(name.removeprefix(STATIC_PREFIX))
         return _STATIC
     known = [*own, *CONTROLLERS]
     close = get_close_matches(name, known, n=1)

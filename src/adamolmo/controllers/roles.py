@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from adamolmo.names import ORACLE, STATIC_PREFIX
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 # What the hybrid controller switches between.
 HYBRID_PARTS = ("two-stage-language", "single-stage-mlp")
-# No controller: the best configuration of every question in hindsight, from the profile of the evaluation split.
-ORACLE = "oracle"
 
 
 def baseline_of(controllers: Iterable[str]) -> str:
@@ -23,7 +23,7 @@ def baseline_of(controllers: Iterable[str]) -> str:
 
 def heeds_budget(name: str) -> bool:
     """A static configuration does not: it can be compared with at any budget, but is nobody's choice for one."""
-    return not name.startswith("static-")
+    return not name.startswith(STATIC_PREFIX)
 
 
 def without_oracle(rows: DataFrame) -> DataFrame:

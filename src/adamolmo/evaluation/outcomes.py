@@ -13,8 +13,8 @@ from adamolmo.files.columns import KNOBS
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.schema import read_table
 from adamolmo.knobs import KnobConfig
+from adamolmo.names import ALL_DATASETS
 
-ALL_DATASETS = "all"
 _PER_REQUEST = {"accuracy": float, "latency_ms": float, "controller_ms": float, "network_decided": bool}
 _COLUMNS = ["sample_id", "image_id", *_PER_REQUEST, *KNOBS]
 

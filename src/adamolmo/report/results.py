@@ -4,9 +4,9 @@ import pandas as pd
 
 from adamolmo.budgets import KINDS, Budget, kind_of
 from adamolmo.controllers.roles import heeds_budget, without_oracle
-from adamolmo.evaluation.outcomes import ALL_DATASETS
 from adamolmo.evaluation.summary import misses_budget, static_configs, tiers_by_cost
 from adamolmo.files.columns import KNOBS
+from adamolmo.names import ALL_DATASETS
 from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import clopper_pearson
 

@@ -9,6 +9,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from adamolmo.files.importance import Importance
+from adamolmo.names import ALL_DATASETS
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import legend_below
 from adamolmo.report.figures.style import PAGE_IN, styled
@@ -38,7 +39,7 @@ def draw(scores: Importance, profile: pd.DataFrame, path: str | Path) -> Figure:
 
 def _heat_map(axes: Axes, scores: Importance, datasets: list[str]) -> None:
     blocks = sorted(map(int, scores.scores))
-    rows = {"all": scores.scores} | {name: scores.datasets[name].scores for name in datasets}
+    rows = {ALL_DATASETS: scores.scores} | {name: scores.datasets[name].scores for name in datasets}
     lost = 100 * np.array([[row[str(block)] for block in blocks] for row in rows.values()])
     reach = max(1.0, np.abs(lost).max())
     norm = TwoSlopeNorm(0.0, -reach, reach)
