@@ -30,6 +30,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.data.listing import fingerprint
 from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
+from adamolmo.files.many import all_of, as_one
 from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.jobs.inputs import identity, input_files, is_on_hub
 from adamolmo.jobs.records import check_records, mark_results
@@ -128,12 +129,8 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-CELLS = expand(
-    "results/eval/{dataset}/{controller}/{budget}.json",
-    dataset=STUDY.datasets,
-    controller=STUDY.controllers,
-    budget=STUDY.budgets,
-)
+CELLS_IN_ONE = as_one("results/eval/{}/{}/{}.json", STUDY.datasets, STUDY.controllers, STUDY.budgets)
+CELLS = [str(path) for path in all_of(CELLS_IN_ONE)]
 EVALUATION_GRIDS = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
 COMPARISONS = {name: f"results/{name}.parquet" for name in ("comparisons", "equal_latency", "promises", "hypervolumes")}
 if ORACLE in STUDY.controllers:
@@ -244,18 +241,26 @@ def settings(*keys):
     return lambda wildcards: subset(*(getattr(wildcards, name) for name in names))
 
 
-def profile_parts(folder):
-    """The files that a dataset's profile is merged from; latency is timed unless the clock is modelled."""
+def parts_of(folder, dataset):
+    """The files that a dataset's profile is merged from, as `files.many` writes them; latency is timed unless the clock
+    is modelled."""
     shards = range(STUDY.core_exp.shards)
     timed = shards if STUDY.latency.samples == "all" else shards[: STUDY.latency.samples]
     if STUDY.latency.clock == "modelled":
         timed = []
     return {
-        "accuracy": [
-            f"{folder}/accuracy/{{dataset}}-{tier}-{shard}.parquet" for tier in STUDY.knobs.tiers for shard in shards
-        ],
-        "latency": [f"{folder}/latency/{{dataset}}-{shard}.parquet" for shard in timed],
+        "accuracy": as_one(f"{folder}/accuracy/{dataset}-{{}}-{{}}.parquet", STUDY.knobs.tiers, shards),
+        "latency": as_one(f"{folder}/latency/{dataset}-{{}}.parquet", timed),
     }
+
+
+def part_files(folder, kind):
+    return lambda wildcards: [str(path) for path in all_of(parts_of(folder, wildcards.dataset)[kind])]
+
+
+def parts(folder, kind):
+    """A params function: the same files in one text, which has room on a command line."""
+    return lambda wildcards: parts_of(folder, wildcards.dataset)[kind]
 
 
 def number_of_samples(wildcards):

@@ -13,8 +13,8 @@ rule lookup:
     message:
         "Lookup tables of {wildcards.dataset}"
     shell:
-        "{params.run} --core-exp {input.core_exp} --aggregations {params.aggregations} --outputs {output}"
-        " 2>&1 | tee {log}"
+        "{params.run} --core-exp {input.core_exp:q} --aggregations {params.aggregations:q} --outputs {output:q}"
+        " 2>&1 | tee {log:q}"
 
 
 use rule lookup as lookup_over_all with:
@@ -44,7 +44,7 @@ rule expected_latency:
     message:
         "What requests on {wildcards.dataset} can be expected to take"
     shell:
-        "{params.run} --core-exp {input.core_exp} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} --core-exp {input.core_exp:q} --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 use rule expected_latency as expected_latency_over_all with:
@@ -73,7 +73,7 @@ rule config_latency:
     message:
         "What every configuration took on {wildcards.dataset}"
     shell:
-        "{params.run} --core-exp {input.core_exp} --output {output} 2>&1 | tee {log}"
+        "{params.run} --core-exp {input.core_exp:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule features:
@@ -94,8 +94,8 @@ rule features:
     message:
         "Features of {wildcards.dataset} for the learned controllers"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
-        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --model results/model --samples {input.samples:q}"
+        " --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule train_controller:
@@ -135,10 +135,10 @@ rule train_controller:
     message:
         "Train {wildcards.controller}"
     shell:
-        "{params.run} --controller {wildcards.controller} --module {params.module:q} --model results/model"
-        " --core-exp {input.core_exp} --references {input.references} --latency {input.latency}"
-        " --features {input.features} --samples {input.samples}"
-        " --settings {params.settings:q} --output results/controllers/{wildcards.controller} 2>&1 | tee {log}"
+        "{params.run} --controller {wildcards.controller:q} --module {params.module:q} --model results/model"
+        " --core-exp {input.core_exp:q} --references {input.references:q} --latency {input.latency:q}"
+        " --features {input.features:q} --samples {input.samples:q}"
+        " --settings {params.settings:q} --output results/controllers/{wildcards.controller:q} 2>&1 | tee {log:q}"
 
 
 # Predictors are trained alike, and also say how far their probabilities come true.
@@ -182,6 +182,6 @@ rule rehearse:
     message:
         "What {wildcards.controller} spends under every limit, on held-out questions"
     shell:
-        "{params.run} --controller {wildcards.controller} --module {params.module:q} --model results/model"
-        " --core-exp {input.core_exp} --latency {input.latency} --features {input.features}"
-        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} --controller {wildcards.controller:q} --module {params.module:q} --model results/model"
+        " --core-exp {input.core_exp:q} --latency {input.latency:q} --features {input.features:q}"
+        " --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"

@@ -18,9 +18,9 @@ rule core_exp:
     message:
         "Answers of every configuration on {wildcards.dataset}, tier {wildcards.tier}, shard {wildcards.shard}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --tier {wildcards.tier} --shard {wildcards.shard}"
-        " --model results/model --samples {input.samples} --scores {input.scores} --settings {params.settings:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --tier {wildcards.tier:q} --shard {wildcards.shard:q}"
+        " --model results/model --samples {input.samples:q} --scores {input.scores:q} --settings {params.settings:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule core_exp_latency:
@@ -49,14 +49,15 @@ rule core_exp_latency:
     message:
         "Latency of every configuration on {wildcards.dataset}, shard {wildcards.shard}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --shard {wildcards.shard} --model results/model"
-        " --samples {input.samples} --scores {input.scores} --settings {params.settings:q} --output {output}"
-        " 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --shard {wildcards.shard:q} --model results/model"
+        " --samples {input.samples:q} --scores {input.scores:q} --settings {params.settings:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule merge_core_exp:
     input:
-        **profile_parts("results/core_exp"),
+        accuracy=part_files("results/core_exp", "accuracy"),
+        latency=part_files("results/core_exp", "latency"),
     output:
         table="results/core_exp/{dataset}.parquet",
         reference="results/core_exp/{dataset}.reference.json",
@@ -66,11 +67,13 @@ rule merge_core_exp:
         "../envs/study.yaml"
     params:
         **program("merge_core_exp.py"),
+        accuracy=parts("results/core_exp", "accuracy"),
+        latency=parts("results/core_exp", "latency"),
         settings=settings(
             "model.fixed_prefix_layers", "knobs", "core_exp.max_failed_fraction", "latency.drift_limit_pct"
         ),
     message:
         "Profile of {wildcards.dataset}"
     shell:
-        "{params.run} --accuracy {input.accuracy} --latency {input.latency} --settings {params.settings:q}"
-        " --table {output.table} --reference {output.reference} 2>&1 | tee {log}"
+        "{params.run} --accuracy {params.accuracy:q} --latency {params.latency:q} --settings {params.settings:q}"
+        " --table {output.table:q} --reference {output.reference:q} 2>&1 | tee {log:q}"

@@ -40,7 +40,6 @@ rule prepare_data:
     message:
         "Samples of {wildcards.dataset} for {wildcards.split}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --split {wildcards.split}"
-        " --num-samples {params.num_samples} --settings {params.settings:q} --output {output}"
-        " --earlier {input.earlier:q}"
-        " 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --split {wildcards.split:q}"
+        " --num-samples {params.num_samples:q} --settings {params.settings:q} --output {output:q}"
+        " --earlier {input.earlier:q} 2>&1 | tee {log:q}"

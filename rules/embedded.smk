@@ -14,7 +14,7 @@ rule train_embedded_part:
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
-        "{params.run} {wildcards.phase} --directory $(dirname {output}) 2>&1 | tee {log}"
+        "{params.run} {wildcards.phase:q} --directory $(dirname {output:q}) 2>&1 | tee {log:q}"
 
 
 rule train_embedded:
@@ -35,4 +35,4 @@ rule train_embedded:
     message:
         "Train the whole embedded model"
     shell:
-        "{params.run} joint --directory $(dirname {input.text}) --workers {threads} 2>&1 | tee {log}"
+        "{params.run} joint --directory $(dirname {input.text:q}) --workers {threads} 2>&1 | tee {log:q}"

@@ -35,10 +35,10 @@ rule evaluate:
     message:
         "Evaluate {wildcards.controller} on {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --controller {wildcards.controller}"
-        " --module {params.module:q} --budget {wildcards.budget} --model results/model --samples {input.samples} --scores {input.scores}"
-        " --reference {input.reference} --settings {params.settings:q}"
-        " --summary {output.summary} --table {output.samples} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --controller {wildcards.controller:q}"
+        " --module {params.module:q} --budget {wildcards.budget:q} --model results/model --samples {input.samples:q} --scores {input.scores:q}"
+        " --reference {input.reference:q} --settings {params.settings:q}"
+        " --summary {output.summary:q} --table {output.samples:q} 2>&1 | tee {log:q}"
 
 
 rule summarise:
@@ -52,10 +52,11 @@ rule summarise:
         "../envs/study.yaml"
     params:
         **program("summarise.py"),
+        cells=lambda wildcards: CELLS_IN_ONE,
     message:
         "Summary of all cells"
     shell:
-        "{params.run} --cells {input.cells} --output {output} 2>&1 | tee {log}"
+        "{params.run} --cells {params.cells:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 # The answers of every configuration to the questions that controllers are judged on: what static configurations reach
@@ -75,7 +76,7 @@ use rule core_exp as core_exp_evaluation with:
 
 rule evaluation_grid:
     input:
-        accuracy=profile_parts("results/core_exp_evaluation")["accuracy"],
+        accuracy=part_files("results/core_exp_evaluation", "accuracy"),
         core_exp="results/core_exp/{dataset}.parquet",
     output:
         "results/core_exp_evaluation/{dataset}.parquet",
@@ -85,12 +86,13 @@ rule evaluation_grid:
         "../envs/study.yaml"
     params:
         **program("evaluation_grid.py"),
+        accuracy=parts("results/core_exp_evaluation", "accuracy"),
         settings=settings("model.fixed_prefix_layers", "knobs", "max_new_tokens", "core_exp.max_failed_fraction"),
     message:
         "Every configuration on the evaluation split of {wildcards.dataset}"
     shell:
-        "{params.run} --accuracy {input.accuracy} --core-exp {input.core_exp} --settings {params.settings:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "{params.run} --accuracy {params.accuracy:q} --core-exp {input.core_exp:q} --settings {params.settings:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule oracle:
@@ -112,9 +114,9 @@ rule oracle:
     message:
         "Oracle of {wildcards.dataset} at {wildcards.budget}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --budget {wildcards.budget} --core-exp {input.core_exp}"
-        " --reference {input.reference} --settings {params.settings:q} --summary {output.summary}"
-        " --table {output.samples} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --budget {wildcards.budget:q} --core-exp {input.core_exp:q}"
+        " --reference {input.reference:q} --settings {params.settings:q} --summary {output.summary:q}"
+        " --table {output.samples:q} 2>&1 | tee {log:q}"
 
 
 rule compare:
@@ -137,6 +139,6 @@ rule compare:
     message:
         "Compare every two controllers on the same questions"
     shell:
-        "{params.run} --summary {input.summary} --answers results/eval --profiles {input.profiles}"
-        " --grids {input.grids} --trained {input.trained} --settings {params.settings:q} {params.arguments}"
-        " 2>&1 | tee {log}"
+        "{params.run} --summary {input.summary:q} --answers results/eval --profiles {input.profiles:q}"
+        " --grids {input.grids:q} --trained {input.trained:q} --settings {params.settings:q} {params.arguments}"
+        " 2>&1 | tee {log:q}"

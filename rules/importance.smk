@@ -16,8 +16,8 @@ rule importance:
     message:
         "Importance of the blocks on {wildcards.dataset}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
-        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --model results/model --samples {input.samples:q}"
+        " --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule merge_importance:
@@ -38,8 +38,8 @@ rule merge_importance:
     message:
         "Rank the blocks"
     shell:
-        "{params.run} --manifest {input.manifest} --parts {input.parts} --internal {input.internal}"
-        " --beam {input.beam} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} --manifest {input.manifest:q} --parts {input.parts:q} --internal {input.internal:q}"
+        " --beam {input.beam:q} --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule internal_scores:
@@ -60,8 +60,8 @@ rule internal_scores:
     message:
         "Scores of the blocks from inside the model on {wildcards.dataset}"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
-        " --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --model results/model --samples {input.samples:q}"
+        " --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule beam_search:
@@ -82,8 +82,8 @@ rule beam_search:
     message:
         "Beam search over sets of blocks"
     shell:
-        "{params.run} --model results/model --samples {input.samples} --settings {params.settings:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "{params.run} --model results/model --samples {input.samples:q} --settings {params.settings:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule compare_selection:
@@ -115,9 +115,9 @@ rule compare_selection:
     message:
         "Accuracy against blocks kept on {wildcards.dataset}, for each rule that ranks them"
     shell:
-        "{params.run} --dataset {wildcards.dataset} --model results/model --samples {input.samples}"
-        " --scores {input.scores} --internal {input.internal} --beam {input.beam} --settings {params.settings:q}"
-        " --output {output} 2>&1 | tee {log}"
+        "{params.run} --dataset {wildcards.dataset:q} --model results/model --samples {input.samples:q}"
+        " --scores {input.scores:q} --internal {input.internal:q} --beam {input.beam:q} --settings {params.settings:q}"
+        " --output {output:q} 2>&1 | tee {log:q}"
 
 
 # Not part of the study's figures: what other rules than the configured one would have kept.

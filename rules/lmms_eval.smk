@@ -26,7 +26,7 @@ rule prepare_lmms_eval:
     input:
         samples=task_samples,
     output:
-        f"{HARNESS.data}/{{task}}/prepared.json",
+        TASK_DATA or "lmms_eval_data/{task}/prepared.json",
     log:
         "logs/lmms_eval/data/{task}.log",
     wildcard_constraints:
@@ -36,12 +36,13 @@ rule prepare_lmms_eval:
     params:
         **program("prepare_lmms_eval.py"),
         target=lambda wildcards, output: os.path.dirname(output[0]),
-        samples=lambda wildcards, input: f"--samples {input.samples}" if input.get("samples") else "",
-        source=f"--source {HARNESS.source}" if HARNESS.source else "",
+        samples=lambda wildcards, input: ["--samples", input.samples] if input.get("samples") else [],
+        source=lambda wildcards: ["--source", HARNESS.source] if HARNESS.source else [],
     message:
         "Documents of {wildcards.task}"
     shell:
-        "{params.run} {wildcards.task} {params.samples} {params.source} --target {params.target}" " 2>&1 | tee {log}"
+        "{params.run} {wildcards.task:q} {params.samples:q} {params.source:q} --target {params.target:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule run_lmms_eval:
@@ -51,7 +52,7 @@ rule run_lmms_eval:
         reference=task_reference,
         controller=benchmark_controller,
         governor=benchmark_governor,
-        data=f"{HARNESS.data}/{{task}}/prepared.json" if HARNESS.data else [],
+        data=TASK_DATA or [],
     output:
         summary="results/lmms_eval/{task}/{controller}/{budget}.json",
         table="results/lmms_eval/{task}/{controller}/{budget}.parquet",
@@ -72,14 +73,14 @@ rule run_lmms_eval:
         settings=settings(
             *ENGINE_KEYS, "latency", "lookup", "bootstrap", "seed", "lmms_eval.limit", "lmms_eval.tasks.{task}"
         ),
-        data=f"--data {HARNESS.data}" if HARNESS.data else "",
+        data=lambda wildcards: ["--data", HARNESS.data] if HARNESS.data else [],
     message:
         "lmms-eval: {wildcards.controller} on {wildcards.task} at {wildcards.budget}"
     shell:
-        "{params.run} --task {wildcards.task} --controller {wildcards.controller}"
-        " --module {params.module:q} --budget {wildcards.budget} --model results/model --scores {input.scores} --reference {input.reference}"
-        " {params.data} --settings {params.settings:q} --summary {output.summary} --table {output.table}"
-        " 2>&1 | tee {log}"
+        "{params.run} --task {wildcards.task:q} --controller {wildcards.controller:q}"
+        " --module {params.module:q} --budget {wildcards.budget:q} --model results/model --scores {input.scores:q} --reference {input.reference:q}"
+        " {params.data:q} --settings {params.settings:q} --summary {output.summary:q} --table {output.table:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule summarise_lmms_eval:
@@ -97,9 +98,10 @@ rule summarise_lmms_eval:
         "../envs/study.yaml"
     params:
         **program("summarise_lmms_eval.py"),
+        cells=lambda wildcards: BENCHMARKS_IN_ONE,
         settings=settings("lmms_eval"),
     message:
         "Table and figure of the benchmarks"
     shell:
-        "{params.run} --cells {input.cells} --settings {params.settings:q} --table {output.table}"
-        " --markdown {output.markdown} --comparisons {output.comparisons} --figure {output.pdf} 2>&1 | tee {log}"
+        "{params.run} --cells {params.cells:q} --settings {params.settings:q} --table {output.table:q}"
+        " --markdown {output.markdown:q} --comparisons {output.comparisons:q} --figure {output.pdf:q} 2>&1 | tee {log:q}"

@@ -3,12 +3,10 @@
 from adamolmo.lmms_eval.stock import OWN_PREFIX
 
 HARNESS = STUDY.lmms_eval
-BENCHMARKS = expand(
-    "results/lmms_eval/{task}/{controller}/{budget}.json",
-    task=HARNESS.tasks,
-    controller=HARNESS.controllers,
-    budget=HARNESS.budgets,
-)
+BENCHMARKS_IN_ONE = as_one("results/lmms_eval/{}/{}/{}.json", HARNESS.tasks, HARNESS.controllers, HARNESS.budgets)
+BENCHMARKS = [str(path) for path in all_of(BENCHMARKS_IN_ONE)]
+# A folder whose name has braces is no pattern.
+TASK_DATA = HARNESS.data and HARNESS.data.replace("{", "{{").replace("}", "}}") + "/{task}/prepared.json"
 
 
 def profile_of(wildcards):
@@ -25,6 +23,8 @@ def profile_of(wildcards):
 def task_samples(wildcards):
     """The study's own datasets are tasks as well."""
     profile = profile_of(wildcards)
+    if HARNESS.source and not os.path.isdir(HARNESS.source):
+        sys.exit(f"error: {fault_of('lmms_eval.source', f'{HARNESS.source} is no directory; expected one, or null.')}")
     return f"results/data/{profile}/evaluation.parquet" if wildcards.task.startswith(OWN_PREFIX) else []
 
 

@@ -16,11 +16,11 @@ rule prepare_model:
         "../envs/study.yaml"
     params:
         **program("prepare_model.py"),
-        checkpoint=CHECKPOINT,
+        checkpoint=lambda wildcards: CHECKPOINT,
         content=content(model_files),
         settings=settings("model.fixed_prefix_layers", "model.dtype"),
     message:
         "Verify and store the model"
     shell:
         "{params.run} --checkpoint {params.checkpoint:q} --settings {params.settings:q}"
-        " --output results/model 2>&1 | tee {log}"
+        " --output results/model 2>&1 | tee {log:q}"

@@ -28,7 +28,7 @@ rule figure:
     message:
         "Figure: {wildcards.figure}"
     shell:
-        "{params.run} {wildcards.figure} {params.options} --output {output.pdf} 2>&1 | tee {log}"
+        "{params.run} {wildcards.figure:q} {params.options} --output {output.pdf:q} 2>&1 | tee {log:q}"
 
 
 rule controllers_page:
@@ -48,7 +48,7 @@ rule controllers_page:
     message:
         "Page: the controllers side by side"
     shell:
-        "{params.run} {params.options} --settings {params.settings:q} --output {output} 2>&1 | tee {log}"
+        "{params.run} {params.options} --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule table:
@@ -70,7 +70,7 @@ rule table:
     message:
         "Table: {wildcards.table}"
     shell:
-        "{params.run} {wildcards.table} {params.options} --csv {output.csv} --latex {output.latex} 2>&1 | tee {log}"
+        "{params.run} {wildcards.table:q} {params.options} --csv {output.csv:q} --latex {output.latex:q} 2>&1 | tee {log:q}"
 
 
 # Snakemake prints the graph of this very study: with all that its files and the command line set; nothing is run.
@@ -90,9 +90,9 @@ rule rule_graph:
     message:
         "Graph of the rules"
     shell:
-        "printf %s {params.configuration:q} > {output.configuration};"
-        " snakemake --snakefile {input.snakefile} --configfile {output.configuration} --forceall --rulegraph dot"
-        " > {output.graph} 2> {log}"
+        "printf %s {params.configuration:q} > {output.configuration:q};"
+        " snakemake --snakefile {input.snakefile:q} --configfile {output.configuration:q} --forceall --rulegraph dot"
+        " > {output.graph:q} 2> {log:q}"
 
 
 rule report:
@@ -117,5 +117,5 @@ rule report:
     message:
         "Report: results/report.html"
     shell:
-        "{params.run} {params.options} --data {params.data:q} --settings {params.settings:q} --output {output}"
-        " 2>&1 | tee {log}"
+        "{params.run} {params.options} --data {params.data:q} --settings {params.settings:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"

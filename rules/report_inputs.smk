@@ -2,18 +2,19 @@
 
 import shlex
 
+STREAMS_IN_ONE = as_one(
+    "results/eval/{}/{}/{}.parquet",
+    STUDY.datasets,
+    [name for name in CONTROLLERS if heeds_budget(name)],
+    [budget for budget in STUDY.budgets if Budget.parse(budget).promise],
+)
 # What figures, tables and pages are made from, by the names of adamolmo.report.inputs.
 INPUTS = {
     **COMPARISONS,
     "summary": "results/summary.parquet",
     "scores": "results/importance/scores.json",
     "manifest": MODEL["manifest"],
-    "streams": expand(
-        "results/eval/{dataset}/{controller}/{budget}.parquet",
-        dataset=STUDY.datasets,
-        controller=[name for name in CONTROLLERS if heeds_budget(name)],
-        budget=[budget for budget in STUDY.budgets if Budget.parse(budget).promise],
-    ),
+    "streams": [str(path) for path in all_of(STREAMS_IN_ONE)],
     "profile": PROFILES,
     "grid": EVALUATION_GRIDS,
     "timing": PROFILES,
@@ -59,8 +60,9 @@ def inputs(*names):
 
 
 def options(wildcards, input):
-    """Every input of a rule as an option of its script, under its own name."""
+    """Every input of a rule as an option of its script, under its own name; thousands of files as one text."""
     paths = {name: [files] if isinstance(files, str) else files for name, files in input.items()}
+    paths |= {"streams": [STREAMS_IN_ONE]} if "streams" in paths else {}
     return " ".join(shlex.join([f"--{name.replace('_', '-')}", *files]) for name, files in paths.items())
 
 

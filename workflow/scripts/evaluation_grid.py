@@ -4,6 +4,7 @@ from pathlib import Path
 
 from adamolmo.core_exp.merge import merge_estimated
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY
+from adamolmo.files.many import all_of
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
@@ -11,7 +12,7 @@ from adamolmo.jobs.script import run
 
 def main() -> None:
     parser = job_parser(__doc__, "settings", "output")
-    parser.add_argument("--accuracy", type=Path, nargs="+", required=True)
+    parser.add_argument("--accuracy", type=all_of, required=True)
     parser.add_argument("--core-exp", type=Path, required=True, help="profile of the same dataset")
     args = parser.parse_args()
     settings = args.settings

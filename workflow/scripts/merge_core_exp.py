@@ -5,6 +5,7 @@ from pathlib import Path
 from adamolmo.core_exp.merge import merge_profile, reference_latency
 from adamolmo.files.core_exp import CORE_EXP, CORE_EXP_ACCURACY, CORE_EXP_LATENCY
 from adamolmo.files.documents import write_json
+from adamolmo.files.many import all_of
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
@@ -12,8 +13,8 @@ from adamolmo.jobs.script import run
 
 def main() -> None:
     parser = job_parser(__doc__, "settings", "table")
-    parser.add_argument("--accuracy", type=Path, nargs="+", required=True)
-    parser.add_argument("--latency", type=Path, nargs="*", required=True, help="none with the modelled clock")
+    parser.add_argument("--accuracy", type=all_of, required=True)
+    parser.add_argument("--latency", type=all_of, required=True, help="none with the modelled clock")
     parser.add_argument("--reference", type=Path, required=True, help="the JSON document to write")
     args = parser.parse_args()
     settings = args.settings

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from adamolmo.evaluation.summary import collect
+from adamolmo.files.many import all_of
 from adamolmo.files.schema import write_table
 from adamolmo.files.summary import SUMMARY
 from adamolmo.jobs.script import run
@@ -11,7 +12,7 @@ from adamolmo.jobs.script import run
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cells", type=Path, nargs="+", required=True)
+    parser.add_argument("--cells", type=all_of, required=True)
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     write_table(collect(args.cells), args.output, SUMMARY)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from adamolmo.files.lmms_eval import BENCHMARK_COMPARISONS, BENCHMARKS
+from adamolmo.files.many import all_of
 from adamolmo.files.schema import write_table
 from adamolmo.files.writing import replacing
 from adamolmo.jobs.arguments import job_parser
@@ -13,7 +14,7 @@ from adamolmo.lmms_eval.summary import as_markdown, collect, compare
 
 def main() -> None:
     parser = job_parser(__doc__, "settings", "table")
-    parser.add_argument("--cells", type=Path, nargs="+", required=True)
+    parser.add_argument("--cells", type=all_of, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
     parser.add_argument("--comparisons", type=Path, required=True)
     parser.add_argument("--figure", type=Path, required=True, help="the PDF; the PNG lies beside it")

@@ -14,6 +14,7 @@ from adamolmo.files.core_exp import CORE_EXP
 from adamolmo.files.documents import Document, read_json
 from adamolmo.files.evaluation import EVALUATION, CellSummary
 from adamolmo.files.importance import Importance
+from adamolmo.files.many import all_of
 from adamolmo.files.model import Manifest
 from adamolmo.files.policy import PolicyCard
 from adamolmo.files.schema import Table, read_table
@@ -49,8 +50,8 @@ READERS: Mapping[str, Reader] = {
     "regret": _table(REGRET),
     "scores": _document(Importance),
     "manifest": _document(Manifest),
-    # The requests of cells that promise something, with dataset, controller and budget of their cell.
-    "streams": lambda paths: pd.concat(map(_stream, paths), ignore_index=True),
+    # The requests of cells that promise something, with dataset, controller and budget of their cell; `files.many`.
+    "streams": lambda texts: pd.concat(map(_stream, all_of(str(*texts))), ignore_index=True),
     "profile": lambda paths: read_profiles(paths, _PROFILE)[0],
     # Every configuration on the evaluation split.
     "grid": lambda paths: read_profiles(paths, _PROFILE)[0],
