@@ -3,9 +3,11 @@
 Importing this module does not import torch, so that a device can be claimed and threads be limited before that.
 """
 
+import errno
 import fcntl
 import os
 import platform
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.progress import note
 
 _SECONDS_BETWEEN_TRIES = 0.2
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
@@ -69,14 +72,33 @@ def _first_free(candidates: list[str]) -> tuple[str, int]:
 
 
 def _open_lock(path: Path) -> int:
-    """A file that all users of the machine can lock. It is never deleted: a lock on a deleted file excludes nobody."""
+    """A file that all users of the machine can lock. It is never deleted: a lock on a deleted file excludes nobody.
+
+    Anybody may have put something else there: links are not followed, nothing is waited for, and only a file that this
+    very call has made is given its mode. Raises AdaMolmoError for what is no regular file or cannot be opened.
+    """
     try:
-        # Linux may refuse O_CREAT for another user's file in a directory such as /tmp (fs.protected_regular).
-        return os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        file = os.open(path, os.O_RDONLY | os.O_CREAT)
-        os.fchmod(file, 0o644)  # whatever the umask
-        return file
+        try:
+            # Linux may refuse O_CREAT for another user's file in a directory such as /tmp (fs.protected_regular).
+            file = os.open(path, _OPEN)
+        except FileNotFoundError:
+            file = _make_lock(path)
+    except OSError as error:
+        found = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise AdaMolmoError(f"{path}: cannot be opened as a lock ({found}); remove it, or set TMPDIR.") from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise AdaMolmoError(f"{path}: cannot be opened as a lock (no regular file); remove it, or set TMPDIR.")
+    return file
+
+
+def _make_lock(path: Path) -> int:
+    try:
+        file = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL)
+    except FileExistsError:  # another job was faster, or it is a link to nowhere
+        return os.open(path, _OPEN)
+    os.fchmod(file, 0o644)  # whatever the umask
+    return file
 
 
 def _allowed_cores() -> set[int]:

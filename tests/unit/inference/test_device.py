@@ -71,6 +71,46 @@ def test_another_user_can_claim_after_one_with_a_private_umask(tmp_path, monkeyp
         assert tmp_path / f"adamolmo-{name}.lock" in locks
 
 
+@pytest.fixture
+def one_core(tmp_path, monkeypatch):
+    """The lock file of the only core that is asked for."""
+    core = min(os.sched_getaffinity(0))
+    monkeypatch.setattr("adamolmo.inference.device._allowed_cores", lambda: {core})
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    return tmp_path / f"adamolmo-core-{core}.lock"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_the_place_of_a_lock_changes_no_file(one_core, tmp_path, exists):
+    """Another user may have put it there, to a file that only its owner should read."""
+    secret = tmp_path / "secret"
+    if exists:
+        secret.touch(0o600)
+    one_core.symlink_to(secret)
+    with (
+        pytest.raises(AdaMolmoError, match=r"lock: cannot be opened as a lock \(a symbolic link\)"),
+        claim_device("cpu"),
+    ):
+        pass
+    assert secret.exists() == exists
+    assert not exists or secret.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "directory"])
+def test_what_is_no_file_is_one_sentence_and_nothing_waits(one_core, make):
+    make(one_core)
+    with pytest.raises(AdaMolmoError, match=r"cannot be opened as a lock \(no regular file\)"), claim_device("cpu"):
+        pass
+
+
+def test_a_lock_that_is_there_keeps_its_mode_and_content(one_core):
+    one_core.write_text("somebody's")
+    one_core.chmod(0o640)
+    with claim_device("cpu"):
+        assert one_core.stat().st_mode & 0o777 == 0o640
+    assert one_core.read_text() == "somebody's"
+
+
 def test_importing_it_does_not_import_torch():
     script = "import sys, adamolmo.inference.device; assert 'torch' not in sys.modules"
     subprocess.run(
