@@ -37,6 +37,8 @@ from adamolmo.jobs.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 os.environ[LAUNCHER] = launcher(os.getpid())
+# Figures go to files; a notebook's setting would stop matplotlib from being imported.
+os.environ["MPLBACKEND"] = "agg"
 
 
 @cache

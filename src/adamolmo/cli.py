@@ -5,8 +5,10 @@ A subcommand is a function that adds its parser and sets `run`; COMMANDS lists t
 
 import argparse
 import json
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import NoReturn
 
 from PIL import Image
 
@@ -15,20 +17,29 @@ from adamolmo.config import StudyConfig
 from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.registry import find_controller
 from adamolmo.data.images import read_image
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, printable
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
+from adamolmo.progress import note
 
 
 def main(arguments: list[str] | None = None) -> None:
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not know all letters of an answer
     args = command_line().parse_args(arguments)
     run(lambda: args.run(args))
 
 
+class CommandLine(ArgumentParser):
+    """Its usage errors quote what was typed, and no more than that of it may reach a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def command_line() -> ArgumentParser:
-    parser = ArgumentParser(prog="adamolmo", description="Latency-adaptive answers with MolmoE.")
+    parser = CommandLine(prog="adamolmo", description="Latency-adaptive answers with MolmoE.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
@@ -92,18 +103,21 @@ def answer(args: argparse.Namespace) -> None:
     with claim_device(settings.model.device):
         from adamolmo.jobs.answering import Request  # brings torch
 
-        response, governor = Request(**fields).answer(args.state)
+        answered = Request(**fields).answer(args.state)
+    response, slowdown = answered.response, answered.slowdown
     stages = response.stages
     verdict = "met" if stages.total_ms <= budget_ms else f"missed by {stages.total_ms - budget_ms:.1f} ms"
     parts = ("vision", "prefill", "controller", "decode")
     times = ", ".join(f"{part} {getattr(stages, f'{part}_ms'):.2f}" for part in parts)
     clock = "" if settings.latency.clock == "measured" else ", modelled"
-    print(f"answer   {response.answer}")
+    print(f"answer   {printable(response.answer)}")
     print(f"knobs    {response.config} (by {args.controller})")
     print(f"latency  {stages.total_ms:.2f} ms ({times}{clock})")
     print(f"budget   {budget_ms:.2f} ms, {verdict}")
+    if slowdown is not None and abs(100 * (slowdown - 1)) > settings.latency.drift_limit_pct:
+        print(f"device   takes {slowdown:.2f} times as long as during the profile, from which tables and budgets are")
     if args.budget.promise is not None:
-        print(f"promise  {args.budget.label()}: margin {governor.state.margin:+.3f} for the next request")
+        print(f"promise  {args.budget.label()}: margin {answered.governor.state.margin:+.3f} for the next request")
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -115,14 +129,18 @@ def predict(args: argparse.Namespace) -> None:
         decision = Request(**fields).decide()
     top_k, num_active_blocks = decision.decoder or (None, None)
     chosen = {"tier": decision.tier, "top_k": top_k, "num_active_blocks": num_active_blocks}
-    print(json.dumps({"controller": args.controller, "budget_ms": fields["budget_ms"], **chosen}))
+    reference, budget_ms = fields["reference"], fields["budget_ms"]
+    if reference is not None and budget_ms < reference.lowest_median_latency_ms:
+        fastest = f"the fastest takes {reference.lowest_median_latency_ms:.3g} ms"
+        note(f"no configuration meets {args.budget} ({budget_ms:.3g} ms) by the profile: {fastest}")
+    print(json.dumps({"controller": args.controller, "budget_ms": budget_ms, **chosen}))
 
 
 def inspect(args: argparse.Namespace) -> None:
     """Prints the summary of a profile."""
     from adamolmo.core_exp.inspection import inspect_profile  # brings pandas
 
-    print(inspect_profile(args.file))
+    print("\n".join(map(printable, inspect_profile(args.file).split("\n"))))
 
 
 def _request(args: argparse.Namespace) -> dict[str, object]:
@@ -138,12 +156,16 @@ def _request(args: argparse.Namespace) -> dict[str, object]:
         raise AdaMolmoError(f"--dataset is '{dataset}'; expected one of {', '.join(datasets)}.")
     if (args.image is None) != (args.question is None):
         raise AdaMolmoError("IMAGE was given without QUESTION; expected both or neither.")
+    if args.question is not None and args.question != printable(args.question):
+        raise AdaMolmoError(f"QUESTION is '{args.question}'; expected text in UTF-8, without control characters.")
+    reference = _reference(args, dataset)
     return {
         "settings": settings,
         "results": args.results,
         "module": find_controller(args.controller, settings.own_controllers).module,
         "stream": Stream(args.controller, dataset, args.budget),
-        "budget_ms": _budget_ms(args, dataset),
+        "budget_ms": args.budget.value if reference is None else args.budget.to_ms(reference.median_latency_ms),
+        "reference": reference,
         "image": None if args.image is None else _read(args.image, settings.samples.max_pixels),
         "question": args.question,
     }
@@ -161,11 +183,10 @@ def _check_state(args: argparse.Namespace, stream: Stream) -> None:
     stream.read(args.state)
 
 
-def _budget_ms(args: argparse.Namespace, dataset: str) -> float:
-    if args.budget.unit == "ms":
-        return args.budget.value
+def _reference(args: argparse.Namespace, dataset: str) -> Reference | None:
+    """None where there is none and nothing depends on it."""
     path = args.results / "core_exp" / f"{dataset}.reference.json"
-    return args.budget.to_ms(read_json(path, Reference).median_latency_ms)
+    return None if args.budget.unit == "ms" and not path.exists() else read_json(path, Reference)
 
 
 def _read(path: Path, max_pixels: int) -> Image.Image:

@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from adamolmo.errors import printable
+
 Item = TypeVar("Item")
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -36,4 +38,4 @@ def _outlook(done: int, total: int, seconds: float) -> str:
 
 def note(message: str) -> None:
     """One line about something that is worth knowing and not an error."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)

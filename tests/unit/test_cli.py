@@ -24,6 +24,7 @@ from adamolmo.files.governor import ConfigLatency, StreamState, config_latency_p
 from adamolmo.files.model import Manifest
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig, KnobGrid
+from adamolmo.statistics.interval import Interval
 
 CONFIG = "config.yaml"
 GRID = [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 4) for b in (5, 7)]
@@ -128,6 +129,57 @@ def test_budget_in_milliseconds_needs_no_reference(study, capsys):
         "top_k": 4,
         "num_active_blocks": 7,
     }
+
+
+@pytest.mark.parametrize(("budget", "said"), [("20pct", True), ("0.5ms", True), ("90pct", False), ("4ms", False)])
+def test_predict_says_that_nothing_meets_a_budget(study, capsys, budget, said):
+    lowest = reference(median_latency_ms=4.0, lowest_median_latency_ms=1.0, clock="modelled")
+    write_json(lowest, study / "results/core_exp/okvqa.reference.json")
+    main(["predict", "--budget", budget, "--controller", "lookup-mean"])
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["tier"] in ("low", "high")
+    assert (f"no configuration meets {budget} " in printed.err) == said
+    assert ("the fastest takes 1 ms" in printed.err) == said
+
+
+@pytest.mark.parametrize(("probe_ms", "said"), [(24.0, "takes 2.40 times as long"), (10.2, None), (5.0, "takes 0.50")])
+def test_answer_says_that_the_device_is_slower_than_in_the_profile(
+    study, capsys, tiny_samples, monkeypatch, probe_ms, said
+):
+    raw = yaml.safe_load((study / CONFIG).read_text())
+    raw["latency"]["clock"] = "measured"
+    (study / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
+    profiled = reference(reference_request_ms=Interval(10.0, 9.9, 10.1), clock="measured")
+    write_json(profiled, study / "results/core_exp/okvqa.reference.json")
+    monkeypatch.setattr("adamolmo.jobs.answering.SpeedProbe.run", lambda probe: probe_ms)
+    main(["answer", "picture.png", tiny_samples[0].question, "--budget", "9000ms", "--controller", "static-full"])
+    printed = capsys.readouterr().out
+    assert (f"device   {said}" in printed) if said else ("device" not in printed)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["answer", "\x1b[31m.png", "what ?", "--budget", "9ms", "--controller", "static-full"],
+        ["answer", "\udcff.png", "what ?", "--budget", "9ms", "--controller", "static-full"],
+        ["answer", "picture.png", "what \udcff ?", "--budget", "9ms", "--controller", "static-full"],
+        ["answer", "picture.png", "\x1b]0;title\x07 ?", "--budget", "9ms", "--controller", "static-full"],
+        ["predict", "--budget", "\x1b[2Jms", "--controller", "static-full"],
+        ["predict", "--budget", "9ms", "--controller", "\x9b31m"],
+        ["predict", "--budget", "9ms", "--controller", "static-full", "--dataset", "\u202eokvqa"],
+        ["predict", "--budget", "9ms", "--controller", "static-full", "--results", "\x1b[31m"],
+        ["inspect", "\x1b[31m\udcff.parquet"],
+        ["\x1b[31m"],
+        ["inspect", "x.parquet", "--\x1b[31m"],
+    ],
+)
+def test_nothing_raw_reaches_the_terminal(study, capsys, arguments):
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    printed = capsys.readouterr()
+    shown = printed.out + printed.err + str(exit_.value)
+    assert all(char.isprintable() for char in shown.replace("\n", ""))
+    assert "Traceback" not in shown
 
 
 def test_predict_with_a_request_agrees_with_the_table_alone(study, capsys):

@@ -114,5 +114,5 @@ def parse_json(text: str, kind: type[Kind], source: str | Path) -> Kind:
 def _unreadable(source: str | Path, kind: type[Part], reason: Any) -> AdaMolmoError:
     return AdaMolmoError(
         f"{source}: cannot be read as the JSON document {name_of(kind)} ({reason}); "
-        "delete the file and run Snakemake again to remake it."
+        "if the study made it, delete the file and run Snakemake again to remake it."
     )

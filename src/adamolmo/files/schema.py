@@ -117,7 +117,7 @@ def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = 
     except (OSError, pa.ArrowException) as error:
         raise AdaMolmoError(
             f"{path}: cannot be read as the Parquet table {schema.name} ({_one_line(error)}); "
-            "delete the file and run Snakemake again to remake it."
+            "if the study made it, delete the file and run Snakemake again to remake it."
         ) from error
     _check_values(table, schema, path)
     frame = table.select(wanted).replace_schema_metadata(None).to_pandas()

@@ -1,5 +1,6 @@
 """How files are written, complete or not at all, whatever happens meanwhile; and their checksums."""
 
+import errno
 import hashlib
 import os
 import secrets
@@ -9,6 +10,8 @@ from typing import Any
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.launcher import launcher_is_gone
+
+_NOT_FOR_WANT_OF_ROOM = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as temporary`)
@@ -63,8 +66,10 @@ class replacing:  # noqa: N801 (reads as a verb: `with replacing(path) as tempor
     def _unwritable(self, error: BaseException) -> AdaMolmoError:
         reason = (getattr(error, "strerror", None) or str(error)).split("\n")[0].rstrip(".")
         size = f", which needs {self.needed_bytes / 1e9:.3g} GB" if self.needed_bytes else ""
+        forbidden = getattr(error, "errno", None) in _NOT_FOR_WANT_OF_ROOM
+        advice = "expected a place that you may write to" if forbidden else f"make room for it{size}"
         return AdaMolmoError(
-            f"{self.path}: cannot be written ({reason}); make room for it{size}, and run Snakemake again, which keeps "
+            f"{self.path}: cannot be written ({reason}); {advice}, and run Snakemake again, which keeps "
             "all finished files."
         )
 

@@ -5,6 +5,7 @@ Import it when the device is claimed: it brings torch.
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from PIL import Image
 
@@ -13,10 +14,26 @@ from adamolmo.controllers.governor import Governor, load_governor
 from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.modules import load_controller
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.core_exp import Reference
 from adamolmo.inference.clock import warm_up
 from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
-from adamolmo.inference.engine import Response
+from adamolmo.inference.engine import Engine, Response
+from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.jobs.loading import controller_context, load_engine
+
+_PROBES = 3
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Attributes:
+    governor: as it is after the answer.
+    slowdown: of the device against the profile; None with the modelled clock, or without a profile.
+    """
+
+    response: Response
+    governor: Governor
+    slowdown: float | None
 
 
 @dataclass(frozen=True)
@@ -25,6 +42,7 @@ class Request:
     results: directory of the study's results.
     stream: the controller, the budget, and the dataset whose lookup table and prompt style count.
     module: where the controller comes from, as in the registry.
+    reference: of the dataset's profile; None where nothing depends on it.
     image, question: None where the controller may decide without them.
     """
 
@@ -33,11 +51,12 @@ class Request:
     stream: Stream
     module: str
     budget_ms: float
+    reference: Reference | None
     image: Image.Image | None
     question: str | None
 
-    def answer(self, state: Path | None = None) -> tuple[Response, Governor]:
-        """The answer after warm-up, as a request to a running service would be timed, and the governor after it.
+    def answer(self, state: Path | None = None) -> Answered:
+        """The answer after warm-up, as a request to a running service would be timed.
 
         Args:
             state: file that keeps the governor's state between calls; it need not exist yet.
@@ -55,13 +74,21 @@ class Request:
         governor.observe(response.stages.total_ms)
         if state is not None:
             self.stream.write(state, governor.state)
-        return response, governor
+        return Answered(response, governor, self._slowdown(engine))
+
+    def _slowdown(self, engine: Engine) -> float | None:
+        """How many times as long as during the profile the same request takes now."""
+        profiled = self.reference and self.reference.reference_request_ms
+        if engine.clock.name != "measured" or profiled is None:
+            return None
+        probe = SpeedProbe(engine, self.settings.knobs.grid.full)
+        probe.run()  # warm-up
+        return median(probe.run() for _ in range(_PROBES)) / profiled.value
 
     def decide(self) -> Decision:
         """What the controller chooses; (top_k, blocks) is open where it reads the prompt first, and there is none."""
         if self.image is not None:
-            response, _ = self.answer()
-            return Decision.of(response.config)
+            return Decision.of(self.answer().response.config)
         controller, governor = self._load_controller()
         if reads := controller.reads(governor.limit):
             raise AdaMolmoError(

@@ -51,7 +51,10 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     ("content", "sentence"),
     [
         (None, "does not exist; expected the JSON document reference"),
-        ("{", "cannot be read as the JSON document reference .*; delete the file and run Snakemake again"),
+        (
+            "{",
+            "cannot be read as the JSON document reference .*; if the study made it, delete the file and run",
+        ),
         ("[]", "holds a list; expected the JSON document reference"),
         ('{"config": "x"}', "key 'median_latency_ms' is missing; expected its median latency"),
     ],
