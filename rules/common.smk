@@ -17,6 +17,10 @@ HERE = os.path.relpath(workflow.basedir)
 SOURCE = os.path.join(workflow.basedir, "src")
 SCRIPTS = str(Path(HERE, "workflow/scripts"))
 sys.path.insert(0, SOURCE)
+# Snakemake's logger of the same name may have brought another copy of the library, an installed one.
+if not find_spec("adamolmo").origin.startswith(SOURCE + os.sep):
+    for loaded in [name for name in sys.modules if name.split(".")[0] == "adamolmo"]:
+        del sys.modules[loaded]
 
 from adamolmo.budgets import Budget
 from adamolmo.jobs.code_files import code_files, code_version

@@ -1,5 +1,6 @@
 """Files appear complete or not at all: on a full disk, beside another writer, after the end of who asked for them."""
 
+import errno
 import os
 import re
 import resource
@@ -160,3 +161,11 @@ def test_a_reused_process_number_is_another_process(tmp_path, monkeypatch):
     monkeypatch.setenv(LAUNCHER, own + "1")
     with pytest.raises(AdaMolmoError, match="left as it was"), replacing(tmp_path / "x") as file:
         file.write_text("orphan")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EISDIR])
+def test_a_forbidden_place_is_no_want_of_room(tmp_path, number):
+    with pytest.raises(AdaMolmoError) as error, replacing(tmp_path / "x"):
+        raise OSError(number, os.strerror(number))
+    assert "expected a place that you may write to" in str(error.value)
+    assert "room" not in str(error.value)
