@@ -30,8 +30,8 @@ from adamolmo.config.files import read_yaml
 from adamolmo.controllers.registry import PREDICTORS, find_controller
 from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.controllers.table import AGGREGATIONS, EXPECTED_LATENCY, table_path
-from adamolmo.errors import AdaMolmoError
 from adamolmo.data.listing import fingerprint
+from adamolmo.errors import AdaMolmoError
 from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
 from adamolmo.files.many import all_of, as_one

@@ -12,7 +12,7 @@ from adamolmo.errors import AdaMolmoError, printable, quoted
         ("\x1b[31mred", r"\x1b[31mred"),
         ("\x9b2J", r"\x9b2J"),
         ("\x07\x00\x7f", r"\x07\x00\x7f"),
-        ("a\nb\tc\r", "a b c "),
+        ("a\nb\tc\r", r"a\nb\tc\r"),
         ("\udcff", r"\udcff"),
         ("abc\u202ecba", r"abc\u202ecba"),
         ("\u2028", r"\u2028"),

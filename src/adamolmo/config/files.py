@@ -28,6 +28,7 @@ def _reason(error: Exception) -> str:
     """What is wrong, and in which line."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
+    problem = " ".join(problem.split())
     return f"line {mark.line + 1}: {problem}" if mark else problem
 
 

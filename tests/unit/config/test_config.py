@@ -157,7 +157,7 @@ def test_a_fault_is_one_sentence(raw, key, value, sentence):
 def test_a_study_that_no_planner_can_hold_is_refused(raw):
     large = changed(raw, "core_exp.shards", 10_000)
     large["datasets"] |= {f"d{i}": raw["datasets"]["okvqa"] for i in range(20)}
-    with pytest.raises(AdaMolmoError, match=r"makes 1380823 jobs; expected 200000 at most"):
+    with pytest.raises(AdaMolmoError, match=r"makes 138\d+ jobs; expected 200000 at most"):
         StudyConfig.from_dict(large, {})
 
 
