@@ -100,6 +100,7 @@ def _outcomes(dataset: str, rows: pd.DataFrame, shape: Shape) -> Outcomes:
         accuracy=rng.integers(0, 2, size).astype(float),
         latency_ms=rng.uniform(5, 45, size),
         controller_ms=rng.random(size),
+        network_decided=rng.random(size) < 0.5,
         configs=np.array([str(config) for config in shape.configs], dtype=object)[
             rng.integers(0, len(shape.configs), size)
         ],

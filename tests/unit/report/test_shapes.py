@@ -1,5 +1,7 @@
 """A study of any shape is compared, told of, tabulated and drawn: what is missing is not an error."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,8 @@ from PIL import Image
 
 from adamolmo.budgets import KINDS
 from adamolmo.files.model import Manifest
-from adamolmo.report import controllers_page, page, tables
-from adamolmo.report.findings import StudyResults, first_paragraph
+from adamolmo.report import answer, controllers_page, page, tables
+from adamolmo.report.findings import StudyResults, findings, warnings
 
 TEMPLATES = Path(__file__).parents[3] / "workflow/report"
 SHAPES = {
@@ -50,7 +52,8 @@ def results_of(shape: Shape, found: dict) -> StudyResults:
 
 
 def test_it_is_told_of_in_words(made):
-    text = " ".join(first_paragraph(results_of(*made)))
+    results = results_of(*made)
+    text = " ".join([*answer.sentences(results), *findings(results), *warnings(results)])
     assert "nan" not in text
 
 
@@ -78,13 +81,18 @@ def test_it_has_a_report(made, tmp_path):
     text = page.page(
         TEMPLATES / "report.html.j2",
         results_of(*made),
+        profile_of(made[0]),
         [figure],
         {"overhead": "What deciding costs."},
+        script=TEMPLATES / "report.js",
+        data={},
         manifest=manifest,
         configuration={},
         rule_graph='digraph {\n0[label = "all"];\n1[label = "evaluate"];\n1 -> 0\n}',
     )
     assert "nan" not in text.partition("<body>")[2].partition("data:image")[0]
+    (charts,) = re.findall(r'<script type="application/json" id="charts">(.*?)</script>', text)
+    assert "explore-pareto" in json.loads(charts, parse_constant=pytest.fail)
 
 
 @pytest.mark.parametrize("name", DRAWN)
