@@ -30,7 +30,7 @@ from adamolmo.config.files import read_yaml
 from adamolmo.controllers.registry import PREDICTORS, find_controller
 from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.controllers.table import AGGREGATIONS, EXPECTED_LATENCY, table_path
-from adamolmo.data.listing import fingerprint
+from adamolmo.data.planning import check_dataset
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.governor import config_latency_path, response_path
 from adamolmo.files.launcher import LAUNCHER, launcher
@@ -270,7 +270,7 @@ def parts(folder, kind):
 
 
 def number_of_samples(wildcards):
-    return getattr(STUDY.samples, wildcards.split)
+    return STUDY.number_of_samples(wildcards.dataset, wildcards.split)
 
 
 def cell_controller(wildcards):

@@ -1,11 +1,17 @@
 def dataset_files(wildcards):
-    """Files on this machine that a dataset is read from: a change of them makes the samples anew."""
+    """Tables on this machine that a dataset is read from: a change of them makes the samples anew."""
     return list(map(str, INPUT_FILES.get(f"datasets.{wildcards.dataset}.path", [])))
+
+
+@cache
+def checked_dataset(dataset):
+    wanted = {split: STUDY.number_of_samples(dataset, split) for split in SPLITS}
+    return known(check_dataset, STUDY.datasets[dataset], dataset, wanted)
 
 
 def dataset_content(wildcards):
     """Not of `input`: Snakemake does not compare parameters that are made from it."""
-    return fingerprint(list(map(Path, dataset_files(wildcards))))
+    return checked_dataset(wildcards.dataset)
 
 
 def earlier_splits(wildcards):

@@ -107,6 +107,7 @@ rule compare_selection:
             *ENGINE_KEYS,
             "importance.tier",
             "samples.importance",
+            "datasets.{dataset}.samples",
             *BATCH_KEYS,
             "bootstrap",
             "seed",

@@ -86,7 +86,8 @@ rule rule_graph:
     conda:
         "../envs/study.yaml"
     params:
-        configuration=json.dumps(reduce(merge, config_sources().values()), sort_keys=True),
+        # Its braces are no wildcards.
+        configuration=lambda wildcards: json.dumps(reduce(merge, config_sources().values()), sort_keys=True),
     message:
         "Graph of the rules"
     shell:

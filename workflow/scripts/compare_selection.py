@@ -20,7 +20,7 @@ def main() -> None:
     args = parser.parse_args()
     settings = args.settings
     # As many as the scores rest on, but of another split.
-    samples = read_samples(args.samples)[: settings.samples.importance]
+    samples = read_samples(args.samples)[: settings.number_of_samples(args.dataset, "importance")]
     scores = read_json(args.scores, Importance)
     internal = {path.stem: read_json(path, InternalScores) for path in args.internal}
     engine = load_engine(settings, args.model)

@@ -98,6 +98,9 @@ class StudyConfig(Section):
         named = [name for name, dataset in self.datasets.items() if purpose in dataset.used_for]
         return named or list(self.datasets)
 
+    def number_of_samples(self, dataset: str, split: str) -> int:
+        return getattr(self.datasets[dataset].samples, split) or getattr(self.samples, split)
+
     @classmethod
     def load(cls, *paths: str | Path) -> "StudyConfig":
         """Reads YAML files; a later one overrides single keys of the earlier ones. Raises AdaMolmoError."""

@@ -1,43 +1,54 @@
 """Which files on this machine a dataset is read from: what a job reads and what Snakemake watches is this one list.
 
-One file may have any name. In a folder data is what has a Parquet suffix, at any depth and through links; what tools
-hide (".part.parquet", "_temporary/", ".crc") is none.
+One file may have any name. In a folder data is what has a suffix of the source, at any depth and through links; what
+tools hide (".part.parquet", "_temporary/", ".crc") or cache is none.
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from adamolmo.errors import AdaMolmoError
 
-SUFFIXES = (".parquet", ".pq", ".parq")
+SUFFIXES = {
+    "parquet": (".parquet", ".pq", ".parq"),
+    "csv": (".csv", ".tsv"),
+    "json": (".json", ".jsonl"),
+    "arrow": (".arrow",),
+}
+# Beside the Arrow files of a dataset that was saved to disk: which of them are its data, and what else is known of it.
+SAVED_STATE = "state.json"
 _LARGEST_FOOTER_BYTES = 1 << 20
 
 
-def is_data(name: str) -> bool:
+def is_data(name: str, source: str = "parquet") -> bool:
     """Whether a file of this name, relative to its dataset, is data."""
     path = PurePosixPath(name)
-    return path.suffix.lower() in SUFFIXES and not any(map(_is_hidden, path.parts))
+    return path.suffix.lower() in SUFFIXES[source] and not any(map(_is_hidden, path.parts))
 
 
 def _is_hidden(part: str) -> bool:
     return part.startswith(".") or (part.startswith("_") and "=" not in part)  # "_key=value" is a partition
 
 
-def data_files(path: Path) -> list[Path]:
+def data_files(path: Path, source: str = "parquet") -> list[Path]:
     """The file, or the data files of a folder, sorted. Raises AdaMolmoError: there is none, a link leads nowhere."""
     if path.is_file():
         return [path]
+    kind = source.upper() if source in ("csv", "json") else source.capitalize()
     if not path.is_dir():
         found = "is neither a file nor a folder" if path.exists() else "does not exist"
-        raise AdaMolmoError(f"{path} {found}; expected a Parquet file, or a folder with some.")
-    files = sorted(file for file in _walk(path) if is_data(file.relative_to(path).as_posix()))
+        raise AdaMolmoError(f"{path} {found}; expected a {kind} file, or a folder with some.")
+    files = sorted(file for file in _walk(path) if is_data(file.relative_to(path).as_posix(), source))
+    if source == "arrow":
+        files = [file for file in files if _is_saved(file)]
     if not files:
-        raise AdaMolmoError(f"{path} has no Parquet file; expected at least one ({', '.join(SUFFIXES)}).")
+        raise AdaMolmoError(f"{path} has no {kind} file; expected at least one ({', '.join(SUFFIXES[source])}).")
     for file in files:
         if not file.is_file():
-            raise AdaMolmoError(f"{file} is no file, or a link that leads nowhere; expected a Parquet file.")
+            raise AdaMolmoError(f"{file} is no file, or a link that leads nowhere; expected a {kind} file.")
     return files
 
 
@@ -53,13 +64,25 @@ def _walk(folder: Path) -> Iterator[Path]:
         yield from (Path(parent, name) for name in names)
 
 
-def fingerprint(files: Sequence[Path]) -> str:
-    """Changes with the files' names, sizes and Parquet footers, whatever their times say: a file that is replaced by an
-    older one is noticed. Footers hold every column's sizes and limits, so little has to be read."""
+def _is_saved(file: Path) -> bool:
+    """Whether an Arrow file is data of its folder, and not what `datasets` has cached there. Raises AdaMolmoError."""
+    state = file.with_name(SAVED_STATE)
+    if not state.exists():
+        return not file.name.startswith("cache-")
+    try:
+        return file.name in [entry["filename"] for entry in json.loads(state.read_bytes())["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise AdaMolmoError(f"{state}: cannot be read; expected it as `save_to_disk` of datasets writes it.") from error
+
+
+def fingerprint(files: Sequence[Path], source: str = "parquet") -> str:
+    """Changes with the files' names and sizes, and with their times or, of Parquet, footers instead: a file that is
+    replaced by an older one is noticed. Footers hold every column's sizes and limits, so little has to be read."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file}\0{file.stat().st_size}\0".encode(errors="surrogateescape"))
-        digest.update(_footer(file))
+        stat = file.stat()
+        digest.update(f"{file}\0{stat.st_size}\0".encode(errors="surrogateescape"))
+        digest.update(_footer(file) if source == "parquet" else f"{stat.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:16]
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from adamolmo.config.data import DatasetSettings
+from adamolmo.data.division import explained, sharing_with
 from adamolmo.data.images import MOST_PIXELS
-from adamolmo.data.parquet import parquet_samples
 from adamolmo.data.procedural import GENERATORS, scenes
 from adamolmo.data.samples import Sample
+from adamolmo.data.tables import table_samples
 from adamolmo.data.vetting import Vetting
 from adamolmo.errors import AdaMolmoError
 from adamolmo.progress import progress
@@ -64,13 +65,13 @@ def draw_samples(
     if settings.source == "procedural":
         return _first(procedural_samples(dataset, split, seed), dataset, split, count)
     vetting = Vetting(f"datasets.{dataset}, split '{split}'", earlier or {}, max_pixels)
-    samples = _first(vetting.vet(parquet_samples(settings, dataset, split, seed)), dataset, split, count)
+    samples = _first(vetting.vet(table_samples(settings, dataset, split, seed)), dataset, split, count)
     vetting.report()
     if len(samples) < count:
         left_out = f" ({vetting.left_out()})" if vetting.left_out() else ""
         raise AdaMolmoError(
             f"datasets.{dataset}: there are {len(samples)} samples for '{split}'{left_out}, expected samples.{split} = "
-            f"{count}."
+            f"{count}{explained(sharing_with(settings, split))}."
         )
     return samples
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from adamolmo.config import StudyConfig
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
-from adamolmo.data.listing import data_files
+from adamolmo.data.listing import SUFFIXES, data_files
 from adamolmo.errors import AdaMolmoError
 
 _BLOCK_BYTES = 1 << 12
@@ -35,8 +35,8 @@ def input_files(study: StudyConfig, root: Path) -> dict[str, Callable[[], list[P
     if encoder is not None and not is_on_hub(encoder, Path()):
         found["training.mobilevit.checkpoint"] = partial(pretrained_files, Path(encoder))
     for name, dataset in study.datasets.items():
-        if dataset.source == "parquet":
-            found[f"datasets.{name}.path"] = partial(data_files, Path(dataset.path))
+        if dataset.source in SUFFIXES:
+            found[f"datasets.{name}.path"] = partial(data_files, Path(dataset.path), dataset.source)
     return found
 
 

@@ -7,8 +7,8 @@ from hub_cache import text_vqa_rows, write_rows
 
 from adamolmo.config.data import DatasetSettings
 from adamolmo.data.listing import data_files, fingerprint, is_data
-from adamolmo.data.parquet import parquet_samples
 from adamolmo.data.sources import draw_samples
+from adamolmo.data.tables import table_samples
 from adamolmo.errors import AdaMolmoError
 
 
@@ -21,7 +21,7 @@ def questions(path, split: str | None = None, **settings) -> list[str]:
     """Of everything that `evaluation` is drawn from."""
     splits = {"importance": "none", "profile": "none", "evaluation": split}
     entry = DatasetSettings(source="parquet", path=str(path), splits=splits, style=None, scorer="vqa", **settings)
-    samples = list(parquet_samples(entry, "mine", "evaluation", seed=0))
+    samples = list(table_samples(entry, "mine", "evaluation", seed=0))
     assert len({sample["sample_id"] for sample in samples}) == len(samples)
     return sorted(sample["question"].split()[3] for sample in samples)
 
@@ -144,9 +144,7 @@ def test_names_that_are_not_utf8(tmp_path):
     folder.mkdir()
     os.rename(write(tmp_path / "a.parquet"), os.fsencode(folder) + b"/caf\xe9\x1b[2J.parquet")
     entry = DatasetSettings(source="parquet", path=str(folder), style=None, scorer="vqa")
-    ids = [
-        sample["sample_id"] for split in ("profile", "evaluation") for sample in parquet_samples(entry, "m", split, 0)
-    ]
+    ids = [sample["sample_id"] for split in ("profile", "evaluation") for sample in table_samples(entry, "m", split, 0)]
     assert ids and all(sample_id.isprintable() and sample_id.startswith("caf") for sample_id in ids)
 
 

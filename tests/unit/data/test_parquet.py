@@ -7,9 +7,10 @@ import pytest
 from hub_cache import image_entry, picture, text_vqa_rows, vqa_v2_rows, write_rows
 
 from adamolmo.config.data import DatasetSettings
-from adamolmo.data.parquet import SHARES
+from adamolmo.data.division import SHARES, owner, sharing_with
 from adamolmo.data.samples import Sample
 from adamolmo.data.sources import SPLITS, draw_samples
+from adamolmo.data.tables import table_samples
 from adamolmo.errors import AdaMolmoError
 
 TEXT_VQA = {
@@ -82,9 +83,10 @@ def test_study_splits_of_one_split_share_its_images_out(text_vqa):
 
 
 def _all(entry: DatasetSettings, split: str) -> list[dict]:
-    from adamolmo.data.parquet import parquet_samples
-
-    return list(parquet_samples(entry, "text_vqa", split, seed=3))
+    """The split's share."""
+    sharing = sharing_with(entry, split)
+    samples = table_samples(entry, "text_vqa", split, seed=3)
+    return [sample for sample in samples if owner(sample["image_id"], sharing, seed=3) == split]
 
 
 def test_the_subset_depends_on_the_seed_alone(text_vqa):
@@ -146,8 +148,8 @@ def test_multiple_choice(tmp_path):
     assert second["question"] == "which ?\nA: cat\nB: dog\n"
     assert first["answers"] == ["B", "dog"]
     write_rows(tmp_path / "IMG/train-00000-of-00001.parquet", [row | {"answer": 2}])
-    owner = next(split for split in SPLITS if "expected the number of one of 2 options" in _fault(entry, split))
-    assert "row 0 of" in _fault(entry, owner)
+    found = next(split for split in SPLITS if "expected the number of one of 2 options" in _fault(entry, split))
+    assert "row 0 of" in _fault(entry, found)
 
 
 def _fault(entry: DatasetSettings, split: str) -> str:
@@ -166,7 +168,7 @@ def test_a_plain_file_of_ones_own(tmp_path):
     entry = settings(LOCAL, path=str(tmp_path / "mine.parquet"))
     (sample,) = draw_samples(entry, "mine", "profile", 1, seed=0)
     assert sample["answers"] == ["red"]
-    assert "there are" in error_of(entry, count=20) and "expected samples.profile = 20" in error_of(entry, count=20)
+    assert "there are 20" in error_of(entry, count=21) and "expected samples.profile = 21" in error_of(entry, count=21)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +180,7 @@ def test_a_plain_file_of_ones_own(tmp_path):
         ({"splits": {"profile": "training"}}, "datasets.mine.splits.profile: lab/textvqa at 0123456789"),
         ({"splits": {"profile": "training"}}, "has no files of a split 'training'; found data/train-00000-of-00003"),
         ({"config": "en"}, "datasets.mine.config: lab/textvqa at"),
-        ({"config": "en"}, "has no folder 'en' with Parquet files; found data."),
+        ({"config": "en"}, "has no folder 'en' with data files; found data."),
         ({"path": "lab/missing"}, "datasets.mine.path: dataset repository 'lab/missing' cannot be had from the"),
         ({"path": "lab/missing"}, "run prepare_data and prepare_model where the Hub can be reached"),
         ({"path": "no name"}, "datasets.mine.path: 'no name' is not a repository of the Hugging Face Hub"),
