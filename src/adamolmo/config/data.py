@@ -11,7 +11,7 @@ from adamolmo.errors import printable, quoted
 
 MOST_MEGAPIXELS = 178  # Pillow itself refuses more
 # A column in the path of an image, and how many digits it has there.
-IN_PATH = re.compile(r"{([^{}:]+)(?::0?(\d+))?}")
+IN_PATH = re.compile(r"{([^{}:]+)(?::0?(\d{1,2}))?}")
 # Sources whose tables hold text: an image is a path or base64.
 TEXT_SOURCES = ("csv", "json")
 

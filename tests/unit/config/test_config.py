@@ -136,6 +136,13 @@ def test_the_study_on_molmoe():
         ("datasets." + "a" * 300, {}, "aaa...' is not a name"),
         ("datasets.okvqa.columns", {"answers": ""}, "is not a text of 1 to 4096 printable characters"),
         ("datasets.okvqa.columns", {"answers": "a\x1b[31m"}, r"'a\x1b[31m' is not a text of 1 to 4096 printable char"),
+        ("datasets.okvqa.columns", {"options": ["A", "A"]}, "'['A', 'A']' names a column twice"),
+        ("datasets.okvqa.columns", {"options": []}, "'[]' is neither a column nor a list of columns"),
+        ("datasets.okvqa.columns", {"options": [1]}, "'[1]' is neither a column nor a list of columns"),
+        ("datasets.okvqa.columns", {"image": "i/{id}.png"}, "source 'procedural' holds the images themselves"),
+        ("datasets.okvqa.samples", {"train": 3}, "samples.train' is unknown; expected one of importance, profile"),
+        ("datasets.okvqa.samples", {"profile": 0}, "samples.profile' is 0; expected at least 1."),
+        ("datasets.okvqa.source", "jsonl", "expected 'procedural', 'hub', 'parquet', 'csv', 'json' or 'arrow'."),
         ("model.checkpoint", "x" * 5000, "is not a text of 1 to 4096 printable characters"),
         ("lmms_eval.tasks.x$(touch y)", {}, "'x$(touch y)' is not the name of a task"),
         (
@@ -152,6 +159,15 @@ def test_a_fault_is_one_sentence(raw, key, value, sentence):
     assert text.startswith(f"{CONFIG}: ")
     assert sentence in text
     assert "\n" not in text
+
+
+def test_a_dataset_may_have_numbers_of_samples_of_its_own(raw):
+    study = StudyConfig.from_dict(changed(raw, "datasets.okvqa.samples", {"profile": 7}), {})
+    assert study.number_of_samples("okvqa", "profile") == 7
+    assert study.number_of_samples("okvqa", "evaluation") == study.samples.evaluation
+    assert study.number_of_samples("text_vqa", "profile") == study.samples.profile
+    part = StudyConfig.from_subset(study.subset("samples.importance", "datasets.okvqa.samples"))
+    assert part.number_of_samples("okvqa", "importance") == study.samples.importance
 
 
 def test_a_study_that_no_planner_can_hold_is_refused(raw):
