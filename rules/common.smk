@@ -42,7 +42,7 @@ from adamolmo.jobs.records import check_records, mark_results
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 os.environ[LAUNCHER] = launcher(os.getpid())
 # Figures go to files; a notebook's setting would stop matplotlib from being imported.
-os.environ["MPLBACKEND"] = "agg"
+os.environ.update(MPLBACKEND="agg")
 
 
 @cache
@@ -135,7 +135,8 @@ MODEL = {
     "manifest": "results/model/manifest.json",
 }
 PROFILES = expand("results/core_exp/{dataset}.parquet", dataset=STUDY.datasets)
-CELLS_IN_ONE = as_one("results/eval/{}/{}/{}.json", STUDY.datasets, STUDY.controllers, STUDY.budgets)
+# Sorted: in another order it is the same study.
+CELLS_IN_ONE = as_one("results/eval/{}/{}/{}.json", *map(sorted, (STUDY.datasets, STUDY.controllers, STUDY.budgets)))
 CELLS = [str(path) for path in all_of(CELLS_IN_ONE)]
 EVALUATION_GRIDS = expand("results/core_exp_evaluation/{dataset}.parquet", dataset=STUDY.datasets)
 COMPARISONS = {name: f"results/{name}.parquet" for name in ("comparisons", "equal_latency", "promises", "hypervolumes")}
@@ -267,10 +268,6 @@ def part_files(folder, kind):
 def parts(folder, kind):
     """A params function: the same files in one text, which has room on a command line."""
     return lambda wildcards: parts_of(folder, wildcards.dataset)[kind]
-
-
-def number_of_samples(wildcards):
-    return STUDY.number_of_samples(wildcards.dataset, wildcards.split)
 
 
 def cell_controller(wildcards):

@@ -3,10 +3,12 @@
 from adamolmo.lmms_eval.stock import OWN_PREFIX
 
 HARNESS = STUDY.lmms_eval
-BENCHMARKS_IN_ONE = as_one("results/lmms_eval/{}/{}/{}.json", HARNESS.tasks, HARNESS.controllers, HARNESS.budgets)
+BENCHMARKS_IN_ONE = as_one(
+    "results/lmms_eval/{}/{}/{}.json", *map(sorted, (HARNESS.tasks, HARNESS.controllers, HARNESS.budgets))
+)
 BENCHMARKS = [str(path) for path in all_of(BENCHMARKS_IN_ONE)]
 # A folder whose name has braces is no pattern.
-TASK_DATA = HARNESS.data and HARNESS.data.replace("{", "{{").replace("}", "}}") + "/{task}/prepared.json"
+TASK_DATA = HARNESS.data and os.path.join(HARNESS.data.replace("{", "{{").replace("}", "}}"), "{task}", "prepared.json")
 
 
 def profile_of(wildcards):

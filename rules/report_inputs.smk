@@ -4,9 +4,9 @@ import shlex
 
 STREAMS_IN_ONE = as_one(
     "results/eval/{}/{}/{}.parquet",
-    STUDY.datasets,
-    [name for name in CONTROLLERS if heeds_budget(name)],
-    [budget for budget in STUDY.budgets if Budget.parse(budget).promise],
+    sorted(STUDY.datasets),
+    sorted(name for name in CONTROLLERS if heeds_budget(name)),
+    sorted(budget for budget in STUDY.budgets if Budget.parse(budget).promise),
 )
 # What figures, tables and pages are made from, by the names of adamolmo.report.inputs.
 INPUTS = {

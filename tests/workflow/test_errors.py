@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from adamolmo.core_exp.inspection import inspect_profile
 from adamolmo.files.core_exp import CORE_EXP
+from adamolmo.files.documents import sealed
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.files.summary import SUMMARY
@@ -65,7 +66,7 @@ def test_truncated_profile(study):
 def test_importance_of_another_model(study):
     path = study.path("results/importance/scores.json")
     scores = json.loads(path.read_text())
-    path.write_text(json.dumps(scores | {"model_checksum": "0" * 64}))
+    path.write_text(json.dumps(sealed(scores | {"model_checksum": "0" * 64})))
     error = only_error(study.snakemake("--allowed-rules", "evaluate", "--", CELL))
     assert error.startswith("results/importance/scores.json: the importance scores belong to another model")
 

@@ -26,8 +26,17 @@ def tables(study) -> dict[str, bytes]:
 
 def test_sigkill_at_random_moments(study, repetition):
     # Two shard jobs, one after the other, and a merge. A killed Snakemake leaves its lock behind, which concerns nobody
-    # else here.
-    arguments = ("--nolock", "--allowed-rules", "core_exp", "merge_core_exp", "--", TARGET)
+    # else here. Snakemake's own log says which job was finished.
+    arguments = (
+        "--workflow-profile",
+        "none",
+        "--nolock",
+        "--allowed-rules",
+        "core_exp",
+        "merge_core_exp",
+        "--",
+        TARGET,
+    )
 
     def begin_anew():
         shutil.rmtree(study.path("results/core_exp"))

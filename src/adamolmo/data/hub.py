@@ -24,7 +24,7 @@ CHECKPOINT_FILES = ("config.json", "config.yaml", "tokenizer.json", "*.safetenso
 
 def is_repository_name(text: str) -> bool:
     """Whether `text` has the form owner/name."""
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", text) is not None
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", text) is not None
 
 
 @dataclass(frozen=True)

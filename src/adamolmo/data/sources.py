@@ -11,7 +11,7 @@ from adamolmo.config.data import DatasetSettings
 from adamolmo.data.division import explained, sharing_with
 from adamolmo.data.images import MOST_PIXELS
 from adamolmo.data.procedural import GENERATORS, scenes
-from adamolmo.data.samples import Sample
+from adamolmo.data.samples import Sample, samples_of
 from adamolmo.data.tables import table_samples
 from adamolmo.data.vetting import Vetting
 from adamolmo.errors import AdaMolmoError
@@ -73,6 +73,18 @@ def draw_samples(
             f"datasets.{dataset}: there are {len(samples)} samples for '{split}'{left_out}, expected samples.{split} = "
             f"{count}{explained(sharing_with(settings, split))}."
         )
+    return samples
+
+
+def draw_split(
+    settings: DatasetSettings, dataset: str, counts: Mapping[str, int], seed: int, max_pixels: int = MOST_PIXELS
+) -> list[dict]:
+    """The samples of the last of the splits that `counts` names in the order in which they are drawn: the others are
+    drawn again, because no job waits for another split's, and what they have is left out. Raises as `draw_samples`."""
+    earlier: dict[str, Sequence[Sample]] = {}
+    for split, count in counts.items():
+        samples = draw_samples(settings, dataset, split, count, seed, earlier, max_pixels)
+        earlier[split] = samples_of(samples)
     return samples
 
 
