@@ -41,4 +41,4 @@ def test_changed_data_is_noticed(clone, config, name):
     assert clone.snakemake("--dry-run", *TARGETS, configs=(small,)).planned == {}
     change(clone.path(changed))
     planned = clone.snakemake("--dry-run", *TARGETS, configs=(small,)).planned
-    assert planned.get("prepare_data") == 3, planned
+    assert planned.get("prepare_data") == 1, planned
