@@ -6,7 +6,8 @@ from pathlib import Path
 from adamolmo.files.writing import replacing
 from adamolmo.jobs.script import run
 from adamolmo.report.inputs import add_inputs, read_inputs
-from adamolmo.report.tables import TABLES, latex
+from adamolmo.report.paper_tables import latex
+from adamolmo.report.tables import TABLES
 
 
 def main() -> None:

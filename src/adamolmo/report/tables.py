@@ -1,9 +1,9 @@
-"""The study's tables: tidy data for a CSV file, and what the template of their LaTeX needs besides."""
+"""The study's tables: tidy data, and what their captions say; `paper_tables` lays them out for LaTeX."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from adamolmo.budgets import KINDS
@@ -11,8 +11,13 @@ from adamolmo.controllers.roles import ORACLE, baseline_of, without_oracle
 from adamolmo.evaluation.summary import misses_budget
 from adamolmo.report.figures.style import in_order
 from adamolmo.report.results import over_baseline
-from adamolmo.report.templates import render
 from adamolmo.statistics.intervals import SIGNIFICANCE, holm
+
+_GREY = "Grey: the median request, under a promised mean the mean, is over the budget."
+_MEANS = (
+    "mean over the feasible budgets of a kind, with paired 95 % intervals. Bold: the accuracies differ (sign-flip "
+    f"test, Holm-corrected p < {SIGNIFICANCE:g})."
+)
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ def accuracy(summary: pd.DataFrame, comparisons: pd.DataFrame) -> StudyTable:
         pairs = comparisons[(comparisons["dataset"] == dataset) & (comparisons["budget"] == budget)]
         rows.loc[cell.index, "best"] = _shown_best(cell, pairs)
     caption = (
-        "Accuracy (%). Bold: shown to be better than every other controller that keeps the budget (sign-flip test, "
-        "Holm-corrected). Grey: the median request is over the budget."
+        f"Accuracy (%) with 95 % intervals. {_GREY} Bold: the highest of the others, also of several equal ones, if "
+        f"shown to be above all below it (sign-flip test, Holm-corrected p < {SIGNIFICANCE:g})."
     )
     if ORACLE in set(rows["controller"]):
         caption += " Oracle: the best choice in hindsight, the upper bound."
@@ -54,15 +59,14 @@ def accuracy(summary: pd.DataFrame, comparisons: pd.DataFrame) -> StudyTable:
 def violations(summary: pd.DataFrame) -> StudyTable:
     """Share of requests over the budget in percent, with exact binomial 95 % intervals."""
     rows = _cells(without_oracle(summary), "violation_rate").assign(best=False)
-    caption = "Requests over the budget (%). Grey: the median request is over the budget."
-    return StudyTable(rows, caption, "violation_rate_pct")
+    return StudyTable(rows, f"Requests over the budget (%) with 95 % intervals. {_GREY}", "violation_rate_pct")
 
 
 def gains(comparisons: pd.DataFrame) -> StudyTable:
     """Every controller against the baseline, over the feasible budgets of a kind, on the same questions."""
     baseline = baseline_of(comparisons["other"]) if len(comparisons) else "the baseline"
     pairs = over_baseline(comparisons[comparisons["budget"].isin(KINDS)], baseline)
-    return StudyTable(_differences(pairs), f"Differences to {baseline}")
+    return StudyTable(_differences(pairs), f"Differences to {baseline}, {_MEANS}")
 
 
 def designs(comparisons: pd.DataFrame) -> StudyTable:
@@ -72,7 +76,7 @@ def designs(comparisons: pd.DataFrame) -> StudyTable:
         & comparisons["controller"].str.startswith("two-stage-")
         & comparisons["other"].str.startswith("single-stage-")
     ]
-    return StudyTable(_differences(pairs), "Design 1 (two-stage) less design 2 (single-stage)")
+    return StudyTable(_differences(pairs), f"Design 1 (two-stage) less design 2 (single-stage), {_MEANS}")
 
 
 TABLES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame], StudyTable]] = {
@@ -81,19 +85,6 @@ TABLES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame], StudyTable]] = {
     "gains": lambda summary, comparisons: gains(comparisons),
     "designs": lambda summary, comparisons: designs(comparisons),
 }
-
-
-def latex(template: Path, name: str, table: StudyTable) -> str:
-    """The source of a LaTeX table environment."""
-    return render(
-        template,
-        name=name,
-        caption=table.caption,
-        measure=table.measure,
-        blocks=by_dataset(table.rows) if table.measure else [],
-        rows=table.rows.to_dict("records"),
-        significance=SIGNIFICANCE,
-    )
 
 
 def by_dataset(rows: pd.DataFrame) -> list[dict]:
@@ -129,12 +120,12 @@ def _shown_best(cell: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
         frozenset(names): p
         for *names, p in zip(once["controller"], once["other"], holm(once["accuracy_p"]), strict=True)
     }
-    value = cell["accuracy_pct"]
-    top, rest = cell[value == value.max()], cell[value < value.max()]
+    highest = np.isclose(cell["accuracy_pct"], cell["accuracy_pct"].max(), rtol=0, atol=1e-6)  # sums of soft scores
+    top, rest = cell[highest], cell[~highest]
     beaten = all(
         p_of[frozenset((one, other))] < SIGNIFICANCE for one in top["controller"] for other in rest["controller"]
     )
-    return (value == value.max()) & beaten & (len(rest) > 0)
+    return pd.Series(highest & beaten & (len(rest) > 0), cell.index)
 
 
 def _differences(pairs: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,11 @@ _LATEX = {
     "comment_start_string": "<#",
     "comment_end_string": "#>",
 }
-_ESCAPES = str.maketrans({"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"})
+_ESCAPES = str.maketrans(
+    {sign: f"\\{sign}" for sign in "_%&#${}"}
+    | {sign: f"${sign}$" for sign in "<>"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+)
 
 
 def _latex(text: str) -> str:

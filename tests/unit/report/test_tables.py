@@ -1,6 +1,4 @@
-"""Tables: what is bold is supported by the paired test; LaTeX that a paper can take."""
-
-from pathlib import Path
+"""Tables: what is bold is supported by the paired test; the CSV has every number."""
 
 import pandas as pd
 import pytest
@@ -9,8 +7,6 @@ import study_data
 from adamolmo.evaluation.summary import collect
 from adamolmo.report import tables
 from adamolmo.statistics.intervals import holm
-
-TEMPLATE = Path(__file__).parents[3] / "workflow/report/table.tex.j2"
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +53,14 @@ def test_bold_needs_the_paired_test_against_every_other_controller_that_keeps_th
     pairs = _pairs({("a", "b"): p_ab, ("a", "c"): p_ac, ("b", "c"): 0.5})
     table = tables.accuracy(summary, pairs)
     assert table.rows.loc[table.rows["best"], "controller"].tolist() == best
-    latex = tables.latex(TEMPLATE, "accuracy", table)
-    assert (r"\textbf{60.0}" in latex) == (best == ["a"])
-    assert (r"\textcolor{gray}{60.0}" in latex) == (late == "a")
 
 
 def test_equal_accuracies_share_the_mark_and_a_table_of_equals_has_none():
     pairs = _pairs({("a", "b"): 1.0, ("a", "c"): 0.001, ("b", "c"): 0.001})
     shared = tables.accuracy(_two_cells({"a": 0.6, "b": 0.6, "c": 0.5}), pairs).rows
     assert shared["best"].tolist() == [True, True, False]
+    close = tables.accuracy(_two_cells({"a": 0.6, "b": 0.6 - 1e-12, "c": 0.5}), pairs).rows
+    assert close["best"].tolist() == [True, True, False]  # the same scores, added in another order
     equal = tables.accuracy(_two_cells({"a": 0.6, "b": 0.6, "c": 0.6}), pairs).rows
     assert not equal["best"].any()
 
@@ -115,17 +110,4 @@ def test_gains_are_those_over_the_baseline_by_kind_of_budget(comparisons):
 
 def test_a_study_of_one_controller_has_tables_without_differences(comparisons):
     for make in (tables.gains, tables.designs):
-        table = make(comparisons.iloc[:0])
-        assert table.rows.empty
-        assert "\\begin{table}" in tables.latex(TEMPLATE, "gains", table)
-
-
-def test_latex_has_balanced_rows_and_no_bare_special_character(summary, comparisons):
-    for name, make in tables.TABLES.items():
-        latex = tables.latex(TEMPLATE, name, make(summary, comparisons))
-        body = [line for line in latex.splitlines() if line.endswith(r"\\")]
-        assert len({line.count("&") for line in body}) == 1, name
-        assert latex.count(r"\begin") == latex.count(r"\end") == 2
-        bare = [line for line in body if "_" in line.replace(r"\_", "") or "%" in line.replace(r"\%", "")]
-        assert bare == []
-        assert r"\textit{text\_vqa}" in latex or r"text\_vqa &" in latex
+        assert make(comparisons.iloc[:0]).rows.empty
