@@ -37,5 +37,6 @@ rule all:
         "results/controllers.md",
         [f"results/{table_path(aggregation, None)}" for aggregation in AGGREGATIONS],
         expand("results/plots/{figure}.{suffix}", figure=FIGURES, suffix=["pdf", "png"]),
+        expand("results/plots/onecolumn/{figure}.pdf", figure=FIGURES),
         expand("results/tables/{table}.{suffix}", table=TABLES, suffix=["csv", "tex"]),
         "results/report.html",

@@ -13,6 +13,7 @@ rule figure:
     output:
         pdf="results/plots/{figure}.pdf",
         png=report("results/plots/{figure}.png", caption="../workflow/report/caption.rst", category=figure_category),
+        one_column="results/plots/onecolumn/{figure}.pdf",
     log:
         "logs/report/figures/{figure}.log",
     wildcard_constraints:
@@ -28,7 +29,8 @@ rule figure:
     message:
         "Figure: {wildcards.figure}"
     shell:
-        "{params.run} {wildcards.figure:q} {params.options} --output {output.pdf:q} 2>&1 | tee {log:q}"
+        "{params.run} {wildcards.figure:q} {params.options} --output {output.pdf:q}"
+        " --one-column {output.one_column:q} 2>&1 | tee {log:q}"
 
 
 rule controllers_page:

@@ -1,5 +1,6 @@
 """Which figures and tables a study has, and what each of them reads."""
 
+import json
 import shlex
 
 STREAMS_IN_ONE = as_one(
@@ -45,6 +46,8 @@ FIGURES = {
 }
 # A study has the figures for which it has something to read.
 FIGURES = {name: (category, names) for name, (category, names) in FIGURES.items() if all(map(INPUTS.get, names))}
+if STUDY.latency.clock == "modelled":
+    del FIGURES["repeatability"]  # nothing is timed, so nothing repeats
 
 TABLES = ["accuracy", "violations", "gains"]
 # Design 1 against design 2, where the study has both.
@@ -60,9 +63,11 @@ def inputs(*names):
 
 
 def options(wildcards, input):
-    """Every input of a rule as an option of its script, under its own name; thousands of files as one text."""
+    """Every input of a rule as an option of its script, under its own name, and the titles of the datasets; thousands of
+    files as one text."""
     paths = {name: [files] if isinstance(files, str) else files for name, files in input.items()}
     paths |= {"streams": [STREAMS_IN_ONE]} if "streams" in paths else {}
+    paths["titles"] = [json.dumps(STUDY.titles)]
     return " ".join(shlex.join([f"--{name.replace('_', '-')}", *files]) for name, files in paths.items())
 
 

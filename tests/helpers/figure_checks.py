@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from adamolmo.report import figures
-from adamolmo.report.figures.style import styled
+from adamolmo.report.figures.style import PAGE_IN, styled
 
 _SHARED = {"__init__", "style", "panels"}
 FIGURES = sorted({path.stem for path in Path(figures.__file__).parent.glob("*.py")} - _SHARED)
@@ -46,11 +46,14 @@ def figure_inputs(summary: pd.DataFrame, profile: pd.DataFrame) -> dict[str, obj
     }
 
 
-def draw(name: str, inputs: dict[str, object], path: Path) -> Figure:
-    """The figure of that name, from those of the inputs that it reads."""
+@styled
+def draw(name: str, inputs: dict[str, object], width: float = PAGE_IN) -> Figure:
+    """The figure of that name, from those of the inputs that it reads, laid out as when it is saved."""
     module = import_module(f"adamolmo.report.figures.{name}")
     read = signature(module.draw).parameters.keys() & inputs.keys()
-    return module.draw(**{key: inputs[key] for key in read}, path=path)
+    figure = module.draw(**{key: inputs[key] for key in read}, width=width)
+    figure.draw_without_rendering()
+    return figure
 
 
 def main_panels(figure: Figure) -> list[Axes]:

@@ -11,8 +11,8 @@ from adamolmo.report.inputs import add_inputs, read_inputs
 
 def main() -> None:
     parser = job_parser(__doc__, "settings", "output")
-    add_inputs(parser, "summary", "comparisons", "equal_latency", "promises", "hypervolumes")
-    add_inputs(parser, "regret", "trained", required=False)
+    always = ("summary", "comparisons", "equal_latency", "promises", "hypervolumes")
+    add_inputs(parser, *always, optional=["regret", "trained"])
     parser.add_argument("--template", type=Path, required=True)
     args = parser.parse_args()
     with replacing(args.output) as path:

@@ -88,6 +88,12 @@ class DatasetSettings(Section):
     config: Text | None = Field(None, description="the dataset's configuration, a folder of its files")
     splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")
     columns: ColumnSettings = Field(ColumnSettings(), description="the dataset's columns")
+    title: str | None = Field(
+        None,
+        min_length=1,
+        description="what figures, tables and pages call the dataset; null: its name, of a procedural dataset with "
+        "'(drawn)' behind it, because it only imitates the benchmark of that name",
+    )
     style: Name | None = Field(description="style prefix of the prompt (' User: {style}: ...'); null for none")
     scorer: Literal["vqa", "anls", "multiple_choice", "count"] = Field(
         description="how an answer is scored: VQA soft accuracy, normalised edit distance, the right option, or the "

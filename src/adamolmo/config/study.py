@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
@@ -85,6 +86,9 @@ class StudyConfig(Section):
             raise ValueError(
                 f"the knobs have {math.prod(self.knobs.grid.shape)} configurations; expected {_MOST_CONFIGS} at most"
             )
+        for title, count in Counter(self.titles.values()).items():
+            if count > 1:
+                raise ValueError(f"datasets: {count} have the title '{title}'; expected another one for each")
         return self
 
     def _num_jobs(self) -> int:
@@ -92,6 +96,12 @@ class StudyConfig(Section):
         of_benchmarks = len(self.lmms_eval.tasks) * len(self.lmms_eval.controllers) * len(self.lmms_eval.budgets)
         profiled, evaluated = len(self.knobs.tiers) * self.core_exp.shards, len(self.budgets) * len(self.controllers)
         return len(self.datasets) * (2 * profiled + evaluated) + of_benchmarks
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What readers see of each dataset, by its name."""
+        drawn = {name: " (drawn)" if dataset.source == "procedural" else "" for name, dataset in self.datasets.items()}
+        return {name: dataset.title or f"{name}{drawn[name]}" for name, dataset in self.datasets.items()}
 
     def datasets_for(self, purpose: Literal["importance", "training"]) -> list[str]:
         """Names of the datasets that are used for it: those that say so, all where none does."""

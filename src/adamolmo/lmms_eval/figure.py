@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.report.figures import style
-from adamolmo.report.figures.panels import error_bars, legend_below, panel_grid
+from adamolmo.report.figures.panels import controller_handles, error_bars, legend_below, panel_grid
 from adamolmo.report.figures.style import in_order, look, styled
 
 _SMALL = {"ha": "right", "fontsize": 6, "color": style.GREY}
@@ -22,7 +22,7 @@ def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], path: str | Path
 
     Raises AdaMolmoError when a task has no such metric.
     """
-    figure, panels = panel_grid(metrics, row_in=2.2)
+    figure, panels = panel_grid(metrics, row_in=2.2, width=style.PAGE_IN)
     for task, axes in panels.items():
         found = table[table["task"] == task]
         cells = found[found["metric"] == metrics[task]]
@@ -38,12 +38,10 @@ def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], path: str | Path
         axes.set_ylabel(metrics[task])
         axes.set_xlabel("Median latency of a request (ms)")
         axes.grid(axis="y")
-    controllers = [
-        Line2D([], [], color=look(name).color, linestyle=look(name).linestyle, label=name, **look(name).filled)
-        for name in in_order(table["controller"])
-    ]
+    controllers = controller_handles(table["controller"])
     legend_below(figure, [*controllers, Line2D([], [], color=style.LIGHT, label="budget")])
-    return style.save(figure, path)
+    style.save(figure, path)
+    return figure
 
 
 def _curve(axes: Axes, cells: pd.DataFrame, controller: str) -> None:

@@ -14,7 +14,7 @@ from adamolmo.controllers.modules import find_design
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.roles import ORACLE, baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.summary import at_profile_speed
-from adamolmo.report.figures.style import in_order
+from adamolmo.report.figures.style import EXPLAINED, in_order
 from adamolmo.report.results import CELL, budget_name, everywhere, kinds_of, over_baseline, violation_rates
 from adamolmo.report.templates import render
 from adamolmo.report.verdict import judge, judged_by, recommended
@@ -66,6 +66,7 @@ def page(
         datasets=datasets,
         baseline=baseline,
         controllers=controllers,
+        explained={name: EXPLAINED[name] for name in controllers if name in EXPLAINED},
         controllers_and_oracle=[*controllers, ORACLE] if ORACLE in set(summary["controller"]) else controllers,
         others=[name for name in controllers if name != baseline],
         budgets=budgets,

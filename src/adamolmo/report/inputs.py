@@ -1,7 +1,8 @@
 """What figures, tables and pages are made from: the name of each input, and how its files are read."""
 
+import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,26 @@ READERS: Mapping[str, Reader] = {
 }
 
 
-def add_inputs(parser: ArgumentParser, *names: str, required: bool = True) -> None:
-    """An option for the files of each of these inputs."""
-    for name in names:
-        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="+", required=required)
+def add_inputs(parser: ArgumentParser, *names: str, optional: Iterable[str] = ()) -> None:
+    """An option for the files of each of these inputs, and one for the titles of the datasets."""
+    for name in (*names, *optional):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=Path, nargs="+", required=name in names)
+    parser.add_argument("--titles", type=json.loads, required=True, help="what readers see of each dataset, by name")
 
 
 def read_inputs(args: Namespace) -> dict[str, Any]:
-    """The content of every input whose files the command line names. Raises AdaMolmoError for an unusable file."""
-    return {name: read(paths) for name, read in READERS.items() if (paths := getattr(args, name, None))}
+    """The content of every input whose files the command line names, datasets under their titles. Raises AdaMolmoError
+    for an unusable file."""
+    found = {name: read(paths) for name, read in READERS.items() if (paths := getattr(args, name, None))}
+    return {name: _titled(content, args.titles) for name, content in found.items()}
+
+
+def _titled(content: Any, titles: Mapping[str, str]) -> Any:
+    """The same with the titles of its datasets instead of their names."""
+    if isinstance(content, pd.DataFrame) and "dataset" in content:
+        return content.assign(dataset=content["dataset"].map(lambda name: titles.get(name, name)))
+    if isinstance(content, Importance):
+        return content.model_copy(update={"datasets": _titled(content.datasets, titles)})
+    if isinstance(content, Mapping) and content.keys() <= titles.keys():
+        return {titles[name]: value for name, value in content.items()}
+    return content

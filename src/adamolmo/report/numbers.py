@@ -17,7 +17,7 @@ def estimate(value: float, low: float, high: float, signed: bool = False) -> tup
         return (text.rstrip("0").rstrip(".") if "." in text else text), ""
     half = (high - low) / 2
     leading = half / 10 ** math.floor(math.log10(half))
-    decimals = _decimals(half, 2 if leading < 3.55 or leading >= 9.5 else 1)
+    decimals = _decimals(half, 2 if leading < 3.55 else 1)
     value_text, low_text, high_text = (_number(number, decimals, signed) for number in (value, low, high))
     return value_text, f"[{low_text}, {high_text}]"
 

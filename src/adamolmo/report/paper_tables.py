@@ -70,12 +70,17 @@ def _by_budget(rows: pd.DataFrame, measure: str) -> Iterator[Block]:
         columns = tuple(budget_name(budget) for budget in group)
         for dataset, of_dataset in rows.groupby("dataset", observed=True):
             cells = of_dataset.set_index(["controller", "budget"])
-            below = tuple(f"{cells.xs(budget, level='budget')['budget_ms'].iloc[0]:.3g} ms" for budget in group)
+            below = tuple(_ms(cells.xs(budget, level="budget")["budget_ms"].iloc[0]) for budget in group)
             found = [
                 ((controller,), [_entry(cells.loc[(controller, budget)], measure) for budget in group])
                 for controller in in_order(of_dataset["controller"])
             ]
             yield Block(("controller",), columns, str(dataset), below, found)
+
+
+def _ms(value: float) -> str:
+    """With three digits."""
+    return f"{value:#.3g}".rstrip(".") + " ms"
 
 
 def _groups(budgets: Sequence[str]) -> list[list[str]]:

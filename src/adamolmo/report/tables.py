@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from adamolmo.budgets import KINDS
-from adamolmo.controllers.roles import ORACLE, baseline_of, without_oracle
+from adamolmo.controllers.roles import baseline_of, without_oracle
 from adamolmo.evaluation.summary import misses_budget
-from adamolmo.report.figures.style import in_order
+from adamolmo.report.figures.style import EXPLAINED, in_order
 from adamolmo.report.results import over_baseline
 from adamolmo.statistics.intervals import SIGNIFICANCE, holm
 
@@ -51,22 +51,22 @@ def accuracy(summary: pd.DataFrame, comparisons: pd.DataFrame) -> StudyTable:
         f"Accuracy (%) with 95 % intervals. {_GREY} Bold: the highest of the others, also of several equal ones, if "
         f"shown to be above all below it (sign-flip test, Holm-corrected p < {SIGNIFICANCE:g})."
     )
-    if ORACLE in set(rows["controller"]):
-        caption += " Oracle: the best choice in hindsight, the upper bound."
-    return StudyTable(rows, caption, "accuracy_pct")
+    return StudyTable(rows, caption + _explained(rows), "accuracy_pct")
 
 
 def violations(summary: pd.DataFrame) -> StudyTable:
     """Share of requests over the budget in percent, with exact binomial 95 % intervals."""
     rows = _cells(without_oracle(summary), "violation_rate").assign(best=False)
-    return StudyTable(rows, f"Requests over the budget (%) with 95 % intervals. {_GREY}", "violation_rate_pct")
+    caption = f"Requests over the budget (%) with 95 % intervals. {_GREY}{_explained(rows)}"
+    return StudyTable(rows, caption, "violation_rate_pct")
 
 
 def gains(comparisons: pd.DataFrame) -> StudyTable:
     """Every controller against the baseline, over the feasible budgets of a kind, on the same questions."""
     baseline = baseline_of(comparisons["other"]) if len(comparisons) else "the baseline"
     pairs = over_baseline(comparisons[comparisons["budget"].isin(KINDS)], baseline)
-    return StudyTable(_differences(pairs), f"Differences to {baseline}, {_MEANS}")
+    rows = _differences(pairs)
+    return StudyTable(rows, f"Differences to {baseline}, {_MEANS}{_explained(rows)}")
 
 
 def designs(comparisons: pd.DataFrame) -> StudyTable:
@@ -95,6 +95,12 @@ def by_dataset(rows: pd.DataFrame) -> list[dict]:
         cells = {name: block[block["controller"] == name].to_dict("records") for name in in_order(block["controller"])}
         blocks.append({"dataset": dataset, "budgets": budgets.to_dict("records"), "controllers": cells})
     return blocks
+
+
+def _explained(rows: pd.DataFrame) -> str:
+    """What names in the table do not say, as sentences behind its caption."""
+    shown = set(rows["controller"])
+    return "".join(f" {name}: {words}." for name, words in EXPLAINED.items() if name in shown)
 
 
 def _cells(summary: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def test_the_study_on_molmoe():
     [
         ("budgts", [], "key 'budgts' is unknown; did you mean 'budgets'?"),
         ("knobs.topk", 3, "key 'knobs.topk' is unknown; did you mean 'top_k'?"),
-        ("datasets.okvqa.stile", "x", "key 'datasets.okvqa.stile' is unknown; did you mean 'style'?"),
+        ("datasets.okvqa.styl", "x", "key 'datasets.okvqa.styl' is unknown; did you mean 'style'?"),
         ("bootstrap.zzz", 1, "key 'bootstrap.zzz' is unknown; expected one of resamples."),
         ("samples.profile", ..., "key 'samples.profile' is missing; expected samples of core_exp"),
         ("datasets", ..., "key 'datasets' is missing"),
@@ -247,3 +247,16 @@ def test_tiers_are_ordered_by_their_crops(tmp_path):
     study = StudyConfig.load(CONFIG, override)
     assert list(study.knobs.tiers) == ["tiny", "medium", "high", "low"]
     assert study.knobs.grid.full.tier == "low"
+
+
+def test_a_drawn_dataset_is_called_so_unless_it_has_a_title_of_its_own(raw):
+    raw["datasets"] = {
+        "okvqa": {"source": "procedural", "style": None, "scorer": "vqa"},
+        "text_vqa": {"source": "procedural", "style": None, "scorer": "vqa", "title": "Signs"},
+        "mine": {"source": "parquet", "path": "mine.parquet", "style": None, "scorer": "vqa"},
+    }
+    titles = {"okvqa": "okvqa (drawn)", "text_vqa": "Signs", "mine": "mine"}
+    assert StudyConfig.from_dict(raw, {"mine.yaml": raw}).titles == titles
+    raw["datasets"]["mine"]["title"] = "Signs"
+    with pytest.raises(AdaMolmoError, match="datasets: 2 have the title 'Signs'; expected another one for each"):
+        StudyConfig.from_dict(raw, {"mine.yaml": raw})

@@ -1,7 +1,6 @@
 """The study in one figure: who gains how much at each kind of budget, and whether the budgets are kept."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from adamolmo.budgets import ALLOWED_LATE, KINDS, PER_REQUEST, Budget, kind_of
 from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
 from adamolmo.report.figures import style
-from adamolmo.report.figures.panels import COLUMNS, error_bars, legend_below, spread
+from adamolmo.report.figures.panels import columns, error_bars, legend_below, spread
 from adamolmo.report.figures.style import in_order, look, styled
 from adamolmo.report.results import everywhere, kinds_of, late_share, violation_rates
 from adamolmo.report.verdict import judge
@@ -22,7 +21,7 @@ from adamolmo.report.verdict import judge
 _ZERO = {"color": style.EDGE, "linewidth": 0.9, "zorder": 1}
 _PROMISED = {"color": style.EDGE, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 1}
 _REACH = 0.3  # controllers side by side at one budget
-_ROW_IN = 3.5  # a kind's two panels with what stands above them
+_ROW_IN, _LOW_ROW_IN = 3.5, 2.7  # a kind's two panels with what stands above them
 _LINE_PT = 10.0  # from one line above a panel to the next
 _LONGEST_PT = 135.0  # of such a line: as wide as a panel
 _LEAST_GAIN = 0.02  # that the scale reaches to
@@ -40,11 +39,12 @@ def draw(
     comparisons: pd.DataFrame,
     equal_latency: pd.DataFrame,
     promises: pd.DataFrame,
-    path: str | Path,
+    width: float,
 ) -> Figure:
-    """A column per kind of budget, all datasets together. Above, the gain of every controller at each budget, by the
-    measure that is fair for the kind (`verdict`), with its paired 95 % interval; the best one over all budgets of the
-    kind is drawn large and named, if its gain is certain. Below, what was promised (dashed) and what was found.
+    """All datasets together, a column per kind of budget; in one column of a paper the kinds stand below each other.
+    Above, the gain of every controller at each budget, by the measure that is fair for the kind (`verdict`), with its
+    paired 95 % interval; the best one over all budgets of the kind is drawn large and named, if its gain is certain.
+    Below, what was promised (dashed) and what was found.
 
     Hollow: the promise is shown to be broken. What lies far beyond the winners and the promise is an arrow at the edge.
     """
@@ -53,7 +53,7 @@ def draw(
     baseline, kinds = baseline_of(summary["controller"]), kinds_of(summary)
     gains = judge(comparisons, equal_latency, promises, baseline)
     gains, kept = (table[table["dataset"] == everywhere(summary)] for table in (gains, promises))
-    figure, panels = _pairs_of_panels(kinds)
+    figure, panels = _pairs_of_panels(kinds, width)
     winners = set()
     for kind, (above, below) in panels.items():
         budgets, best = _by_budget(summary, kind), _best(gains[gains["budget"] == kind])
@@ -67,16 +67,16 @@ def draw(
     handles = [_handle(name, name in winners) for name in controllers]
     handles += [] if kinds == [PER_REQUEST] else _handles_of_promises()
     if handles:
-        legend_below(figure, handles)
-    return style.save(figure, path)
+        legend_below(figure, handles, controllers)
+    return figure
 
 
-def _pairs_of_panels(kinds: list[str]) -> tuple[Figure, dict[str, tuple[Axes, Axes]]]:
-    columns = min(len(kinds), COLUMNS)
-    rows = -(-len(kinds) // columns)
-    figure = Figure(figsize=(style.PAGE_IN if columns > 1 else style.COLUMN_IN, _ROW_IN * rows))
-    grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=(1.5, 1) * rows)
-    pairs = [(grid[2 * row, column], grid[2 * row + 1, column]) for row in range(rows) for column in range(columns)]
+def _pairs_of_panels(kinds: list[str], width: float) -> tuple[Figure, dict[str, tuple[Axes, Axes]]]:
+    across = columns(len(kinds), width)
+    rows = -(-len(kinds) // across)
+    figure = Figure(figsize=(width, rows * (_ROW_IN if across > 1 else _LOW_ROW_IN)))
+    grid = figure.subplots(2 * rows, across, squeeze=False, height_ratios=(1.5, 1) * rows)
+    pairs = [(grid[2 * row, column], grid[2 * row + 1, column]) for row in range(rows) for column in range(across)]
     for pair in pairs[len(kinds) :]:
         for axes in pair:
             axes.remove()
@@ -168,14 +168,14 @@ def _promise(
         axes.axhline(100, **_PROMISED)
         lowest = kept["found_low"].min() if len(kept) else 100.0
         axes.set_ylim(min(lowest, 90.0) - 2, max(105.0, min(kept["found_high"].max(), _FAR_MEAN_PCT)))
-        axes.set_ylabel("Latency (% of budget)")
+        axes.set_ylabel("% of budget")
     else:
         promised = 100 * ALLOWED_LATE.get(kind, 1.0)
         if kind in ALLOWED_LATE:
             axes.axhline(promised, **_PROMISED)
         most = kept["found_high"].max() if len(kept) else 0.0
         axes.set_ylim(0, 1.1 * max(1.2 * promised if kind in ALLOWED_LATE else 1.0, min(most, _FAR_LATE * promised)))
-        axes.set_ylabel("Late requests (%)")
+        axes.set_ylabel("Late (%)")
     _points(axes, found, budgets, controllers, winner)
     amounts = [replace(Budget.parse(budget), promise=None).label() for budget in budgets]
     axes.set_xticklabels(amounts)

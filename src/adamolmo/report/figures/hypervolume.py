@@ -1,7 +1,5 @@
 """One number per controller: the area below its frontier."""
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -13,7 +11,7 @@ from adamolmo.report.figures.style import in_order, look, styled
 
 
 @styled
-def draw(hypervolumes: pd.DataFrame, path: str | Path) -> Figure:
+def draw(hypervolumes: pd.DataFrame, width: float) -> Figure:
     """Accuracy at hand on average over all latency limits up to the highest budget, with 95 % intervals by image.
 
     The baseline's value is the vertical line, the oracle's a dashed one: the upper bound. Filled: the paired interval
@@ -21,7 +19,7 @@ def draw(hypervolumes: pd.DataFrame, path: str | Path) -> Figure:
     """
     controllers = in_order(without_oracle(hypervolumes)["controller"])
     baseline = baseline_of(controllers)
-    figure, panels = panel_grid(hypervolumes["dataset"], row_in=0.75 + 0.17 * len(controllers))
+    figure, panels = panel_grid(hypervolumes["dataset"], row_in=0.6 + 0.145 * len(controllers), width=width)
     for dataset, axes in panels.items():
         table = hypervolumes[hypervolumes["dataset"] == dataset].set_index("controller")
         axes.axvline(100 * table.loc[baseline, "hypervolume"], color=look(baseline).color, linewidth=0.8)
@@ -52,5 +50,5 @@ def draw(hypervolumes: pd.DataFrame, path: str | Path) -> Figure:
         Line2D([], [], label=f"differs from {baseline} (paired 95 % interval)", **looks),
         Line2D([], [], mfc="white", label="not told apart from it", **looks),
     ]
-    legend_below(figure, handles + upper_bound_handle(hypervolumes))
-    return style.save(figure, path)
+    legend_below(figure, handles + upper_bound_handle(hypervolumes), hypervolumes["controller"])
+    return figure

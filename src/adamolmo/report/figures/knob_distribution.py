@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,11 +19,12 @@ from adamolmo.report.results import budget_name, budgets_of, knob_values
 _COLORS = {"tier": style.BLUE, "top_k": style.VERMILLION, "num_active_blocks": style.GREEN}
 _TITLES = {"tier": "tier", "top_k": "top-k", "num_active_blocks": "blocks"}
 _LETTERS = {"tier": "", "top_k": "k", "num_active_blocks": "b"}  # as in the name of a config, before the value
+_NAMES_ACROSS = 5  # more names of budgets in a group would touch
 _ROW_HEIGHT = 0.82  # of a controller's bars, so that rows one unit apart do not touch
 
 
 @styled
-def draw(summary: pd.DataFrame, profile: pd.DataFrame, path: str | Path) -> Figure:
+def draw(summary: pd.DataFrame, profile: pd.DataFrame, width: float) -> Figure:
     """How often each controller that decides chose each value of each knob, against the budget: stacked shares."""
     summary = without_oracle(summary)
     colors = {
@@ -32,7 +32,7 @@ def draw(summary: pd.DataFrame, profile: pd.DataFrame, path: str | Path) -> Figu
         for knob, values in knob_values(profile).items()
     }
     controllers = list(filter(heeds_budget, in_order(summary["controller"])))
-    figure, panels = panel_grid(summary["dataset"], row_in=0.8 + 0.36 * max(1, len(controllers)))
+    figure, panels = panel_grid(summary["dataset"], row_in=0.95 + 0.27 * max(1, len(controllers)), width=width)
     for dataset, axes in panels.items():
         _stacked_shares(axes, summary[summary["dataset"] == dataset], controllers, colors)
         axes.set_title(dataset, pad=13)
@@ -43,8 +43,9 @@ def draw(summary: pd.DataFrame, profile: pd.DataFrame, path: str | Path) -> Figu
         for knob, shades in colors.items()
         for value, color in shades.items()
     ]
-    legend_below(figure, handles, handlelength=0.8, handletextpad=0.4, columnspacing=1.0)
-    return style.save(figure, path)
+    spacing = {"handlelength": 0.8, "handletextpad": 0.4, "columnspacing": 1.0}
+    legend_below(figure, handles, controllers, **spacing)
+    return figure
 
 
 def _stacked_shares(
@@ -68,9 +69,9 @@ def _stacked_shares(
             foot = foot - height
         above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
         axes.annotate(_TITLES[knob], (x.mean(), 1), (0, 3), **above)
-    every = -(-len(budgets) // 6)  # more names than 6 in a group would touch
+    every = -(-len(budgets) // _NAMES_ACROSS)
     axes.set_xticks(ticks, [budget_name(b) if i % every == 0 else "" for i, b in enumerate(budgets)] * len(colors))
-    axes.tick_params(axis="x", rotation=90, labelsize=5.5)
+    axes.tick_params(axis="x", rotation=90, labelsize=style.TEXT_PT)
     axes.tick_params(length=0, pad=2)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.margins(x=0.01)

@@ -1,7 +1,5 @@
 """What deciding costs."""
 
-from pathlib import Path
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -10,19 +8,19 @@ from matplotlib.patches import Patch
 from adamolmo.controllers.roles import without_oracle
 from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import circle, legend_below, spread
-from adamolmo.report.figures.style import PAGE_IN, in_order, look, styled
+from adamolmo.report.figures.style import in_order, look, styled
 
 
 @styled
-def draw(summary: pd.DataFrame, path: str | Path) -> Figure:
+def draw(summary: pd.DataFrame, width: float) -> Figure:
     """Time that each controller takes to decide, and its share of the request: mean over cells, and every cell."""
     summary = without_oracle(summary)
     controllers = in_order(summary["controller"])[::-1]
-    figure = Figure(figsize=(PAGE_IN, 0.5 + 0.2 * len(controllers)))
+    figure = Figure(figsize=(width, 0.5 + 0.16 * len(controllers)))
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, column, label in [
-        (left, "controller_ms", "Controller time (ms per request)"),
-        (right, "controller_share_pct", "Controller's share of the request (%)"),
+        (left, "controller_ms", "Time to decide (ms)"),
+        (right, "controller_share_pct", "Share (%)"),
     ]:
         for place, controller in enumerate(controllers):
             cells = summary.loc[summary["controller"] == controller, column]
@@ -41,5 +39,6 @@ def draw(summary: pd.DataFrame, path: str | Path) -> Figure:
             Patch(facecolor=style.LIGHT, edgecolor=style.EDGE, linewidth=0.4, label="mean over all cells"),
             Line2D([], [], label="one dataset and budget", **circle("o")),
         ],
+        controllers,
     )
-    return style.save(figure, path)
+    return figure

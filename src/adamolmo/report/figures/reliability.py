@@ -1,7 +1,6 @@
 """Whether the probabilities that predictors give come true."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,20 +13,21 @@ from adamolmo.report.figures.style import in_order, look, styled
 
 _AS_PREDICTED = {"color": style.GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 _INTERVAL = {"color": style.EDGE, "linestyle": ""}
-_ASIDE = {"color": style.GREY, "fontsize": 5.5}
+_ASIDE = {"color": style.GREY, "fontsize": style.TEXT_PT}
 _COUNTS_HEIGHT = 0.2  # of the diagram's
 
 
 @styled
-def draw(reliability: Mapping[str, pd.DataFrame], path: str | Path) -> Figure:
+def draw(reliability: Mapping[str, pd.DataFrame], width: float) -> Figure:
     """A column per predictor: above its reliability diagram, that is the observed share of right answers against the
     predicted one by bin, below it how many predictions each bin has.
 
     `reliability` maps a predictor to its table: predicted, observed with its interval, num_predictions.
     """
     predictors = in_order(reliability)
-    side_in = min(2.9 / len(predictors) - 0.1, 1.8)  # of a diagram
-    figure = Figure(figsize=(style.COLUMN_IN, (1 + _COUNTS_HEIGHT) * side_in + 0.95))
+    shown = min(width, 0.5 + 1.6 * len(predictors))
+    side_in = min((shown - 0.5) / len(predictors) - 0.1, 1.8)  # of a diagram
+    figure = Figure(figsize=(shown, (1 + _COUNTS_HEIGHT) * side_in + 0.95))
     heights = {"height_ratios": [1, _COUNTS_HEIGHT]}
     grid = figure.subplots(2, len(predictors), squeeze=False, sharex=True, sharey="row", gridspec_kw=heights)
     for (diagram, counts), name in zip(grid.T, predictors, strict=True):
@@ -45,7 +45,7 @@ def draw(reliability: Mapping[str, pd.DataFrame], path: str | Path) -> Figure:
             Line2D([], [], label="95 % interval", marker="|", markersize=7, mew=0.8, **_INTERVAL),
         ],
     )
-    return style.save(figure, path)
+    return figure
 
 
 def calibration_error(bins: pd.DataFrame) -> float:

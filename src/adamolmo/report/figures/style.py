@@ -1,7 +1,8 @@
-"""How every figure looks: paper width, Okabe-Ito colours, one look per controller; equal data give equal files."""
+"""How every figure looks: two widths of a paper, Okabe-Ito colours, one look per controller, the same files from the
+same data."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from adamolmo.controllers.roles import ORACLE
 from adamolmo.files.writing import replacing
 
 PAGE_IN = 7.0  # both columns of a paper
-COLUMN_IN = 3.4  # one of them
+COLUMN_IN = 3.3  # one of them
+TEXT_PT = 6.0  # of the smallest text, at either width
 
 # Okabe and Ito (2008): told apart by readers with any common colour blindness.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -27,11 +29,11 @@ styled = matplotlib.style.context(  # decorates a figure function; "default" shu
         "default",
         {
             "font.size": 7,
-            "axes.titlesize": 8,
-            "axes.labelsize": 7,
+            "axes.titlesize": 7.5,
+            "axes.labelsize": 6.5,
             "xtick.labelsize": 6.5,
             "ytick.labelsize": 6.5,
-            "legend.fontsize": 7,
+            "legend.fontsize": 6.5,
             "legend.frameon": False,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -56,11 +58,16 @@ styled = matplotlib.style.context(  # decorates a figure function; "default" shu
 
 @dataclass(frozen=True)
 class Look:
-    """The colour, marker (as matplotlib names it) and line of one controller in every figure."""
+    """The colour, marker and line (as matplotlib names them) of one controller in every figure."""
 
     color: str
-    marker: str | tuple[int, int, float]
-    linestyle: str = "-"
+    marker: str
+    linestyle: str | tuple[int, tuple[float, ...]] = "-"
+
+    @property
+    def line(self) -> dict[str, object]:
+        """Keywords of a line without markers."""
+        return {"color": self.color, "linestyle": self.linestyle}
 
     @property
     def filled(self) -> dict[str, object]:
@@ -77,36 +84,67 @@ class Look:
         return 7.0 if self.marker == "*" else 4.0
 
 
-LOOKS = {  # in the order of every legend; one colour is the predictors' alone
+DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
+# In the order of every legend. A family has one colour, and each of it another line; no two have marker and line in
+# common, so that they are told apart in grey print as well.
+LOOKS = {
     "static-full": Look(BLACK, "*", "None"),
-    "lookup-mean": Look(BLUE, "o"),
-    "lookup-mean-sized": Look(SKY, "s", "-."),
-    "lookup-median": Look(SKY, "p"),
-    "lookup-max_accuracy": Look(GREEN, "h"),
-    "tier-only": Look(ORANGE, (3, 1, 0), "--"),
-    "topk-only": Look(YELLOW, (3, 1, 180), "--"),
-    "blocks-only": Look(ORANGE, "<", ":"),
-    "two-stage-budget": Look(PURPLE, "P"),
-    "two-stage-language": Look(PURPLE, "d", "--"),
-    "two-stage-router": Look(PURPLE, ">", ":"),
-    "single-stage-mlp": Look(GREEN, (8, 1, 0), "--"),
-    "single-stage-transformer": Look(GREEN, "8", ":"),
-    "single-stage-mlp-distilled": Look(SKY, (5, 0, 180), "--"),
-    "single-stage-transformer-distilled": Look(SKY, "H", ":"),
-    "single-stage-mlp-mobilevit": Look(BLUE, (4, 1, 0), "--"),
-    "single-stage-transformer-mobilevit": Look(BLUE, (6, 1, 0), ":"),
-    "predict-question": Look(VERMILLION, "v", "--"),
-    "predict-overview": Look(VERMILLION, "D"),
-    "predict-neighbours": Look(VERMILLION, "^", ":"),
-    "hybrid": Look(PURPLE, "X", "-."),
+    "lookup-mean": Look(BLUE, "o", DASHES[0]),
+    "lookup-mean-sized": Look(BLUE, "s", DASHES[1]),
+    "lookup-median": Look(BLUE, "p", DASHES[2]),
+    "lookup-max_accuracy": Look(BLUE, "X", DASHES[3]),
+    "tier-only": Look(ORANGE, "<", DASHES[1]),
+    "topk-only": Look(ORANGE, ">", DASHES[2]),
+    "blocks-only": Look(ORANGE, "d", DASHES[3]),
+    "two-stage-budget": Look(PURPLE, "^", DASHES[0]),
+    "two-stage-language": Look(PURPLE, "v", DASHES[1]),
+    "two-stage-router": Look(PURPLE, ">", DASHES[3]),
+    "single-stage-mlp": Look(GREEN, "D", DASHES[1]),
+    "single-stage-transformer": Look(GREEN, "s", DASHES[2]),
+    "single-stage-mlp-distilled": Look(GREEN, "d", DASHES[0]),
+    "single-stage-transformer-distilled": Look(GREEN, "h", DASHES[3]),
+    "single-stage-mlp-mobilevit": Look(GREEN, "o", DASHES[4]),
+    "single-stage-transformer-mobilevit": Look(GREEN, "p", DASHES[5]),
+    "predict-question": Look(VERMILLION, "X", DASHES[1]),
+    "predict-overview": Look(VERMILLION, "P", DASHES[0]),
+    "predict-neighbours": Look(VERMILLION, "<", DASHES[2]),
+    "hybrid": Look(SKY, "h", DASHES[0]),
 }
-_OTHER_MARKERS = ("p", "H", "<", ">", "d", "8", "h", "D")
+# Of controllers that LOOKS does not know, one's own and single static configurations.
+_OTHER_COLORS = (GREY, SKY, BLACK)
+_OTHER_MARKERS = ("o", "s", "D", "^", "v", "<", ">", "p", "h", "d", "P", "X")
+_OTHER_DASHES = ((0, (1, 1)), (0, (4, 1, 1, 1)), (0, (3, 3)), (0, (6, 1)))
+
+_FAMILIES = {
+    "tables": ("static-", "lookup-", "tier-only", "topk-only", "blocks-only"),
+    "two-stage": ("two-stage-", "hybrid"),
+    "single-stage": ("single-stage-",),
+    "predictors": ("predict-",),
+}
+
+# What a name does not say, or says wrongly; a legend, a table or a page that shows the name says it.
+EXPLAINED = {
+    "lookup-max_accuracy": "trusts each configuration's luckiest question, hence the cheapest",
+    ORACLE: "best in hindsight, the upper bound",
+}
 
 
 def look(controller: str) -> Look:
-    """The same for one name in every figure and study; names that LOOKS does not know are grey."""
-    marker = _OTHER_MARKERS[zlib.crc32(controller.encode()) % len(_OTHER_MARKERS)]
-    return LOOKS.get(controller, Look(GREY, marker, "-."))
+    """The same for one name in every figure and study."""
+    if controller in LOOKS:
+        return LOOKS[controller]
+    found = zlib.crc32(controller.encode())
+    parts = []
+    for choices in (_OTHER_MARKERS, _OTHER_DASHES, _OTHER_COLORS):
+        found, place = divmod(found, len(choices))
+        parts.append(choices[place])
+    marker, linestyle, color = parts
+    return Look(color, marker, linestyle)
+
+
+def family(controller: str) -> str:
+    """What is drawn together where one panel for all would be crowded."""
+    return next((name for name, starts in _FAMILIES.items() if controller.startswith(starts)), "one's own")
 
 
 def in_order(controllers: Iterable[str]) -> list[str]:
@@ -130,12 +168,11 @@ def shades(color: str, count: int) -> list[str]:
     return [matplotlib.colors.to_hex(ramp(0.2 + 0.8 * (i + 1) / count)) for i in range(count)]
 
 
-def save(figure: Figure, path: str | Path) -> Figure:
-    """Writes `path`.pdf and `path`.png, without dates: equal figures are equal files. Returns the figure."""
+@styled
+def save(figure: Figure, path: str | Path, suffixes: Sequence[str] = ("pdf", "png")) -> None:
+    """Writes `path`.pdf and `path`.png, without dates: equal figures are equal files."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, for both files
-    with replacing(f"{path}.pdf") as temporary:
-        figure.savefig(temporary, format="pdf", metadata={"CreationDate": None})
-    with replacing(f"{path}.png") as temporary:
-        figure.savefig(temporary, format="png")
-    return figure
+    figure.set_layout_engine("none")  # laid out once, for all files
+    for suffix in suffixes:
+        with replacing(f"{path}.{suffix}") as temporary:
+            figure.savefig(temporary, format=suffix, metadata={"CreationDate": None} if suffix == "pdf" else None)

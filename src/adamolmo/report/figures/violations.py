@@ -1,88 +1,127 @@
-"""How often each controller misses its budget, and whether that is more than was promised."""
-
-from pathlib import Path
+"""How late each controller is at each budget, and whether that is more than was promised."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 
-from adamolmo.budgets import ALLOWED_LATE, kind_of
+from adamolmo.budgets import ALLOWED_LATE, KINDS, PER_REQUEST, kind_of
 from adamolmo.controllers.roles import heeds_budget, without_oracle
 from adamolmo.report.figures import style
-from adamolmo.report.figures.panels import budget_axis, legend_below, name_rows, panel_grid
+from adamolmo.report.figures.panels import MANY, columns, controller_handles, error_bars, legend_below, spread
 from adamolmo.report.figures.style import in_order, look, styled
-from adamolmo.report.results import budgets_of
+from adamolmo.report.results import kinds_of
 
-_PROMISED = {"color": style.EDGE, "linewidth": 0.8}
+_PROMISED = {"color": style.EDGE, "linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 1}
 _CROSS = {"color": style.EDGE, "marker": "x", "markersize": 3.2, "markeredgewidth": 0.7, "linestyle": "none"}
-_STRIP = 0.78  # share of a controller's row that its rates from 0 to 100 % take
+_FAR_LATE = 3.0  # times the promise: what is later is an arrow at the edge
+_MEAN_PCT = (70.0, 115.0)  # of the budget: the same
+_PALE = 0.35  # opacity of a budget that no static config meets
+_REACH = 0.3  # budgets below each other in a controller's row
 
 
 @styled
-def draw(summary: pd.DataFrame, path: str | Path) -> Figure:
-    """Share of requests over the budget with 95 % Clopper-Pearson bounds, one strip from 0 to 100 % per controller.
-    The scale is the square root of the rate, so that the 5 % that matter are visible.
+def draw(summary: pd.DataFrame, width: float) -> Figure:
+    """A row of panels per dataset, a panel per kind of budget: where requests are promised to be on time, or nothing is
+    promised, the share of late ones; under a promised mean the mean latency in percent of the budget; with 95 %
+    intervals. A row per controller, in it its budgets from tight (above) to loose.
 
-    A tick is what the budget promises at most. Filled: that was not shown to be broken; black: it was; white: nothing
-    is promised of a single request. Shaded: no static config meets the budget. Cross: the rate at the profile's speed,
-    where the device was not as fast and no governor answers for it.
+    Dashed: the promise. Hollow: shown to be broken. An arrow: beyond the scale. Pale: met by no static config.
+    Cross: the rate at the profile's speed, where the device was not as fast and no governor answers for it.
     """
-    summary = without_oracle(summary)
-    controllers = in_order(summary["controller"])
-    figure, panels = panel_grid(summary["dataset"], row_in=0.65 + 0.34 * len(controllers))
-    for dataset, axes in panels.items():
-        cells = summary[summary["dataset"] == dataset]
-        budgets = budgets_of(cells)
-        for x, infeasible in enumerate(~budgets["feasible"]):
-            if infeasible:
-                axes.axvspan(x - 0.5, x + 0.5, color=style.ALARM, linewidth=0)
-        for row, controller in enumerate(controllers):
-            _strip(axes, row, controller, cells[cells["controller"] == controller], budgets)
-        budget_axis(axes, budgets, fontsize=5.5)
-        axes.set_ylim(len(controllers) - 0.5, -0.5)
-        axes.spines["left"].set_visible(False)
-        axes.set_title(dataset)
-    name_rows(panels.values(), controllers)
-    legend_below(figure, _handles(with_crosses=(summary["slowdown"] != 1).any()))
-    return style.save(figure, path)
+    cells = without_oracle(summary)
+    heeding = cells[cells["controller"].map(heeds_budget).astype(bool)]
+    cells = heeding if len(heeding) else cells
+    controllers, kinds, datasets = in_order(cells["controller"]), kinds_of(cells), sorted(cells["dataset"].unique())
+    narrow = columns(3, width) == 1
+    across = min(len(kinds), 3 if narrow else 5)
+    row_in = 0.13 if len(controllers) > MANY else 0.17
+    lines = -(-len(kinds) // across)  # of panels per dataset
+    height = (0.35 + row_in * len(controllers)) * len(datasets) * lines + 0.3
+    figure = Figure(figsize=(width, height))
+    grid = figure.subplots(len(datasets) * lines, across, squeeze=False)
+    for axes in grid[:, len(kinds) - (lines - 1) * across :][lines - 1 :: lines].ravel():
+        axes.remove()
+    for place, kind in enumerate(kinds):
+        of_kind = _found(cells[cells["budget"].map(kind_of) == kind], kind)
+        low, high = _limits(of_kind, kind)
+        for row, dataset in enumerate(datasets):
+            axes = grid[row * lines + place // across, place % across]
+            axes.set_xlim(low, high)
+            _panel(axes, of_kind[of_kind["dataset"] == dataset], controllers, _promise_pct(kind))
+            named = place % across == 0 and not narrow
+            axes.set_yticks(range(len(controllers)), controllers if named else [""] * len(controllers))
+            if place == 0:
+                axes.set_title(dataset, loc="left", pad=3)
+            if row == len(datasets) - 1 or lines > 1:
+                what = "Latency (% of budget)" if kind == "mean" else "Late requests (%)"
+                axes.set_xlabel(f"{what}\n{KINDS[kind]}")
+    handles = controller_handles(controllers, lines=False) if narrow else []
+    legend_below(figure, handles + _handles(cells, kinds), controllers)
+    return figure
 
 
-def _strip(axes: Axes, row: int, controller: str, cells: pd.DataFrame, budgets: pd.DataFrame) -> None:
-    shape, cells = look(controller), cells.sort_values(["budget_ms", "budget"])
-
-    def height(rate):
-        return row + _STRIP * (0.5 - np.sqrt(rate))  # the axis points down
-
-    axes.axhspan(height(0), height(1), color="#F2F2F2", linewidth=0, zorder=0.2, alpha=0.7)
-    x = budgets.index.get_indexer(cells["budget"])
-    middle, low, high = (height(cells[f"violation_rate{end}"]) for end in ("", "_low", "_high"))
-    bars = np.stack([middle - high, low - middle]).clip(0)
-    axes.errorbar(x, middle, yerr=bars, color=shape.color, linestyle="", elinewidth=1.4, zorder=2)
-    for _, places in cells.assign(x=x, y=middle).groupby(cells["budget"].map(kind_of)):
-        axes.plot(places["x"], places["y"], color=shape.color, linewidth=0.5, zorder=2)
-    allowed = ALLOWED_LATE if heeds_budget(controller) else {}
-    promised = cells["budget"].map(kind_of).map(allowed).astype(float)  # NaN where nothing is
-    broken = cells["violation_rate_low"] > promised
-    for at, y, limit, is_broken in zip(x, middle, promised, broken, strict=True):  # the row names the controller
-        face = style.BLACK if is_broken else "white" if np.isnan(limit) else shape.color
-        axes.plot(
-            at, y, "o", mfc=face, mec=style.BLACK if is_broken else shape.color, mew=0.7, markersize=2.6, zorder=3
-        )
-        axes.plot([at - 0.3, at + 0.3], [height(limit)] * 2, **_PROMISED, zorder=0.5)
-    uneven = (promised.isna() & (cells["slowdown"] != 1)).to_numpy()
-    axes.plot(x[uneven], height(cells["violation_rate_at_profile_speed"])[uneven], **_CROSS, zorder=3.5)
+def _promise_pct(kind: str) -> float | None:
+    return 100.0 if kind == "mean" else 100 * ALLOWED_LATE[kind] if kind in ALLOWED_LATE else None
 
 
-def _handles(with_crosses: bool) -> list:
-    looks = {"color": style.EDGE, "marker": "o", "markersize": 3.5, "linewidth": 0.8}
-    cross = Line2D([], [], label="had the device been as fast as during the profile", **_CROSS)
-    return [
-        Line2D([], [], label="requests over budget, bounds 95 %; strip: 0 to 100 %, root scale", mfc="white", **looks),
-        Line2D([], [], label="promised at most", **_PROMISED),
-        Line2D([], [], label="filled: not shown to be broken (black: broken)", **looks | {"color": style.GREY}),
-        *([cross] if with_crosses else []),
-        Patch(color=style.ALARM, label="budget that no static config meets"),
-    ]
+def _found(cells: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """What is held against the promise, in percent, with its interval, as `found`."""
+    stem, scale = ("latency_mean_ms", 1 / cells["budget_ms"]) if kind == "mean" else ("violation_rate", 1.0)
+    ends = {f"found{end}": 100 * scale * cells[f"{stem}{end}"] for end in ("", "_low", "_high")}
+    return cells.assign(**ends)
+
+
+def _limits(found: pd.DataFrame, kind: str) -> tuple[float, float]:
+    """So that the promise and what lies near it are seen; of budgets per request everything."""
+    low, high = found["found_low"].min(), found["found_high"].max()
+    if kind == "mean":
+        return max(min(low, 97.0) - 1, _MEAN_PCT[0]), min(max(high, 103.0) + 1, _MEAN_PCT[1])
+    promise = _promise_pct(kind) or 100.0
+    most = min(max(high, 1.5 * promise if kind != PER_REQUEST else 5.0), _FAR_LATE * promise, 100.0)
+    return -0.03 * most, 1.05 * most
+
+
+def _panel(axes: Axes, cells: pd.DataFrame, controllers: list[str], promise: float | None) -> None:
+    low, high = axes.get_xlim()
+    if promise is not None:
+        axes.axvline(promise, **_PROMISED)
+    for row, controller in enumerate(controllers):
+        if row % 2 == 0:
+            axes.axhspan(row - 0.5, row + 0.5, color="#F5F5F5", linewidth=0, zorder=0)
+        rows, shape = cells[cells["controller"] == controller].sort_values(["budget_ms", "budget"]), look(controller)
+        for offset, (_, cell) in zip(spread(len(rows), _REACH), rows.iterrows(), strict=True):
+            y, pale = row + offset, {"alpha": 1.0 if cell["feasible"] else _PALE}
+            if not low <= cell["found"] <= high:
+                arrow = {"marker": ">" if cell["found"] > high else "<", "markersize": 3.2, "clip_on": False}
+                axes.plot(np.clip(cell["found"], low, high), y, color=shape.color, **arrow, **pale)
+                continue
+            broken = promise is not None and heeds_budget(controller) and cell["found_low"] > promise
+            looks = (shape.hollow if broken else shape.filled) | {"markersize": 3.0}
+            bars = error_bars(cell[["found", "found_low", "found_high"]].astype(float), "found")[:, None]
+            axes.errorbar(cell["found"], y, xerr=bars, color=shape.color, elinewidth=0.9, **looks, **pale, zorder=2)
+            if promise is None and cell["slowdown"] != 1:
+                axes.plot(100 * cell["violation_rate_at_profile_speed"], y, **_CROSS, zorder=3)
+    axes.set_ylim(len(controllers) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.grid(axis="x")
+
+
+def _handles(cells: pd.DataFrame, kinds: list[str]) -> list[Line2D]:
+    dot = {"linestyle": "", "marker": "o", "color": style.EDGE, "markersize": 3.0}
+    per_request = cells[cells["budget"].map(kind_of) == PER_REQUEST]
+    handles = [Line2D([], [], label="one budget, 95 % interval", **dot | {"linestyle": "-"})]
+    if kinds != [PER_REQUEST]:
+        handles += [
+            Line2D([], [], label="promised at most", **_PROMISED),
+            Line2D([], [], label="hollow: promise broken", **dot | {"mfc": "white"}),
+        ]
+    handles.append(Line2D([], [], label="beyond the scale", **dot | {"marker": ">"}))
+    if not cells["feasible"].all():
+        handles.append(Line2D([], [], label="pale: no static config meets the budget", **dot, alpha=_PALE))
+    if (per_request["slowdown"] != 1).any():
+        handles.append(Line2D([], [], label="had the device been as fast as during the profile", **_CROSS))
+    return handles

@@ -1,7 +1,5 @@
 """The figures of two made-up studies, one with budgets of all kinds, each drawn when a test first asks for it."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
 import study_data
@@ -12,13 +10,13 @@ from adamolmo.evaluation.summary import collect
 
 
 class Drawn(dict):
-    """Figure by name; its files lie in `folder`."""
+    """Figure by name."""
 
-    def __init__(self, inputs: dict[str, object], folder: Path) -> None:
-        self.inputs, self.folder = inputs, folder
+    def __init__(self, inputs: dict[str, object]) -> None:
+        self.inputs = inputs
 
     def __missing__(self, name: str) -> Figure:
-        self[name] = draw(name, self.inputs, self.folder / name)
+        self[name] = draw(name, self.inputs)
         return self[name]
 
 
@@ -39,10 +37,10 @@ def summary_of_all_kinds(tmp_path_factory) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def figures_of_all_kinds(summary_of_all_kinds, profile, tmp_path_factory) -> Drawn:
-    return Drawn(figure_inputs(summary_of_all_kinds, profile), tmp_path_factory.mktemp("plots"))
+def figures_of_all_kinds(summary_of_all_kinds, profile) -> Drawn:
+    return Drawn(figure_inputs(summary_of_all_kinds, profile))
 
 
 @pytest.fixture(scope="session")
-def figures(summary, profile, tmp_path_factory) -> Drawn:
-    return Drawn(figure_inputs(summary, profile), tmp_path_factory.mktemp("plots"))
+def figures(summary, profile) -> Drawn:
+    return Drawn(figure_inputs(summary, profile))

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from adamolmo.evaluation.summary import collect
-from adamolmo.report.figures.style import COLUMN_IN, look
+from adamolmo.report.figures.style import look
 
 KINDS = ("per-request", "p95", "mean")
 # Which table says who gains, and its column.
@@ -65,8 +65,8 @@ def inputs(figures_of_all_kinds) -> dict:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_best_one_is_named_with_its_gain_and_drawn_large(inputs, tmp_path, kind):
-    above, _ = panels(draw("headline", plant(inputs, kind, "lookup-median", 0.031), tmp_path / "headline"))[kind]
+def test_the_best_one_is_named_with_its_gain_and_drawn_large(inputs, kind):
+    above, _ = panels(draw("headline", plant(inputs, kind, "lookup-median", 0.031)))[kind]
     assert words(above)[1:3] == ["lookup-median", "+3.1 points (+2.1 to +4.1)"]
     budgets = [budget for budget in study_data.BUDGETS_OF_ALL_KINDS if _is_of(kind, budget)]
     assert [y for _, y, _ in points(above, "lookup-median")] == pytest.approx([3.1] * len(budgets))
@@ -76,13 +76,13 @@ def test_the_best_one_is_named_with_its_gain_and_drawn_large(inputs, tmp_path, k
     assert min(sizes) >= 2 * max(others)
 
 
-def test_what_counts_depends_on_the_kind_of_budget(inputs, tmp_path):
+def test_what_counts_depends_on_the_kind_of_budget(inputs):
     """A gain in accuracy is none per request, nor on average."""
     planted = plant(inputs, "p95", "lookup-median", 0.031)
     rows = planted["comparisons"].copy()
     rows.loc[rows["budget"] == "per-request", ["accuracy_gain", "accuracy_gain_low"]] = 0.5
     rows.loc[rows["budget"] == "mean", ["accuracy_gain", "accuracy_gain_low", "goodput_gain_low"]] = 0.5
-    found = panels(draw("headline", planted | {"comparisons": rows}, tmp_path / "headline"))
+    found = panels(draw("headline", planted | {"comparisons": rows}))
     assert words(found["p95"][0])[1] == "lookup-median"
     assert words(found["per-request"][0])[1] == words(found["mean"][0])[1] == "no certain gain"
     assert [words(above)[-1] for above, _ in found.values()] == [
@@ -92,27 +92,27 @@ def test_what_counts_depends_on_the_kind_of_budget(inputs, tmp_path):
     ]
 
 
-def test_without_a_certain_gain_nobody_stands_out(inputs, tmp_path):
-    figure = draw("headline", plant(inputs, "mean", "lookup-median", 0.031, half=0.04), tmp_path / "headline")
+def test_without_a_certain_gain_nobody_stands_out(inputs):
+    figure = draw("headline", plant(inputs, "mean", "lookup-median", 0.031, half=0.04))
     above, _ = panels(figure)["mean"]
     assert words(above)[1:3] == ["no certain gain", "largest: lookup-median +3.1 (-0.9 to +7.1)"]
     markers = {look(name).marker for name in study_data.CONTROLLERS}
     assert {line.get_markersize() for line in above.lines if line.get_marker() in markers} == {3.2}
 
 
-def test_who_breaks_the_promise_wins_nothing_and_is_hollow(inputs, tmp_path):
+def test_who_breaks_the_promise_wins_nothing_and_is_hollow(inputs):
     broken = inputs["promises"].query("dataset == 'all' and budget == 'p95'").set_index("controller")["broken"]
     assert broken["topk-only"] and not broken["lookup-median"]
-    above, below = panels(draw("headline", plant(inputs, "p95", "topk-only", 0.018), tmp_path / "headline"))["p95"]
+    above, below = panels(draw("headline", plant(inputs, "p95", "topk-only", 0.018)))["p95"]
     assert words(above)[1] == "no certain gain"
     assert [filled for _, _, filled in points(above, "topk-only")] == [False] * 3
     assert [filled for _, _, filled in points(above, "lookup-max_accuracy")] == [True] * 3
     assert words(below)[0] == f"Broken by {broken.sum()} of {len(broken)}"
 
 
-def test_kept_promises_are_told_with_what_was_found(inputs, tmp_path):
+def test_kept_promises_are_told_with_what_was_found(inputs):
     kept = inputs["promises"].assign(broken=False)
-    found = panels(draw("headline", inputs | {"promises": kept}, tmp_path / "headline"))
+    found = panels(draw("headline", inputs | {"promises": kept}))
     cells = inputs["summary"]
     cells = cells[cells["budget"].str.endswith("-p95") & cells["feasible"] & (cells["controller"] != "static-full")]
     late = 100 * (cells["violation_rate"] * cells["num_samples"]).sum() / cells["num_samples"].sum()
@@ -121,7 +121,7 @@ def test_kept_promises_are_told_with_what_was_found(inputs, tmp_path):
     used = 100 * kept.query("dataset == 'all' and budget == 'mean'")["found"]
     assert words(found["mean"][1]) == ["Kept by all", f"{used.min():.1f} to {used.max():.1f} % of the budget used"]
     one = kept.assign(broken=(kept["dataset"] == "all") & (kept["budget"] == "60pct-p95"))
-    found = panels(draw("headline", inputs | {"promises": one}, tmp_path / "headline"))
+    found = panels(draw("headline", inputs | {"promises": one}))
     assert words(found["p95"][1])[0] == "Kept overall"
 
 
@@ -155,7 +155,7 @@ def test_below_stands_what_was_found_of_every_controller(figures_of_all_kinds):
     assert points(below, "lookup-mean")[1][1] == pytest.approx(late)
 
 
-def test_what_is_far_off_is_an_arrow_at_the_edge_and_does_not_set_the_scale(inputs, tmp_path):
+def test_what_is_far_off_is_an_arrow_at_the_edge_and_does_not_set_the_scale(inputs):
     planted = plant(inputs, "p95", "lookup-median", 0.031)
     rows = planted["comparisons"]
     far = (
@@ -163,7 +163,7 @@ def test_what_is_far_off_is_an_arrow_at_the_edge_and_does_not_set_the_scale(inpu
     )
     for end in ("", "_low", "_high"):
         rows.loc[far, f"accuracy_gain{end}"] = -0.4
-    above, _ = panels(draw("headline", planted, tmp_path / "headline"))["p95"]
+    above, _ = panels(draw("headline", planted))["p95"]
     bottom, top = above.get_ylim()
     assert -2.01 * top < bottom < 0
     assert points(above, "lookup-max_accuracy") == []
@@ -174,16 +174,16 @@ def test_what_is_far_off_is_an_arrow_at_the_edge_and_does_not_set_the_scale(inpu
 
 def test_budgets_of_one_kind_fill_one_column(figures):
     figure = figures["headline"]
-    assert figure.get_figwidth() == COLUMN_IN
     assert len(figure.axes) == 2
     assert "promised" not in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_one_dataset_is_the_whole_study(inputs, tmp_path):
+def test_one_dataset_is_the_whole_study(inputs):
     one = inputs["summary"].query("dataset == 'okvqa'")
     tables = ("comparisons", "equal_latency", "promises")
     figure = draw(
-        "headline", {"summary": one} | {name: getattr(study_data, name)(one) for name in tables}, tmp_path / "x"
+        "headline",
+        {"summary": one} | {name: getattr(study_data, name)(one) for name in tables},
     )
     above, _ = panels(figure)["mean"]
     table = study_data.equal_latency(one).query("controller == 'lookup-mean' and budget != 'mean'")
@@ -200,5 +200,5 @@ def test_a_study_of_one_controller_says_that_nothing_is_compared(tmp_path, profi
     cells = collect(study_data.write_cells(tmp_path, [controller], ["60pct", "60pct-p95"]))
     inputs = figure_inputs(cells, profile)
     empty = study_data.comparisons(collect(study_data.write_cells(tmp_path, ["lookup-mean", "x"], ["60pct"]))).iloc[:0]
-    figure = draw("headline", inputs | {"comparisons": empty}, tmp_path / "headline")
+    figure = draw("headline", inputs | {"comparisons": empty})
     assert said in [text.get_text() for text in figure.findobj(Text)]

@@ -120,8 +120,8 @@ def test_pareto_has_a_second_axis_in_percent_of_the_full_config(figures, figures
 
 
 @pytest.mark.parametrize("without", ["profile", "grid"])
-def test_pareto_of_a_dataset_without_profile_is_refused(figures, tmp_path, without):
+def test_pareto_of_a_dataset_without_profile_is_refused(figures, without):
     rows = figures.inputs[without]
     inputs = figures.inputs | {without: rows[rows["dataset"] != "okvqa"]}
     with pytest.raises(AdaMolmoError, match="'okvqa' is in the summary but not in the profile"):
-        draw("pareto", inputs, tmp_path / "pareto")
+        draw("pareto", inputs)

@@ -13,8 +13,19 @@ def test_a_row_per_promise_shows_margins_and_what_was_kept_so_far(figures):
     for left, right, budget in ((left_mean, right_mean, "60pct-mean"), (left_p95, right_p95, "60pct-p95")):
         of_table = streams[(streams["controller"] == "lookup-mean") & (streams["budget"] == budget)]
         late, used = ~of_table["budget_met"], of_table["latency_ms"] / of_table["budget_ms"]
-        (margin,) = [line for line in left.lines if line.get_color() == look("lookup-mean").color]
-        (so_far,) = [line for line in right.lines if line.get_color() == look("lookup-mean").color]
+        (margin,) = [
+            line for line in left.lines if line.get_color() == look("lookup-mean").color and line.get_marker() == "o"
+        ]
+        (so_far,) = [
+            line for line in right.lines if line.get_color() == look("lookup-mean").color and line.get_marker() == "o"
+        ]
         assert margin.get_ydata()[7] == pytest.approx(of_table.loc[of_table["request"] == 7, "margin"].mean())
         assert so_far.get_ydata()[-1] == pytest.approx(100 * (used if budget.endswith("mean") else late).mean())
     assert {line.get_ydata()[0] for line in right_p95.lines if len(line.get_ydata()) == 2} == {5.0}
+
+
+def test_the_scale_of_what_was_kept_is_that_of_the_later_requests(figures):
+    (_, right_mean), _ = np.reshape(figures["promises"].axes, (2, 2))
+    lines = [line.get_ydata() for line in right_mean.lines if len(line.get_ydata()) > 2]
+    bottom, top = right_mean.get_ylim()
+    assert all(bottom < value < top for line in lines for value in line[len(line) // 4 :])

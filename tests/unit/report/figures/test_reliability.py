@@ -40,11 +40,11 @@ def test_calibration_error_weighs_bins_by_their_predictions():
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_fewer_predictors_are_drawn_well_too(figures, count, tmp_path):
+def test_fewer_predictors_are_drawn_well_too(figures, count):
     some = dict(list(figures.inputs["reliability"].items())[:count])
-    check_layout(draw("reliability", {"reliability": some}, tmp_path / "reliability"))
+    check_layout(draw("reliability", {"reliability": some}))
 
 
-def test_a_predictor_that_says_the_same_of_all_has_one_bin(tmp_path):
+def test_a_predictor_that_says_the_same_of_all_has_one_bin():
     tables = {"predict-overview": study_data.reliability(bins=1)}
-    check_layout(draw("reliability", {"reliability": tables}, tmp_path / "reliability"))
+    check_layout(draw("reliability", {"reliability": tables}))

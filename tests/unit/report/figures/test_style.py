@@ -1,16 +1,39 @@
-"""Colours, markers and the order of controllers."""
+"""Colours, markers, lines and the order of controllers."""
+
+from itertools import combinations
 
 from adamolmo.controllers.registry import CONTROLLERS, PREDICTORS
-from adamolmo.report.figures.style import LOOKS, VERMILLION, in_order, look
+from adamolmo.report.figures.style import LOOKS, VERMILLION, family, in_order, look
 
 OKABE_ITO = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"}
+OWN = ("careful", "my-own-controller", "static-low-k4-b12", "static-medium-k6-b14", "bandit", "always-cheap")
 
 
-def test_looks_are_colour_blind_safe_and_no_two_are_alike():
-    assert {shape.color for shape in LOOKS.values()} <= OKABE_ITO
-    assert len({shape.marker for shape in LOOKS.values()}) == len(LOOKS)
-    assert len({(shape.color, shape.linestyle) for shape in LOOKS.values()}) == len(LOOKS)
+def test_every_controller_has_a_look_that_is_colour_blind_safe():
     assert LOOKS.keys() == CONTROLLERS.keys()
+    assert {shape.color for shape in LOOKS.values()} <= OKABE_ITO
     assert {name for name, shape in LOOKS.items() if shape.color == VERMILLION} == set(PREDICTORS)
+
+
+def test_no_two_looks_are_alike_in_colour_nor_in_grey():
+    looks = [look(name) for name in (*LOOKS, *OWN)]
+    for one, other in combinations(looks, 2):
+        assert (one.marker, str(one.linestyle)) != (other.marker, str(other.linestyle))  # in grey print
+        assert (one.color, one.marker) != (other.color, other.marker)
+    for one, other in combinations(LOOKS.values(), 2):
+        assert (one.color, str(one.linestyle)) != (other.color, str(other.linestyle))
+
+
+def test_a_look_depends_on_the_name_alone():
     assert look("static-low-k4-b12") == look("static-low-k4-b12") != look("static-full")
+
+
+def test_controllers_have_one_order_and_families():
+    assert in_order(["zeta", "oracle", "tier-only", "alpha", "lookup-mean"])[-1] == "oracle"
     assert in_order(["zeta", "tier-only", "alpha", "lookup-mean"]) == ["lookup-mean", "tier-only", "alpha", "zeta"]
+    assert [family(name) for name in ("blocks-only", "hybrid", "predict-question", "careful")] == [
+        "tables",
+        "two-stage",
+        "predictors",
+        "one's own",
+    ]

@@ -1,74 +1,98 @@
-"""Rates, bounds, promises, impossible budgets, and rates at the profile's speed."""
+"""Lateness against the promise: values, intervals, what is broken, out of reach or beyond the scale."""
 
-import matplotlib
-import numpy as np
 import pytest
 import study_data
+from figure_checks import draw
+from matplotlib.axes import Axes
 
-from adamolmo.report.figures import style, violations
-from adamolmo.report.figures.style import in_order, look
-from adamolmo.report.results import budgets_of
+from adamolmo.report.figures.style import COLUMN_IN, in_order, look
 
-
-def test_violations_shows_rates_with_their_bounds_and_shades_impossible_budgets(figures, summary):
-    row = in_order(study_data.CONTROLLERS).index("lookup-mean")
-    for axes in figures["violations"].axes:
-        cells = summary[(summary["dataset"] == axes.get_title()) & (summary["controller"] == "lookup-mean")]
-
-        def rates(heights, row=row):
-            return (0.5 - (np.asarray(heights) - row) / 0.78) ** 2
-
-        bars = axes.containers[row]
-        x, y = bars.lines[0].get_xydata().T
-        np.testing.assert_allclose(rates(y), cells["violation_rate"], atol=1e-12)
-        np.testing.assert_allclose(x, range(5))
-        bounds = [rates(segment[:, 1])[::-1] for segment in bars.lines[2][0].get_segments()]
-        np.testing.assert_allclose(bounds, cells[["violation_rate_low", "violation_rate_high"]], atol=1e-12)
-        shaded = [p for p in axes.patches if matplotlib.colors.to_hex(p.get_facecolor()).upper() == style.ALARM]
-        assert [(p.get_x(), p.get_width()) for p in shaded] == [(-0.5, 1.0)]
+NAMES = [name for name in in_order(study_data.CONTROLLERS) if name != "static-full"]  # which heeds no budget
 
 
-def test_violations_tell_kept_from_broken_and_from_never_promised(figures_of_all_kinds, summary_of_all_kinds):
-    names, found = in_order(study_data.CONTROLLERS), set()
-    for axes in figures_of_all_kinds["violations"].axes:
-        cells = summary_of_all_kinds[summary_of_all_kinds["dataset"] == axes.get_title()]
-        budgets = [*budgets_of(cells).index]
-        for line in [line for line in axes.lines if line.get_marker() == "o"]:
-            name = names[round(line.get_ydata()[0])]
-            budget = budgets[round(line.get_xdata()[0])]
-            cell = cells[(cells["controller"] == name) & (cells["budget"] == budget)].iloc[0]
-            expected = "white"
-            if budget.endswith("-p95") and name != "static-full":  # which heeds no budget
-                expected = style.BLACK if cell["violation_rate_low"] > 0.05 else look(name).color
-            assert line.get_markerfacecolor() == expected
-            found.add((name == "topk-only", budget.endswith("-p95"), expected == "white", expected == style.BLACK))
-    assert {(True, True, False, True), (False, True, False, False), (False, False, True, False)} <= found
+def panels(figure) -> dict[tuple[str, str], Axes]:
+    """By dataset and what the axis below says."""
+    across = len({axes.get_subplotspec().colspan.start for axes in figure.axes})
+    labels = [axes.get_xlabel().replace("\n", " ") for axes in figure.axes[-across:]]
+    places = [(dataset, label) for dataset in study_data.DATASETS for label in labels]
+    return dict(zip(places, figure.axes, strict=True))
 
 
-def test_violations_have_a_tick_at_what_is_promised(figures_of_all_kinds):
-    height = 0.78 * (0.5 - np.sqrt(0.05))
-    for axes in figures_of_all_kinds["violations"].axes:
-        two = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
-        ticks = [line for line in two if np.ptp(line[:, 0]) == pytest.approx(0.6)]
-        drawn = [tick for tick in ticks if np.isfinite(tick).all()]
-        heeding = [row for row, name in enumerate(in_order(study_data.CONTROLLERS)) if name != "static-full"]
-        assert len(drawn) == 3 * len(heeding)  # three budgets with -p95
-        assert sorted({round(y - height, 9) for ((_, y), _) in drawn}) == heeding
+def points(axes: Axes, name: str) -> list:
+    """Markers of a controller, from its tightest budget to its loosest."""
+    row = NAMES.index(name)
+    lines = [line for line in axes.lines if len(line.get_ydata()) == 1 and abs(line.get_ydata()[0] - row) < 0.5]
+    return sorted((line for line in lines if line.get_marker() != "x"), key=lambda line: line.get_ydata()[0])
 
 
-def test_violations_shows_the_rates_at_the_profile_speed_where_it_was_another(summary, tmp_path):
+def test_every_budget_has_its_rate_and_interval(figures_of_all_kinds, summary_of_all_kinds):
+    for (dataset, label), axes in panels(figures_of_all_kinds["violations"]).items():
+        cells = summary_of_all_kinds[summary_of_all_kinds["dataset"] == dataset].query("controller == 'lookup-mean'")
+        cells = cells[[_belongs(budget, label) for budget in cells["budget"]]].sort_values("budget_ms")
+        value = cells["latency_mean_ms"] / cells["budget_ms"] if "average" in label else cells["violation_rate"]
+        low, high = axes.get_xlim()
+        found = [line.get_xdata()[0] for line in points(axes, "lookup-mean")]
+        assert found == pytest.approx((100 * value).clip(low, high).tolist())
+        bars = [bar for bar in axes.containers if round(bar.lines[0].get_ydata()[0]) == NAMES.index("lookup-mean")]
+        ends = [bar.lines[2][0].get_segments()[0][:, 0].tolist() for bar in bars]
+        if "average" not in label:
+            shown = cells[(100 * value).between(low, high)]
+            expected = 100 * shown[["violation_rate_low", "violation_rate_high"]]
+            assert sorted(ends) == [pytest.approx(row) for row in sorted(expected.to_numpy().tolist())]
+
+
+def _belongs(budget: str, label: str) -> bool:
+    kinds = {"per request": "", "95 in 100": "p95", "on average": "mean"}
+    return budget.partition("-")[2] == next(kind for words, kind in kinds.items() if words in label)
+
+
+def test_the_promise_is_dashed_and_what_breaks_it_hollow(figures_of_all_kinds, summary_of_all_kinds):
+    found = set()
+    for (dataset, label), axes in panels(figures_of_all_kinds["violations"]).items():
+        dashed = [line.get_xdata()[0] for line in axes.lines if list(line.get_ydata()) == [0, 1]]
+        assert dashed == ([] if "per request" in label else [100.0] if "average" in label else [5.0])
+        if "on time" not in label:
+            continue
+        cells = summary_of_all_kinds[summary_of_all_kinds["dataset"] == dataset].set_index(["controller", "budget"])
+        for name in NAMES:
+            budgets = [budget for budget in study_data.BUDGETS_OF_ALL_KINDS if budget.endswith("p95")]
+            for line, budget in zip(points(axes, name), budgets, strict=True):
+                if line.get_marker() == look(name).marker and line.get_markersize() == 3.0:
+                    broken = cells.loc[(name, budget), "violation_rate_low"] > 0.05
+                    assert (line.get_markerfacecolor() == "white") == broken
+                    found.add(broken)
+                else:
+                    assert cells.loc[(name, budget), "violation_rate"] > 0.15  # an arrow: three times the promise
+                    found.add("beyond")
+    assert found >= {False, "beyond"}
+
+
+def test_a_budget_that_no_config_meets_is_pale(figures):
+    for axes in panels(figures["violations"]).values():
+        pale = [line.get_alpha() for line in points(axes, "lookup-mean")]
+        assert [alpha < 1 for alpha in pale] == [True, False, False, False, False]
+
+
+def test_narrow_panels_have_a_legend_of_controllers_instead_of_names(figures_of_all_kinds):
+    figure = draw("violations", figures_of_all_kinds.inputs, COLUMN_IN)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} >= set(NAMES)
+    wide = figures_of_all_kinds["violations"]
+    assert [label.get_text() for label in wide.axes[0].get_yticklabels()] == NAMES
+    assert not {text.get_text() for text in wide.legends[0].get_texts()} & set(NAMES)
+
+
+def test_the_rates_at_the_profile_speed_are_shown_where_it_was_another(summary, figures):
     def crosses(cells):
-        figure = violations.draw(cells, tmp_path / "violations")
+        figure = draw("violations", figures.inputs | {"summary": cells})
         lines = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
         legend = any("as fast as during the profile" in text.get_text() for text in figure.legends[0].get_texts())
-        return [place for line in lines for place in line.get_xydata().tolist()], legend
+        return [line.get_xdata()[0] for line in lines], legend
 
     assert crosses(summary) == ([], False)
     cell = summary.query("dataset == 'okvqa' and controller == 'lookup-mean'").sort_values("budget_ms").index[1]
     slow = summary.copy()
     slow.loc[cell, ["slowdown", "violation_rate_at_profile_speed"]] = [1.4, 0.25]
-    row = in_order(study_data.CONTROLLERS).index("lookup-mean")
-    assert crosses(slow) == ([[1, row]], True)  # on the root scale 25 % is the middle of the strip
+    assert crosses(slow) == ([25.0], True)
     governed = slow.copy()
     governed.loc[cell, "budget"] += "-p95"  # a governor answers for it, on the device as it was
     assert crosses(governed)[0] == []
