@@ -23,7 +23,9 @@ class Result:
 
     @property
     def planned(self) -> dict[str, int]:
-        """Rule -> number of jobs, of a dry run."""
+        """Rule -> number of jobs, of a dry run or a run."""
+        if to_do := re.search(r"^\d+ jobs? to do: (.*)$", self.output, re.MULTILINE):
+            return {rule: int(count) for count, rule in re.findall(r"(\d+) (\w+)", to_do[1])}
         table = re.search(r"^Job stats:\njob +count\n[- ]+\n(.*?)^total", self.output, re.MULTILINE | re.DOTALL)
         return (
             {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", table[1], re.MULTILINE)} if table else {}
