@@ -1,5 +1,6 @@
 # make pareto   create .venv and run the study up to results/plots/pareto.pdf
 # make report   the same, and the report of the whole study: results/report.html
+# make bundle   the report, and the whole study as one archive that can be verified and run again: study.zip
 # make test     run all tests that need nothing else
 # make test-lmms-eval   run the tests of the benchmarks; installs lmms-eval, which `make test` skips without
 # make test-slurm   run the tests of the cluster on a throw-away Slurm, which it does not install
@@ -35,13 +36,16 @@ PINNED_BEFORE := 2026-11-24
 COMPILE = $(BIN)/uv pip compile pyproject.toml --python $(BIN)/python --no-python-downloads --python-version 3.11 --universal \
 	--fork-strategy fewest --prerelease disallow --exclude-newer $(PINNED_BEFORE)T00:00:00Z --quiet
 
-.PHONY: pareto report test test-lmms-eval test-slurm lmms-eval lint docs environment constraints clean
+.PHONY: pareto report bundle test test-lmms-eval test-slurm lmms-eval lint docs environment constraints clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
 
 report: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/report.html
+
+bundle: report $(VENV)/bundle.stamp
+	$(BIN)/adamolmo bundle study.zip
 
 test: $(VENV)/test.stamp
 	$(BIN)/pytest -q --numprocesses $(TEST_PROCESSES) --dist worksteal --ignore tests/slurm
@@ -95,6 +99,10 @@ $(VENV)/study.stamp: pyproject.toml $(CONSTRAINTS) | $(VENV)/pyvenv.cfg
 
 $(VENV)/test.stamp: $(VENV)/study.stamp
 	$(INSTALL) --editable '.[test]'
+	touch $@
+
+$(VENV)/bundle.stamp: $(VENV)/study.stamp
+	$(INSTALL) --editable '.[bundle]'
 	touch $@
 
 $(VENV)/lmms.stamp: $(VENV)/study.stamp

@@ -39,4 +39,5 @@ rule all:
         expand("results/plots/{figure}.{suffix}", figure=FIGURES, suffix=["pdf", "png"]),
         expand("results/plots/onecolumn/{figure}.pdf", figure=FIGURES),
         expand("results/tables/{table}.{suffix}", table=TABLES, suffix=["csv", "tex"]),
+        "results/examples.html",
         "results/report.html",

@@ -53,6 +53,28 @@ rule controllers_page:
         "{params.run} {params.options} --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
+rule examples:
+    input:
+        **inputs("summary", "promises"),
+        answers=[cell.replace(".json", ".parquet") for cell in CELLS],
+        samples=expand("results/data/{dataset}/evaluation.parquet", dataset=STUDY.datasets),
+        template=str(TEMPLATES / "examples.html.j2"),
+    output:
+        "results/examples.html",
+    log:
+        "logs/report/examples.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("examples.py"),
+        settings=settings("seed"),
+    message:
+        "Page: requests to look at"
+    shell:
+        "{params.run} --summary {input.summary} --promises {input.promises} --template {input.template:q}"
+        " --results results --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
 rule table:
     input:
         **inputs("summary", "comparisons"),
@@ -88,8 +110,8 @@ rule rule_graph:
     conda:
         "../envs/study.yaml"
     params:
-        # Its braces are no wildcards.
-        configuration=lambda wildcards: json.dumps(reduce(merge, config_sources().values()), sort_keys=True),
+        # Its braces are no wildcards; in its own order, in which datasets are taken one after the other.
+        configuration=lambda wildcards: json.dumps(reduce(merge, config_sources().values())),
     message:
         "Graph of the rules"
     shell:
@@ -122,3 +144,25 @@ rule report:
     shell:
         "{params.run} {params.options} --data {params.data:q} --settings {params.settings:q} --output {output:q}"
         " 2>&1 | tee {log:q}"
+
+
+# Apart from the default targets: for research on routing.
+rule routing:
+    input:
+        **inputs("profile", "grid"),
+        profiled=expand("results/data/{dataset}/profile.parquet", dataset=STUDY.datasets),
+        evaluated=expand("results/data/{dataset}/evaluation.parquet", dataset=STUDY.datasets),
+        features=expand("results/features/{dataset}.safetensors", dataset=LEARNED),
+    output:
+        directory("results/routing"),
+    log:
+        "logs/report/routing.log",
+    conda:
+        "../envs/study.yaml"
+    params:
+        **program("routing.py"),
+        options=options,
+    message:
+        "Data for research on routing: results/routing"
+    shell:
+        "{params.run} {params.options} --output {output:q} 2>&1 | tee {log:q}"

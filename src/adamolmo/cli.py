@@ -1,4 +1,4 @@
-"""The command line of a finished study: `adamolmo answer`, `adamolmo predict` and `adamolmo inspect`.
+"""The command line of a finished study: `adamolmo answer`, `predict`, `show` and others.
 
 A subcommand is a function that adds its parser and sets `run`; COMMANDS lists them.
 """
@@ -10,19 +10,11 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import NoReturn
 
-from PIL import Image
-
 from adamolmo.budgets import Budget
-from adamolmo.config import StudyConfig
-from adamolmo.controllers.governor_file import Stream
-from adamolmo.controllers.registry import find_controller
-from adamolmo.data.images import read_image
 from adamolmo.errors import AdaMolmoError, printable
-from adamolmo.files.core_exp import Reference
-from adamolmo.files.documents import read_json
-from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
-from adamolmo.progress import note
+from adamolmo.study.bundle import run_again, verify_bundle, write_bundle
+from adamolmo.study.finished import Study
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,13 +59,40 @@ def add_predict(commands) -> None:
     parser.set_defaults(run=predict)
 
 
+def add_show(commands) -> None:
+    parser = commands.add_parser("show", help="print requests of a cell: question, reference, answer, knobs, times")
+    parser.add_argument("cell", metavar="CELL", help="DATASET/CONTROLLER/BUDGET, such as text_vqa/lookup-mean/60pct")
+    parser.add_argument("--wrong", action="store_true", help="only those that were answered wrong")
+    parser.add_argument("--late", action="store_true", help="only those that took longer than the budget")
+    parser.add_argument("--disagree", action="store_true", help="only those that other controllers answered otherwise")
+    parser.add_argument("--number", type=int, default=5, metavar="N", help="how many at most (default: 5)")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="of the study (default: results)")
+    parser.set_defaults(run=show)
+
+
 def add_inspect(commands) -> None:
     parser = commands.add_parser("inspect", help="summarise a profile: origin, quality of its latencies, frontier")
     parser.add_argument("file", type=Path, metavar="FILE", help="results/core_exp/{dataset}.parquet")
     parser.set_defaults(run=inspect)
 
 
-COMMANDS = (add_answer, add_predict, add_inspect)
+def add_bundle(commands) -> None:
+    parser = commands.add_parser("bundle", help="write the study as one archive: results, code, environment, checksums")
+    parser.add_argument("archive", type=Path, metavar="ARCHIVE", help="the zip file to write")
+    parser.add_argument("--study", type=Path, default=Path(), help="where the study ran (default: here)")
+    parser.add_argument("--code", type=Path, default=Path(), help="the repository, with its Snakefile (default: here)")
+    parser.set_defaults(run=bundle)
+
+
+def add_verify(commands) -> None:
+    parser = commands.add_parser("verify", help="check a bundle's files, and run its study again")
+    parser.add_argument("archive", type=Path, metavar="ARCHIVE")
+    parser.add_argument("--again", type=Path, metavar="FOLDER", help="runs the study there and compares (empty folder)")
+    parser.add_argument("--cores", type=int, default=1, metavar="N", help="for --again (default: 1)")
+    parser.set_defaults(run=verify)
+
+
+COMMANDS = (add_answer, add_predict, add_show, add_inspect, add_bundle, add_verify)
 
 
 def _add_study(parser: ArgumentParser) -> None:
@@ -97,43 +116,44 @@ def _budget(text: str) -> Budget:
 
 def answer(args: argparse.Namespace) -> None:
     """Prints the answer, the knobs, the stage times and whether the budget was met."""
-    fields = _request(args)
-    settings, budget_ms = fields["settings"], fields["budget_ms"]
-    _check_state(args, fields["stream"])
-    with claim_device(settings.model.device):
-        from adamolmo.jobs.answering import Request  # brings torch
-
-        answered = Request(**fields).answer(args.state)
-    response, slowdown = answered.response, answered.slowdown
-    stages = response.stages
-    verdict = "met" if stages.total_ms <= budget_ms else f"missed by {stages.total_ms - budget_ms:.1f} ms"
+    study = Study(args.results, args.config)
+    found = study.answer(args.image, args.question, args.budget, args.controller, args.dataset, args.state)
+    verdict = f"missed by {found.latency_ms - found.budget_ms:.1f} ms" if found.late else "met"
     parts = ("vision", "prefill", "controller", "decode")
-    times = ", ".join(f"{part} {getattr(stages, f'{part}_ms'):.2f}" for part in parts)
-    clock = "" if settings.latency.clock == "measured" else ", modelled"
-    print(f"answer   {printable(response.answer)}")
-    print(f"knobs    {response.config} (by {args.controller})")
-    print(f"latency  {stages.total_ms:.2f} ms ({times}{clock})")
-    print(f"budget   {budget_ms:.2f} ms, {verdict}")
-    if slowdown is not None and abs(100 * (slowdown - 1)) > settings.latency.drift_limit_pct:
-        print(f"device   takes {slowdown:.2f} times as long as during the profile, from which tables and budgets are")
-    if args.budget.promise is not None:
-        print(f"promise  {args.budget.label()}: margin {answered.governor.state.margin:+.3f} for the next request")
+    times = ", ".join(f"{part} {getattr(found.stages, f'{part}_ms'):.2f}" for part in parts)
+    clock = "" if study.settings.latency.clock == "measured" else ", modelled"
+    print(f"answer   {printable(found.text)}")
+    print(f"knobs    {found.config} (by {args.controller})")
+    print(f"latency  {found.latency_ms:.2f} ms ({times}{clock})")
+    print(f"budget   {found.budget_ms:.2f} ms, {verdict}")
+    if found.slowdown is not None and abs(100 * (found.slowdown - 1)) > study.settings.latency.drift_limit_pct:
+        times_as_long = f"{found.slowdown:.2f} times as long as during the profile"
+        print(f"device   takes {times_as_long}, from which tables and budgets are")
+    if found.margin is not None:
+        print(f"promise  {args.budget.label()}: margin {found.margin:+.3f} for the next request")
 
 
 def predict(args: argparse.Namespace) -> None:
     """Prints the choice as JSON; knobs that the controller leaves open until it has read the prompt are null."""
-    fields = _request(args)
-    with claim_device(fields["settings"].model.device):
-        from adamolmo.jobs.answering import Request  # brings torch
-
-        decision = Request(**fields).decide()
+    study = Study(args.results, args.config)
+    decision = study.predict(args.budget, args.controller, args.dataset, args.image, args.question)
     top_k, num_active_blocks = decision.decoder or (None, None)
     chosen = {"tier": decision.tier, "top_k": top_k, "num_active_blocks": num_active_blocks}
-    reference, budget_ms = fields["reference"], fields["budget_ms"]
-    if reference is not None and budget_ms < reference.lowest_median_latency_ms:
-        fastest = f"the fastest takes {reference.lowest_median_latency_ms:.3g} ms"
-        note(f"no configuration meets {args.budget} ({budget_ms:.3g} ms) by the profile: {fastest}")
+    budget_ms = study.budget_ms(args.budget, args.dataset)
     print(json.dumps({"controller": args.controller, "budget_ms": budget_ms, **chosen}))
+
+
+def show(args: argparse.Namespace) -> None:
+    """Prints requests of a cell."""
+    from adamolmo.study.showing import show_requests  # brings pandas
+
+    names = args.cell.split("/")
+    if len(names) != 3:
+        raise AdaMolmoError(f"CELL is '{args.cell}'; expected DATASET/CONTROLLER/BUDGET.")
+    wanted = [
+        name for name, asked in (("wrong", args.wrong), ("late", args.late), ("disputed", args.disagree)) if asked
+    ]
+    print(show_requests(Study(args.results).answers(*names), wanted, args.number))
 
 
 def inspect(args: argparse.Namespace) -> None:
@@ -143,58 +163,23 @@ def inspect(args: argparse.Namespace) -> None:
     print("\n".join(map(printable, inspect_profile(args.file).split("\n"))))
 
 
-def _request(args: argparse.Namespace) -> dict[str, object]:
-    """The fields of a `jobs.answering.Request`, with all that can be wrong found before a device is waited for.
-
-    Raises AdaMolmoError when the dataset is not the study's, the controller is unknown, the image is unreadable, or a
-    budget in percent lacks its reference.
-    """
-    settings = StudyConfig.load(*args.config)
-    datasets = settings.datasets
-    dataset = args.dataset or next(iter(datasets))
-    if dataset not in datasets:
-        raise AdaMolmoError(f"--dataset is '{dataset}'; expected one of {', '.join(datasets)}.")
-    if (args.image is None) != (args.question is None):
-        raise AdaMolmoError("IMAGE was given without QUESTION; expected both or neither.")
-    if args.question is not None and args.question != printable(args.question):
-        raise AdaMolmoError(f"QUESTION is '{args.question}'; expected text in UTF-8, without control characters.")
-    reference = _reference(args, dataset)
-    return {
-        "settings": settings,
-        "results": args.results,
-        "module": find_controller(args.controller, settings.own_controllers).module,
-        "stream": Stream(args.controller, dataset, args.budget),
-        "budget_ms": args.budget.value if reference is None else args.budget.to_ms(reference.median_latency_ms),
-        "reference": reference,
-        "image": None if args.image is None else _read(args.image, settings.samples.max_pixels),
-        "question": args.question,
-    }
+def bundle(args: argparse.Namespace) -> None:
+    """Prints what became of it."""
+    left_out = write_bundle(args.study, args.code, args.archive)
+    print(f"{args.archive}: {args.archive.stat().st_size / 1e6:.1f} MB")
+    for name in left_out:
+        print(f"left out: {name}")
 
 
-def _check_state(args: argparse.Namespace, stream: Stream) -> None:
-    """Raises AdaMolmoError when there is nothing to keep, or the file is another stream's."""
-    if args.state is None:
+def verify(args: argparse.Namespace) -> None:
+    """Prints how many files are as they were."""
+    print(f"{args.archive}: {verify_bundle(args.archive)} files are as its manifest says")
+    if args.again is None:
         return
-    if args.budget.promise is None:
-        raise AdaMolmoError(
-            f"--state keeps a promise from call to call, and --budget {args.budget} promises nothing; expected such as "
-            f"{args.budget}-p95 or {args.budget}-mean."
-        )
-    stream.read(args.state)
-
-
-def _reference(args: argparse.Namespace, dataset: str) -> Reference | None:
-    """None where there is none and nothing depends on it."""
-    path = args.results / "core_exp" / f"{dataset}.reference.json"
-    return None if args.budget.unit == "ms" and not path.exists() else read_json(path, Reference)
-
-
-def _read(path: Path, max_pixels: int) -> Image.Image:
-    try:
-        file = path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise AdaMolmoError(f"{path}: cannot be read as an image ({error}).") from error
-    return read_image(file, f"{path}: cannot be read as an image", max_pixels)
+    number, different = run_again(args.archive, args.again, args.cores)
+    if different:
+        raise AdaMolmoError(f"{args.again}: {len(different)} of {number} results differ, such as {different[0]}.")
+    print(f"{args.again}: all {number} results are the same to the byte")
 
 
 if __name__ == "__main__":

@@ -1,62 +1,26 @@
 """The command line, on a study's results for the tiny model."""
 
-import io
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from made_documents import importance, reference
-from PIL import Image
-from policies import policy_card, write_tables
+from made_documents import reference
+from policies import policy_card
 
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.policy_file import save_policy
-from adamolmo.controllers.response import spent
 from adamolmo.controllers.single_stage import SingleStagePolicy
-from adamolmo.controllers.table import Entry, LookupTable
-from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.files.documents import read_json, write_json
-from adamolmo.files.governor import ConfigLatency, StreamState, config_latency_path
-from adamolmo.files.model import Manifest
+from adamolmo.files.governor import StreamState
 from adamolmo.jobs.loading import study_fingerprint
-from adamolmo.knobs import KnobConfig, KnobGrid
+from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.interval import Interval
 
 CONFIG = "config.yaml"
 GRID = [KnobConfig(tier, k, b) for tier in ("low", "high") for k in (2, 4) for b in (5, 7)]
-
-
-@pytest.fixture
-def study(tiny_model_dir, tmp_path, tiny_samples, monkeypatch, pytestconfig):
-    """A directory with config.yaml, results/ and picture.png, made the working directory."""
-    results = tiny_model_dir.parent
-    raw = yaml.safe_load((pytestconfig.rootpath / CONFIG).read_text())
-    raw["model"]["checkpoint"] = "results/model"
-    raw["knobs"] = {
-        "tiers": {"low": {"min_crops": 1, "max_crops": 1}, "high": {"min_crops": 1, "max_crops": 4}},
-        "top_k": [2, 4],
-        "num_active_blocks": [5, 7],
-    }
-    raw["datasets"] = {"okvqa": {"source": "procedural", "style": "tiny", "scorer": "vqa"}}
-    raw["max_new_tokens"] = 4
-    raw["latency"]["clock"] = "modelled"
-    (tmp_path / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
-    (results / "importance").mkdir()
-    checksum = read_json(tiny_model_dir / "manifest.json", Manifest).checksum
-    write_json(importance(model_checksum=checksum), results / "importance" / "scores.json")
-    (results / "core_exp").mkdir()
-    write_json(reference(median_latency_ms=4.0, clock="modelled"), results / "core_exp" / "okvqa.reference.json")
-    entries = [Entry(config, 0.1 * rank, 1.0 + 0.5 * rank, 9) for rank, config in enumerate(GRID)]
-    expected = ExpectedLatency(np.repeat([0, 1], 4), np.full(8, 1.0), np.full(8, 0.1), np.zeros(8))
-    knob_grid = KnobGrid(("low", "high"), (2, 4), (5, 7))
-    write_tables(results, LookupTable(entries), expected, knob_grid)
-    Image.open(io.BytesIO(tiny_samples[0].image)).save(tmp_path / "picture.png")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_answer(study, capsys, tiny_engine, tiny_samples):
@@ -70,14 +34,7 @@ def test_answer(study, capsys, tiny_engine, tiny_samples):
     assert lines["budget"].startswith("2.20 ms, m")
 
 
-def write_latencies(study):
-    """What the table's configurations took: 1.0 ms, 1.5 ms, ... on average, and up to a tenth more."""
-    spent_by = {str(c): spent(np.linspace(0.9, 1.1, 21) * (1.0 + 0.5 * rank)) for rank, c in enumerate(GRID)}
-    write_json(ConfigLatency(configurations=spent_by), study / "results" / config_latency_path("okvqa"))
-
-
 def test_a_promise_is_kept_from_call_to_call(study, capsys, tiny_samples):
-    write_latencies(study)
     question = tiny_samples[0].question
     arguments = ["answer", "picture.png", question, "--budget", "55pct-p95", "--controller", "lookup-mean"]
     main(arguments)
@@ -100,7 +57,6 @@ def test_a_promise_is_kept_from_call_to_call(study, capsys, tiny_samples):
 
 
 def test_state_files_that_do_not_fit_are_one_sentence(study, tiny_samples):
-    write_latencies(study)
     shared = [
         "answer",
         "picture.png",
@@ -110,7 +66,7 @@ def test_state_files_that_do_not_fit_are_one_sentence(study, tiny_samples):
         "--controller",
         "lookup-mean",
     ]
-    with pytest.raises(SystemExit, match="--budget 55pct promises nothing; expected such as 55pct-p95 or 55pct-mean"):
+    with pytest.raises(SystemExit, match="budget 55pct promises nothing; expected such as 55pct-p95 or 55pct-mean"):
         main([*shared, "--budget", "55pct"])
     main([*shared, "--budget", "55pct-p95"])
     with pytest.raises(
@@ -151,7 +107,7 @@ def test_answer_says_that_the_device_is_slower_than_in_the_profile(
     (study / CONFIG).write_text(yaml.safe_dump(raw, sort_keys=False))
     profiled = reference(reference_request_ms=Interval(10.0, 9.9, 10.1), clock="measured")
     write_json(profiled, study / "results/core_exp/okvqa.reference.json")
-    monkeypatch.setattr("adamolmo.jobs.answering.SpeedProbe.run", lambda probe: probe_ms)
+    monkeypatch.setattr("adamolmo.study.answering.SpeedProbe.run", lambda probe: probe_ms)
     main(["answer", "picture.png", tiny_samples[0].question, "--budget", "9000ms", "--controller", "static-full"])
     printed = capsys.readouterr().out
     assert (f"device   {said}" in printed) if said else ("device" not in printed)
@@ -199,7 +155,7 @@ def test_predict_with_a_request_agrees_with_the_table_alone(study, capsys):
         (["predict", "--budget", "9ms", "--controller", "static-full", "--dataset", "x"], "expected one of okvqa"),
         (["answer", "nowhere.png", "what ?", "--budget", "9ms", "--controller", "static-full"], "nowhere.png: cannot"),
         (["answer", "config.yaml", "what ?", "--budget", "9ms", "--controller", "static-full"], "as an image"),
-        (["predict", "picture.png", "--budget", "9ms", "--controller", "static-full"], "IMAGE was given without"),
+        (["predict", "picture.png", "--budget", "9ms", "--controller", "static-full"], "image was given without"),
         (
             ["predict", "--budget", "9ms", "--controller", "two-stage-language"],
             "policy.json: does not exist",
@@ -228,6 +184,6 @@ def test_a_controller_that_reads_the_request_asks_for_it(study):
     card = policy_card("single-stage-mlp", architecture, study_now, 4.0)
     save_policy(Path("results/controllers/single-stage-mlp"), policy, card)
     shared = ["--budget", "55pct", "--controller", "single-stage-mlp"]
-    with pytest.raises(SystemExit, match="reads overview and question and size; expected IMAGE and QUESTION as well"):
+    with pytest.raises(SystemExit, match="reads overview and question and size; expected image and question as well"):
         main(["predict", *shared])
     main(["predict", "picture.png", "what is the number ?", *shared])

@@ -5,7 +5,7 @@ import os
 import pytest
 from mini_study import only_error
 
-TEXTS = {"table": 4, "controllers_page": 1, "report": 1}
+TEXTS = {"table": 4, "controllers_page": 1, "examples": 1, "report": 1}
 # Two datasets under three budgets, two of which promise something, and five controllers of which three are trained.
 # 7 figures show evaluated cells, 1 the requests under promises, 2 the profile (no times repeat: the clock is modelled),
 # 2 the training of the controllers.
@@ -47,7 +47,7 @@ def test_touching_a_source_file_plans_nothing(study):
             "src/adamolmo/controllers/training/grpo.py",
             {"train_controller": 2, "train_predictor": 1, **AFTER_TRAINING},
         ),
-        ("src/adamolmo/controllers/registry.py", {"controllers_page": 1, "all": 1}),
+        ("src/adamolmo/controllers/registry.py", {"controllers_page": 1, "examples": 1, "all": 1}),
         ("src/adamolmo/report/figures/panels.py", {"figure": 12, "report": 1, "all": 1}),
         ("src/adamolmo/report/figures/style.py", {"figure": 12, **TEXTS, "all": 1}),
         ("src/adamolmo/files/comparisons.py", {"compare": 1, "figure": 12, **TEXTS, "all": 1}),

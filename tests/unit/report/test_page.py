@@ -80,7 +80,7 @@ def test_the_page_has_all_parts_and_refers_to_nothing_outside(written):
     references = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"|url\(([^)]*)\)', page_itself)
     targets = {target for pair in references for target in pair if target}
     outside = {target for target in targets if not target.startswith(("data:", "#"))}
-    assert outside == {"plots/pareto.pdf", "summary.parquet"}  # links to what lies beside the page
+    assert outside == {"plots/pareto.pdf", "summary.parquet", "examples.html"}  # links to what lies beside the page
     # Specifications of Vega-Lite name their schema by its address; nobody asks for it.
     assert set(re.findall(r"https?://[^\"]*", page_itself)) <= {"https://vega.github.io/schema/vega-lite/v6.4.1.json"}
 

@@ -1,0 +1,1 @@
+"""A finished study from Python and from the command line: its results as tables, its engine for requests."""
