@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import adamolmo
+
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src/adamolmo"
 PACKAGES = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
@@ -52,3 +54,9 @@ def test_no_file_is_long(folder):
     assert files
     long = {str(path.relative_to(ROOT)) for path in files if path.read_text().count("\n") > 400}
     assert long <= DATA
+
+
+def test_what_is_cited_is_this_version():
+    for name in ("CITATION.cff", "README.md"):
+        found = re.findall(r"^\s*version\s*[:=]\s*\{?([\w.]+)", (ROOT / name).read_text(), re.MULTILINE)
+        assert found == [adamolmo.__version__], name
