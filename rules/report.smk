@@ -68,11 +68,12 @@ rule examples:
     params:
         **program("examples.py"),
         settings=settings("seed"),
+        titles=lambda wildcards: json.dumps(STUDY.titles),
     message:
         "Page: requests to look at"
     shell:
         "{params.run} --summary {input.summary} --promises {input.promises} --template {input.template:q}"
-        " --results results --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
+        " --results results --titles {params.titles:q} --settings {params.settings:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 rule table:
@@ -138,7 +139,7 @@ rule report:
         **program("report.py"),
         options=options,
         settings=settings(*StudyConfig.model_fields),
-        data=json.dumps({figure: figure_data(figure) for figure in FIGURES}),
+        data=lambda wildcards: json.dumps({figure: figure_data(figure) for figure in FIGURES}),
     message:
         "Report: results/report.html"
     shell:

@@ -51,6 +51,7 @@ def page(
     requests: pd.DataFrame,
     promises: pd.DataFrame,
     pictures: Mapping[str, Mapping[str, bytes]],
+    titles: Mapping[str, str],
     seed: int,
 ) -> str:
     """HTML, one file.
@@ -59,6 +60,7 @@ def page(
         requests: all of the study, as `read_requests` gives them.
         promises: the table of that name.
         pictures: encoded images by dataset and sample_id.
+        titles: what readers see of each dataset, by name.
     """
     requests = requests.assign(place=requests["controller"].map(in_order(requests["controller"]).index))
     by_request = dict(list(requests.sort_values("place").groupby(_REQUEST, observed=True)))
@@ -66,7 +68,8 @@ def page(
         (place, [_example(by_request[key], pictures[key[0]][key[2]]) for key in _draw(place.requests, seed)])
         for place in _places(requests, promises)
     ]
-    return render(template, places=places, stages=[stage.removesuffix("_ms") for stage in _STAGES], oracle=ORACLE)
+    stages = [stage.removesuffix("_ms") for stage in _STAGES]
+    return render(template, places=places, stages=stages, oracle=ORACLE, titles=titles)
 
 
 def _places(requests: pd.DataFrame, promises: pd.DataFrame) -> list[Place]:

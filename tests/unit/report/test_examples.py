@@ -38,6 +38,9 @@ def promises(requests) -> pd.DataFrame:
     return requests[["dataset", "controller", "budget"]].drop_duplicates().assign(broken=False)
 
 
+TITLES = {"okvqa": "okvqa (drawn)", "text_vqa": "text_vqa (drawn)"}
+
+
 @pytest.fixture
 def pictures(requests) -> dict:
     file = io.BytesIO()
@@ -53,31 +56,32 @@ def shown(html: str, place: str) -> list[int]:
 
 def test_examples_are_of_the_place_where_they_stand(requests, promises, pictures):
     broken = promises.assign(broken=(promises["dataset"] == "okvqa") & (promises["controller"] == "lookup-mean"))
-    html = page(TEMPLATE, requests, broken, pictures, seed=0)
+    html = page(TEMPLATE, requests, broken, pictures, TITLES, seed=0)
     disputed, predicted, late = (shown(html, place) for place in ("disagree", "predicted", "broken"))
     assert len(disputed) == len(predicted) == 6  # three of each dataset
     assert all(RIGHT["lookup-mean"](i) != RIGHT["predict-overview"](i) for i in disputed)
     assert all(i % 4 == 0 for i in predicted)
     assert len(late) == 3 and all(i % 5 == 0 for i in late)
     assert "Budget 60 %, 95 in 100 on time: 10.0 ms" in html
+    assert "okvqa (drawn), " in html
     assert "<b>a | b</b>" in html  # each reference once
 
 
 def test_the_page_says_where_nothing_broke(requests, promises, pictures):
-    html = page(TEMPLATE, requests, promises, pictures, seed=0)
+    html = page(TEMPLATE, requests, promises, pictures, TITLES, seed=0)
     assert shown(html, "broken") == []
     assert "No promise was shown to be broken." in html
 
 
 def test_the_seed_alone_decides_what_is_drawn(requests, promises, pictures):
-    pages = [page(TEMPLATE, requests, promises, pictures, seed) for seed in (0, 0, 1)]
-    shuffled = page(TEMPLATE, requests.sample(frac=1, random_state=3), promises, pictures, 0)
+    pages = [page(TEMPLATE, requests, promises, pictures, TITLES, seed) for seed in (0, 0, 1)]
+    shuffled = page(TEMPLATE, requests.sample(frac=1, random_state=3), promises, pictures, TITLES, 0)
     assert pages[0] == pages[1] == shuffled
     assert shown(pages[0], "disagree") != shown(pages[2], "disagree")
 
 
 def test_the_page_is_one_file_with_small_pictures(requests, promises, pictures):
-    html = page(TEMPLATE, requests, promises, pictures, seed=0)
+    html = page(TEMPLATE, requests, promises, pictures, TITLES, seed=0)
     assert "default-src 'none'" in html and "<script" not in html and "http" not in html.replace("http-equiv", "")
     references = set(re.findall(r'(?:src|href)="([^"]*)"', html))
     assert {r for r in references if not r.startswith(("data:", "#"))} == {"report.html"}
@@ -87,4 +91,4 @@ def test_the_page_is_one_file_with_small_pictures(requests, promises, pictures):
 def test_an_unreadable_picture_is_one_sentence(requests, promises, pictures):
     broken = {dataset: dict.fromkeys(of, b"no picture") for dataset, of in pictures.items()}
     with pytest.raises(AdaMolmoError, match=r"sample '\d+': its image cannot be read"):
-        page(TEMPLATE, requests, promises, broken, seed=0)
+        page(TEMPLATE, requests, promises, broken, TITLES, seed=0)
