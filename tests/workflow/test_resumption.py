@@ -28,6 +28,7 @@ def test_sigkill_at_random_moments(study, repetition):
     # Two shard jobs, one after the other, and a merge. A killed Snakemake leaves its lock behind, which concerns nobody
     # else here. Snakemake's own log says which job was finished.
     arguments = (
+        "--rerun-incomplete",
         "--workflow-profile",
         "none",
         "--nolock",

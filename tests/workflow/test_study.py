@@ -95,7 +95,7 @@ def test_every_two_controllers_are_compared(finished):
     assert len(areas) == len(CONFIG.datasets) * len(CONFIG.controllers)
     for name in ("accuracy", "violations", "gains", "designs"):
         assert finished.path(f"results/tables/{name}.csv").read_text().startswith("dataset,")
-        assert r"\begin{tabular}" in finished.path(f"results/tables/{name}.tex").read_text()
+        assert r"\begin{tabularx}" in finished.path(f"results/tables/{name}.tex").read_text()
 
 
 def test_the_profile_covers_the_grid(finished):

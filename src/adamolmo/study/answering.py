@@ -141,7 +141,7 @@ class Answering:
         """The requests of a cell of its own, as `with_questions` has them."""
         settings, stream = self.settings, asked.stream
         path = self.results / "data" / asked.dataset / "evaluation.parquet"
-        questions, _ = load_questions(settings, asked.dataset, path)
+        questions, _ = load_questions(settings, self.engine, asked.dataset, path)
         cell = Cell(asked.dataset, stream.controller, asked.budget, asked.reference(self.results))
         controller, governor = self._load(asked)
         rows, _ = evaluate_cell(
