@@ -1,5 +1,6 @@
 """The study in miniature through a real Slurm and the committed profile: what one machine makes, to the byte."""
 
+import re
 from pathlib import Path
 
 from mini_study import Study
@@ -25,7 +26,7 @@ def test_every_job_runs_on_the_cluster(study_result):
     """The login node only plans, submits and waits, and needs no torch for that."""
     assert study_result.output.splitlines()[-1] == WITHOUT_TORCH
     submitted = study_result.output.count("has been submitted with SLURM jobid")
-    (total,) = [line.split()[1] for line in study_result.output.splitlines() if line.startswith("total ")]
+    (total,) = re.findall(r"^(\d+) jobs to do: ", study_result.output, re.MULTILINE)
     assert submitted == int(total) > 15
     assert "localrule" not in study_result.output
 

@@ -146,8 +146,11 @@ class LogHandler(LogHandlerBase):
 
     def _failed(self, record: logging.LogRecord) -> str:
         files = [path for path in record.log or () if Path(path).is_file()]
-        named = f"; its log: {', '.join(files)}" if files else ""
-        line = f"{datetime.now():%H:%M:%S} failed: {self._named.get(record.jobid, record.rule_name)}{named}"
+        told = [record.rule_msg] if record.rule_msg else []  # what a cluster says of it
+        told += [f"its log: {', '.join(files)}"] if files else []
+        told += [f"{key.replace('_', ' ')}: {value}" for key, value in (record.aux or {}).items()]
+        named = self._named.get(record.jobid, record.rule_name)
+        line = "; ".join([f"{datetime.now():%H:%M:%S} failed: {named}", *told])
         return "\n".join([line, *(show_logs(files) if self.common_settings.show_failed_logs else ())])
 
     def _finished(self, job: int) -> str | None:

@@ -101,7 +101,8 @@ class AdaMolmo(lmms):
     def generate_until(self, requests: Sequence[Instance]) -> list[GenerationResult]:
         """Answers in the order of the requests.
 
-        A task's `max_new_tokens` and stop strings (`until`) are respected; the engine's limit is the default.
+        A task's `max_new_tokens` and stop strings (`until`) are respected, as far as the model has positions; the
+        engine's limit is the default.
         Raises AdaMolmoError for a document that has not exactly one image, and for half a pair of MME.
         """
         asked = [request.args for request in requests]
@@ -138,8 +139,16 @@ class AdaMolmo(lmms):
 
     def _ask(self, image: Image.Image, prompt: str, generation: Mapping, setting: Setting, limit: Limit) -> Response:
         engine = copy(self.engine)
-        engine.max_new_tokens = generation.get("max_new_tokens") or self.engine.max_new_tokens
+        asked = generation.get("max_new_tokens") or self.engine.max_new_tokens
+        engine.max_new_tokens = min(asked, self._longest_answer(image, prompt, setting))
         return engine.answer(image, prompt, setting.style, setting.controller, limit)
+
+    def _longest_answer(self, image: Image.Image, prompt: str, setting: Setting) -> int:
+        """What the model's positions leave beside the prompt at its largest tier, for tasks that allow more; at least
+        the study's own limit, without room for which the engine refuses a prompt."""
+        sizes = self.engine.request_size(image, self.engine.question_ids(prompt, setting.style))
+        left = self.engine.model.config.max_positions - max(sizes.input_tokens)
+        return max(left, self.engine.max_new_tokens)
 
     def _image(self, request: tuple) -> Image.Image:
         *_, doc_to_visual, doc_id, task, split = request
