@@ -55,8 +55,7 @@ rule controllers_page:
 
 rule examples:
     input:
-        **inputs("summary", "promises"),
-        answers=[cell.replace(".json", ".parquet") for cell in CELLS],
+        **inputs("summary", "promises"),  # made from every answer
         samples=expand("results/data/{dataset}/evaluation.parquet", dataset=STUDY.datasets),
         template=str(TEMPLATES / "examples.html.j2"),
     output:

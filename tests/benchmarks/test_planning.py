@@ -23,4 +23,4 @@ def test_planning_a_large_study(run_benchmark):
     assert 0 < full["calls"]["study.py:subset"] < 130
     assert 0 < full["calls"]["code_files.py:code_files"] < 50
     # Snakemake looks at every input file of every job many times.
-    assert full["calls"]["dag.py:collect_potential_dependencies"] / full["jobs"] < 8.5
+    assert full["calls"]["dag.py:collect_potential_dependencies"] / full["jobs"] < 8.0

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 
 from pandas import DataFrame
 
@@ -54,8 +53,7 @@ def evaluate_cell(
         warm_up(lambda: ask(questions.samples[0], governor.limit).stages.total_ms, max_warmup)
         probe = SpeedProbe(engine, full)
         if governor.promise is not None:
-            now_ms = median([probe.run() for _ in range(_FIRST_PROBES)])
-            governor.begin_at(now_ms / cell.reference.reference_request_ms.value)
+            governor.begin_at(probe.median_ms(_FIRST_PROBES) / cell.reference.reference_request_ms.value)
     rows, probes_ms = [], []
     label = f"{controller.name} at {cell.budget_ms:.1f} ms, samples"
     for number, sample in enumerate(progress(questions.samples, label, len(questions.samples))):

@@ -128,9 +128,9 @@ class Controller(ABC):
         return decision.decoder
 
 
-def decides_by_network(controller: Controller, limit: Limit) -> bool:
+def decides_by_network(reads: Set[Reading], budget_token: Tensor | None) -> bool:
     """Whether more is asked than a table: something that is read of image or question, or a budget token."""
-    return bool(controller.reads(limit) - {"size"}) or controller.budget_token(limit.budget_ms) is not None
+    return bool(reads - {"size"}) or budget_token is not None
 
 
 class FixedController(Controller):

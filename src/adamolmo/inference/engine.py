@@ -310,8 +310,8 @@ class Engine:
                 thumbnail=thumbnail,
             )
         )
-        token, network = controller.budget_token(request.limit.budget_ms), decides_by_network(controller, request.limit)
-        stage1 = _Stage1(decision, overview, token, network)
+        token = controller.budget_token(request.limit.budget_ms)
+        stage1 = _Stage1(decision, overview, token, decides_by_network(reads, token))
         request.mark("controller", stage1.cost)
         return stage1
 

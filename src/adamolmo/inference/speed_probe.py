@@ -1,5 +1,7 @@
 """One request that is the same everywhere: how long it takes tells how fast the device is at the moment."""
 
+from statistics import median
+
 from PIL import Image
 
 from adamolmo.data.procedural import scene
@@ -28,3 +30,7 @@ class SpeedProbe:
         """Its latency in ms."""
         response = self._engine.answer(self._image, _QUESTION, None, self._controller, Limit())
         return response.stages.total_ms
+
+    def median_ms(self, runs: int) -> float:
+        """Of several runs."""
+        return median(self.run() for _ in range(runs))

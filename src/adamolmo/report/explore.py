@@ -12,7 +12,7 @@ import pandas as pd
 import vl_convert
 
 from adamolmo.budgets import KINDS, Budget, kind_of
-from adamolmo.controllers.roles import ORACLE, heeds_budget, without_oracle
+from adamolmo.controllers.roles import ORACLE
 from adamolmo.evaluation.equal_latency import Static
 from adamolmo.evaluation.grid import GridOutcomes
 from adamolmo.evaluation.summary import static_configs
@@ -94,8 +94,7 @@ def _shapes(controllers: Sequence[str]) -> list[str]:
 
 def _cells(summary: pd.DataFrame, equal_latency: pd.DataFrame) -> pd.DataFrame:
     """One row per cell, and per controller and budget the mean over the questions of all datasets."""
-    numbers = ["accuracy", "latency_mean_ms", "violation_rate", "goodput"]
-    intervals = ["accuracy_low", "accuracy_high"]
+    numbers = ["accuracy", "latency_mean_ms", "violation_rate"]
     whole = everywhere(summary)
     rows = summary.assign(configuration=summary["knob_counts"].map(_most_chosen))
     if whole not in set(rows["dataset"]):
@@ -117,9 +116,9 @@ def _cells(summary: pd.DataFrame, equal_latency: pd.DataFrame) -> pd.DataFrame:
             "kind": rows["budget"].map(kind_of),
             "latency_ms": rows["latency_mean_ms"].round(2),
             "accuracy": (100 * rows["accuracy"]).round(1),
-            **{name: (100 * rows[name]).round(1) for name in intervals},
             "interval": [
-                _interval(100 * low, 100 * high, "%") for low, high in rows[intervals].itertuples(index=False)
+                _interval(100 * low, 100 * high, "%")
+                for low, high in zip(rows["accuracy_low"], rows["accuracy_high"], strict=True)
             ],
             "late": (100 * rows["violation_rate"]).round(1),
             "configuration": rows["configuration"],
@@ -227,8 +226,6 @@ def _pareto(
 
 def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
     """In points, by budget and of each kind."""
-    gains = without_oracle(gains)
-    gains = gains[gains["controller"].map(heeds_budget).astype(bool)]
     places = {name: place for place, name in enumerate(in_order(gains["controller"]))}
     order = gains["controller"].map(places), gains["kind"].map(list(KINDS).index), ~gains["budget"].isin(KINDS)
     gains = gains.iloc[np.lexsort(order[::-1])]

@@ -7,7 +7,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 
 from pandas import DataFrame
 from PIL import Image
@@ -121,7 +120,7 @@ class Answering:
             return None
         probe = SpeedProbe(self.engine, self.settings.knobs.grid.full)
         probe.run()  # warm-up
-        return median(probe.run() for _ in range(_PROBES)) / profiled.value
+        return probe.median_ms(_PROBES) / profiled.value
 
     def predict(self, asked: Asked, image: Image.Image | None, question: str | None) -> Decision:
         """What the controller chooses for the first request of a stream; (top_k, blocks) is open where it reads the

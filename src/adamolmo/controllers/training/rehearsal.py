@@ -32,8 +32,8 @@ def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], ove
 
     def spent_under(limit: Limit) -> Spent:
         chosen = [place[config] for config in choices(controller, data, rows, limit)]
-        own_ms = overhead_ms if decides_by_network(controller, limit) else 0.0
-        return spent(latency_ms[np.arange(len(rows)), chosen] + own_ms)
+        network = decides_by_network(controller.reads(limit), controller.budget_token(limit.budget_ms))
+        return spent(latency_ms[np.arange(len(rows)), chosen] + (overhead_ms if network else 0.0))
 
     priced = prices(means_ms.max(), _PRICES) if controller.heeds_price else np.empty(0)
     return Response.of(spent_under, limits(means_ms.min(), means_ms.max(), _BUDGETS), priced)
