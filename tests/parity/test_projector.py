@@ -21,7 +21,11 @@ PROJECTOR = "vision_backbone.image_projector"
 def model(request, tiny_config) -> MolmoE:
     """The tower is 16 wide, an expert 12."""
     torch.manual_seed(1)
-    model = MolmoE(replace(tiny_config, projector_dim=request.param)).eval().requires_grad_(False)
+    return random_model(replace(tiny_config, projector_dim=request.param))
+
+
+def random_model(config) -> MolmoE:
+    model = MolmoE(config).eval().requires_grad_(False)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, mean=float(parameter.ndim == 1), std=0.2)
     return model
@@ -61,7 +65,7 @@ def test_the_width_is_half_of_mlp_ratio_times_d_model(model, tmp_path):
     """As the released configuration of MolmoE-1B says it, where it gives the tower's width by chance."""
     raw = released_config(model.config) | {"mlp_hidden_size": None, "mlp_ratio": 2}
     (tmp_path / "config.json").write_text(json.dumps(raw))
-    write_released_checkpoint(tmp_path, MolmoE(replace(model.config, projector_dim=16)), 1, torch.float32)
+    write_released_checkpoint(tmp_path, random_model(replace(model.config, projector_dim=16)), 1, torch.float32)
     (tmp_path / "config.json").write_text(json.dumps(raw))
     assert load_model(tmp_path).config.projector_dim == 16 == 2 * model.config.d_model // 2
 
