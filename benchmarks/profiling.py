@@ -16,6 +16,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+from adamolmo.inference.packing import pack
 from arguments import study_parser, write_record
 from matplotlib.figure import Figure
 
@@ -26,7 +27,6 @@ from adamolmo.data.sources import draw_samples
 from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, prepare_group
-from adamolmo.inference.packing import pack
 from adamolmo.jobs.loading import batch_limits, load_engine, questions_of
 from adamolmo.jobs.script import run
 from adamolmo.knobs import DecoderKnobs, KnobConfig
@@ -104,7 +104,7 @@ def compare(engine, settings: StudyConfig, num_samples: int, configs: list, alon
 
 def shared_flops(engine, questions: Questions, configs: list, table) -> float:
     """Operations of the shared pass: crops and shared tokens once per image, blocks once per node of the tree."""
-    costs, config = engine.costs, engine.model.config
+    costs, config = engine.backend.costs, engine.backend.model.config
     total = 0.0
     for tier in dict.fromkeys(entry.tier for entry in configs):
         of_tier = [entry for entry in configs if entry.tier == tier]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from hub_cache import released_config
+from made_documents import manifest
 from PIL import Image
 from tokenizers import Tokenizer as Backend
 from tokenizers.models import WordLevel
@@ -15,14 +16,15 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from adamolmo.data.samples import Sample
 from adamolmo.files.documents import write_json
-from adamolmo.files.model import Manifest
 from adamolmo.files.writing import file_checksum
 from adamolmo.inference.clock import MeasuredClock, ModelledClock
 from adamolmo.inference.engine import Engine
-from adamolmo.knobs import BlockRanking, CropRange, KnobConfig
+from adamolmo.knobs import BlockRanking, KnobConfig
+from adamolmo.model.backend import MolmoEBackend
 from adamolmo.model.checkpoint import PREPARED_FILES, save_released
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.preprocess import CropRange
 from adamolmo.model.tokenizer import SPECIAL_NAMES, Tokenizer
 
 pytest_plugins = ["finished_study"]
@@ -102,7 +104,9 @@ def tiny_tokenizer(tiny_tokenizer_file) -> Tokenizer:
 def make_tiny_engine(tiny_model, tiny_tokenizer) -> Callable[[], Engine]:
     """Tiers of 1 and 4 crops, blocks 5 and 3 removable, modelled clock."""
     tiers = {"low": CropRange(1, 1), "high": CropRange(1, 4)}
-    return lambda: Engine(tiny_model, tiny_tokenizer, BlockRanking(7, (5, 3)), tiers, ModelledClock(), max_new_tokens=4)
+    return lambda: Engine(
+        MolmoEBackend(tiny_model, tiny_tokenizer, tiers), BlockRanking(7, (5, 3)), ModelledClock(), max_new_tokens=4
+    )
 
 
 @pytest.fixture
@@ -114,8 +118,8 @@ def tiny_engine(make_tiny_engine) -> Engine:
 @pytest.fixture
 def measured_engine(tiny_engine) -> Engine:
     """The same on the CPU's own clock."""
-    e = tiny_engine
-    return Engine(e.model, e.tokenizer, e.ranking, e.tiers, MeasuredClock("cpu"), e.max_new_tokens)
+    tiny_engine.clock = MeasuredClock("cpu")
+    return tiny_engine
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +153,5 @@ def tiny_model_dir(tmp_path, tiny_model, tiny_config, tiny_tokenizer_file):
     (directory / "tokenizer.json").write_bytes(tiny_tokenizer_file.read_bytes())
     save_released(tiny_model, directory / "model.safetensors", torch.float32)
     checksum = file_checksum(*(directory / name for name in PREPARED_FILES))
-    manifest = Manifest(checksum=checksum, num_parameters=1, num_blocks=7, dtype="float32")
-    write_json(manifest, directory / "manifest.json")
+    write_json(manifest(7, checksum, PREPARED_FILES), directory / "manifest.json")
     return directory

@@ -10,14 +10,6 @@ _NAME = re.compile(r"(?P<tier>[a-z][a-z0-9_]*)-k(?P<top_k>[1-9][0-9]{0,5})-b(?P<
 
 
 @dataclass(frozen=True)
-class CropRange:
-    """How many high-resolution crops a vision tier may cut an image into (the overview crop comes on top)."""
-
-    min_crops: int
-    max_crops: int
-
-
-@dataclass(frozen=True)
 class DecoderKnobs:
     """What the decoder's forward pass takes: experts per token and the transformer blocks that run.
 

@@ -15,11 +15,12 @@ import torch
 from damage import damaged, flipped, read_or_refused
 from hub_cache import write_released_checkpoint
 
+from adamolmo.backend.prepared import check_prepared
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import Table, read_table, write_table
 from adamolmo.files.tensors import read_tensors, write_tensors
 from adamolmo.files.training import TRAINING
-from adamolmo.model.checkpoint import PREPARED_FILES, Checkpoint, check_prepared, load_model
+from adamolmo.model.checkpoint import PREPARED_FILES, Checkpoint, load_model
 
 CHANGES = 1000
 ROWS = 50

@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 from damage import damaged, read_or_refused
 from hub_cache import released_config
-from made_documents import ORIGIN, beam_search, importance, reference
+from made_documents import ORIGIN, beam_search, importance, manifest, reference
 
 from adamolmo.files.documents import Document, read_json, sealed, write_json
 from adamolmo.files.governor import ConfigLatency, ControllerResponse, DatasetResponse, Spent, SpentByLimit, StreamState
 from adamolmo.files.lookup import ExpectedLatencyFile, LatencyEntry, LookupEntry, LookupFile
-from adamolmo.files.model import Manifest
 from adamolmo.files.policy import Fingerprint, PolicyCard
 from adamolmo.knobs import KnobGrid
 from adamolmo.model.config import MolmoEConfig
@@ -34,7 +33,7 @@ DOCUMENTS: tuple[Document, ...] = (
     reference(),
     importance(scores={"3": 0.25, "5": 0.125}, removal_orders={"prefix": (5, 3)}),
     beam_search((3,), (3, 5)),
-    Manifest(checksum="abc", num_parameters=10, num_blocks=7, dtype="float32"),
+    manifest(num_blocks=7),
     LookupFile(
         metadata=ORIGIN,
         entries=(LookupEntry(config="low-k2-b5", accuracy=0.5, latency_ms=12.5, num_samples=40),),

@@ -6,10 +6,12 @@ from adamolmo.inference.clock import MeasuredClock
 from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.gpu_memory import explain_out_of_memory
-from adamolmo.knobs import BlockRanking, CropRange, DecoderKnobs, KnobConfig, KnobGrid
+from adamolmo.knobs import BlockRanking, DecoderKnobs, KnobConfig, KnobGrid
+from adamolmo.model.backend import MolmoEBackend
 from adamolmo.model.decoder import KVCache, Positions
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
 from adamolmo.model.molmoe import MolmoE
+from adamolmo.model.preprocess import CropRange
 
 RANKING = BlockRanking(16, (9, 4, 13, 6))
 MAX_NEW_TOKENS = 6
@@ -123,7 +125,12 @@ def test_graphs_share_their_memory(gpu_model):
 
 
 def test_no_request_records_a_graph_once_the_decoder_is_prepared(gpu_model, tiny_tokenizer, tiny_samples, monkeypatch):
-    engine = Engine(gpu_model, tiny_tokenizer, RANKING, {"low": CropRange(1, 1)}, MeasuredClock("cuda"), MAX_NEW_TOKENS)
+    engine = Engine(
+        MolmoEBackend(gpu_model, tiny_tokenizer, {"low": CropRange(1, 1)}),
+        RANKING,
+        MeasuredClock("cuda"),
+        MAX_NEW_TOKENS,
+    )
     grid = KnobGrid(("low",), (4, 8), (12, 16))
     engine.prepare_decoder(grid.configs)
     monkeypatch.setattr(GraphDecoder, "_record", lambda self, knobs: pytest.fail(f"recorded {knobs}"))
@@ -134,7 +141,7 @@ def test_no_request_records_a_graph_once_the_decoder_is_prepared(gpu_model, tiny
 def test_engine_answers_as_on_the_cpu_and_stages_sum_to_the_total(cpu_model, gpu_model, tiny_tokenizer, tiny_samples):
     tiers = {"low": CropRange(1, 1), "high": CropRange(1, 4)}
     on_cpu, on_gpu = (
-        Engine(model, tiny_tokenizer, RANKING, tiers, MeasuredClock(device), MAX_NEW_TOKENS)
+        Engine(MolmoEBackend(model, tiny_tokenizer, tiers), RANKING, MeasuredClock(device), MAX_NEW_TOKENS)
         for model, device in ((cpu_model, "cpu"), (gpu_model, "cuda"))
     )
     agree = []

@@ -1,12 +1,14 @@
 """Documents of a made-up study, whole but for what a test changes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import sealed
 from adamolmo.files.importance import BeamSearch, Importance
 from adamolmo.files.lookup import LookupOrigin
+from adamolmo.files.model import Manifest
 
 ORIGIN = LookupOrigin(model_checksum="checksum", clock="measured", device={"name": "a core"}, aggregation="mean")
 
@@ -56,3 +58,16 @@ def beam_search(*removed_sets: tuple[int, ...]) -> BeamSearch:
 def rewrite(path: Path, **changes) -> None:
     """Changes a document on disk, checksum included: as if the study had written it so."""
     path.write_text(json.dumps(sealed(json.loads(path.read_text()) | changes)))
+
+
+def manifest(num_blocks: int, checksum: str = "0" * 64, files: Sequence[str] = ("model.safetensors",)) -> Manifest:
+    """Of a prepared MolmoE."""
+    return Manifest(
+        checksum=checksum,
+        num_parameters=2_400_000,
+        num_blocks=num_blocks,
+        dtype="float32",
+        model_type="molmo",
+        files=tuple(files),
+        checks=(),
+    )

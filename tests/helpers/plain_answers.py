@@ -13,9 +13,13 @@ def plain_answers(engine, sample, tier, knobs):
     ids, tokens = row.input_ids, []
     while len(tokens) < engine.max_new_tokens:
         with torch.inference_mode():
-            token = engine.model(ids, None, row.pixels, row.masks, row.image_input_idx, knobs)[0, -1].argmax().item()
-        if token == engine.tokenizer.eos_id:
+            token = (
+                engine.backend.model(ids, None, row.pixels, row.masks, row.image_input_idx, knobs)[0, -1]
+                .argmax()
+                .item()
+            )
+        if token == engine.backend.tokenizer.eos_id:
             break
         tokens.append(token)
         ids = torch.cat([ids, torch.tensor([[token]])], dim=1)
-    return engine.decode_answer(tokens)
+    return engine.backend.decode_answer(tokens)

@@ -13,7 +13,7 @@ from adamolmo.controllers.modules import find_design, load_controller
 from adamolmo.controllers.registry import find_controller
 from adamolmo.controllers.table import EXPECTED_LATENCY, Entry, LookupTable, save_table, table_path
 from adamolmo.controllers.training import grpo
-from adamolmo.controllers.training.features import Features, FixedPrefix, make_features
+from adamolmo.controllers.training.features import Features, make_features
 from adamolmo.controllers.training.reward import COLUMNS, Profile
 from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
@@ -25,6 +25,7 @@ from adamolmo.files.documents import write_json
 from adamolmo.files.policy import Fingerprint, PolicyCard
 from adamolmo.inference.controller import Controller, Limit
 from adamolmo.knobs import KnobConfig, KnobGrid
+from adamolmo.model.budget_prefix import FixedPrefix
 
 GRID = KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7))
 FINGERPRINT = Fingerprint(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from adamolmo.controllers.training.features import FixedPrefix, prompt_entries, stack_prompts
+from adamolmo.controllers.training.features import stack_prompts
+from adamolmo.model.budget_prefix import FixedPrefix, prompt_memories
 from adamolmo.model.checkpoint import load_model
 from adamolmo.model.config import MolmoEConfig
 
@@ -37,10 +38,10 @@ def _both_ways(directory, num_layers: int, inputs, budget_token) -> tuple:
     prompt, mask = _prompt(model, inputs), inputs["attention_mask"]
     state = model.run_prefix(prompt, mask, budget_token=budget_token)
     cache = model.new_cache(*prompt.shape[:2])
-    entries = prompt_entries(model.run_prefix(prompt, mask, cache), cache, num_layers)
+    memories = prompt_memories(cache, model.run_prefix(prompt, mask, cache).lengths, num_layers)
     prefix = FixedPrefix.load(directory, num_layers)
     tokens = torch.stack([budget_token.flip(-1), budget_token], dim=1)  # a second token must not matter
-    return state, prefix(tokens, *stack_prompts(entries, torch.float32, "cpu"))[:, 1]
+    return state, prefix(tokens, *stack_prompts(memories, torch.float32, "cpu"))[:, 1]
 
 
 def _prefix_lengths(directory) -> range:

@@ -1,17 +1,17 @@
-"""Verifies a checkpoint and stores it as one file that loads fast: stacked experts, the study's number format."""
+"""Verifies a checkpoint and stores it so that jobs load it fast, in the study's number format."""
 
-import math
 from pathlib import Path
 
 import torch
 
+from adamolmo.backend.loading import prepare
+from adamolmo.backend.prepared import MANIFEST
 from adamolmo.data.hub import fetch_checkpoint
 from adamolmo.files.documents import write_json
 from adamolmo.files.model import Manifest
 from adamolmo.files.writing import file_checksum
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
-from adamolmo.model.checkpoint import PREPARED_FILES, prepare_checkpoint
 
 
 def main() -> None:
@@ -22,14 +22,9 @@ def main() -> None:
     directory = Path(args.checkpoint)
     if not directory.is_dir():
         directory = fetch_checkpoint(args.checkpoint)
-    prepared = prepare_checkpoint(directory, args.output, getattr(torch, settings.dtype), settings.fixed_prefix_layers)
-    manifest = Manifest(
-        checksum=file_checksum(*(args.output / name for name in PREPARED_FILES)),
-        num_parameters=sum(map(math.prod, prepared.shapes.values())),
-        num_blocks=prepared.config.num_layers,
-        dtype=settings.dtype,
-    )
-    write_json(manifest, args.output / "manifest.json")
+    prepared = prepare(directory, args.output, getattr(torch, settings.dtype), settings.fixed_prefix_layers)
+    checksum = file_checksum(*(args.output / name for name in prepared.files))
+    write_json(Manifest(checksum=checksum, dtype=settings.dtype, **vars(prepared)), args.output / MANIFEST)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """The model under study and its knobs: the sections `model` and `knobs`."""
 
-from itertools import pairwise
+from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from adamolmo.config.values import Ascending, Few, OwnName, Section, Text
-from adamolmo.knobs import CropRange, KnobGrid
+from adamolmo.knobs import KnobGrid
 
 
 class ModelSettings(Section):
@@ -24,32 +24,55 @@ class ModelSettings(Section):
 
 
 class TierSettings(Section):
-    """One vision tier: a range of high-resolution crops; the overview crop comes on top."""
+    """One vision tier: a range of crops for a model that cuts images, else arguments of the model's image processor."""
 
-    min_crops: Few = Field(description="fewest high-resolution crops of an image")
-    max_crops: Few = Field(description="most high-resolution crops of an image")
+    min_crops: Few | None = Field(
+        None, description="fewest high-resolution crops of an image; the overview is one more"
+    )
+    max_crops: Few | None = Field(None, description="most high-resolution crops of an image")
+    processor: dict[OwnName, JsonValue] | None = Field(
+        None, description="arguments of the image processor, for the models of transformers", max_length=20
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "TierSettings":
-        if self.min_crops > self.max_crops:
+        found = {name for name, value in self if value is not None}
+        if found not in ({"min_crops", "max_crops"}, {"processor"}):
+            raise ValueError(
+                f"has {' and '.join(sorted(found)) or 'nothing'}; expected min_crops and max_crops, or processor"
+            )
+        if self.processor is None and self.min_crops > self.max_crops:
             raise ValueError(f"min_crops {self.min_crops} is above max_crops {self.max_crops}")
         return self
 
+    @property
+    def arguments(self) -> dict[str, JsonValue]:
+        """What the model is given."""
+        if self.processor is not None:
+            return self.processor
+        return {"min_crops": self.min_crops, "max_crops": self.max_crops}
+
 
 def _cheapest_first(tiers: dict[str, TierSettings]) -> dict[str, TierSettings]:
-    """Files that override each other leave the keys of a mapping in no particular order."""
-    ordered = sorted(tiers.items(), key=lambda item: (item[1].max_crops, item[1].min_crops))
-    for (name, tier), (other, same) in pairwise(ordered):
+    """By crops, since files that override each other leave the keys of a mapping in no particular order; a processor's
+    arguments have no order of their own and stay as they are listed."""
+    for (name, tier), (other, same) in combinations(tiers.items(), 2):
         if tier == same:
-            raise ValueError(f"tiers '{name}' and '{other}' have the same crops; expected different ones")
-    return dict(ordered)
+            raise ValueError(f"tiers '{name}' and '{other}' are alike; expected different ones")
+    if len({tier.processor is None for tier in tiers.values()}) == 2:
+        raise ValueError("some tiers are ranges of crops and others arguments of a processor; expected one kind")
+    if any(tier.processor is not None for tier in tiers.values()):
+        return tiers
+    return dict(sorted(tiers.items(), key=lambda item: (item[1].max_crops, item[1].min_crops)))
 
 
 class KnobSettings(Section):
     """The values that each of the three knobs can take; the grid is their product."""
 
     tiers: Annotated[dict[OwnName, TierSettings], AfterValidator(_cheapest_first)] = Field(
-        description="vision tiers by name; they are ordered by their crops", min_length=1, max_length=100
+        description="vision tiers by name, cheapest first; ranges of crops are put in order",
+        min_length=1,
+        max_length=100,
     )
     top_k: Ascending = Field(description="experts per token in the blocks after the fixed prefix, ascending")
     num_active_blocks: Ascending = Field(
@@ -57,8 +80,9 @@ class KnobSettings(Section):
     )
 
     @property
-    def crop_ranges(self) -> dict[str, CropRange]:
-        return {name: CropRange(tier.min_crops, tier.max_crops) for name, tier in self.tiers.items()}
+    def tier_arguments(self) -> dict[str, dict[str, JsonValue]]:
+        """What the model is given for each tier, cheapest first."""
+        return {name: tier.arguments for name, tier in self.tiers.items()}
 
     @property
     def grid(self) -> KnobGrid:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -170,5 +170,6 @@ def _construct(annotation: Any, value: Any) -> Any:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             fields = annotation.model_fields
             return annotation.model_construct(**{k: _construct(fields[k].annotation, v) for k, v in value.items()})
-        return {key: _construct(get_args(annotation)[1], entry) for key, entry in value.items()}
+        if get_origin(annotation) is dict:
+            return {key: _construct(get_args(annotation)[1], entry) for key, entry in value.items()}
     return value

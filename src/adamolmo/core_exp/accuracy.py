@@ -27,7 +27,7 @@ def accuracy_pass(
         variants = {config: engine.decoder_knobs(config) for config in configs if config.tier == tier}
         for entry in answer_samples(engine, questions, tier, variants, limits, "accuracy"):
             for config, tokens in entry.tokens.items():
-                answer = engine.decode_answer(tokens)
+                answer = engine.backend.decode_answer(tokens)
                 rows.append(
                     {
                         "sample_id": entry.sample.sample_id,
@@ -51,11 +51,16 @@ def _request_costs(engine: Engine) -> Callable[..., Mapping]:
     def costs(config: KnobConfig, num_crops: int, input_tokens: int, output_tokens: int) -> dict:
         knobs = engine.decoder_knobs(config)
         decode_steps = engine.decode_steps(output_tokens)
-        stages = engine.costs.request(num_crops, input_tokens, decode_steps, knobs)
+        model = engine.backend.costs
+        stages = {
+            "vision": model.vision(num_crops),
+            "prefill": model.prefix(input_tokens) + model.adaptive(input_tokens, knobs),
+            "decode": model.decode(input_tokens, decode_steps, knobs),
+        }
         return {
             "decode_steps": decode_steps,
             "flops": sum(cost.flops for cost in stages.values()),
-            "memory_bytes": engine.costs.memory_bytes(num_crops, input_tokens, engine.max_new_tokens, knobs.top_k),
+            "memory_bytes": model.memory_bytes(num_crops, input_tokens, engine.max_new_tokens, knobs.top_k),
             **{f"modelled_{stage}_ms": modelled_ms(cost) for stage, cost in stages.items()},
         }
 

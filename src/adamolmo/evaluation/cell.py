@@ -42,7 +42,7 @@ def evaluate_cell(
 
     Raises AdaMolmoError when the cell's reference was made on another device or with another clock.
     """
-    device, clock = describe_device(engine.device.type), engine.clock.name
+    device, clock = describe_device(engine.backend.device.type), engine.clock.name
     check_reference(cell.reference, device, clock)
 
     def ask(sample: Sample, limit: Limit) -> Response:

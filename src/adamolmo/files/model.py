@@ -1,11 +1,21 @@
 """The prepared model."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from adamolmo.files.documents import Document
+from adamolmo.files.documents import Document, Part
 from adamolmo.files.schema import Plain, Tensors
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+class Check(Part):
+    """Something that the model was found to do right, on one image."""
+
+    name: str = Field(description="what was compared")
+    difference: float = Field(ge=0, description="largest difference of the logits found, relative to the largest logit")
+    allowed: float = Field(ge=0, description="largest difference that rounding explains")
 
 
 class Manifest(Document):
@@ -17,6 +27,9 @@ class Manifest(Document):
     num_parameters: int = Field(gt=0, description="parameters")
     num_blocks: int = Field(gt=0, description="transformer blocks")
     dtype: str = Field(description="number format of the stored weights")
+    model_type: str = Field(description="the architecture")
+    files: tuple[FileName, ...] = Field(description="the files that the checksum is of", min_length=1, max_length=100)
+    checks: tuple[Check, ...] = Field(description="what the model was found to do right before anybody used it")
 
 
 WEIGHTS = Tensors(

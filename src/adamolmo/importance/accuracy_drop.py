@@ -42,7 +42,7 @@ def accuracy_without(
     engine: Engine, questions: Questions, tier: str, removed_sets: Sequence[tuple[int, ...]], limits: BatchLimits
 ) -> dict[tuple[int, ...], np.ndarray]:
     """Per set of removed blocks the score of every sample [samples], at the full top_k."""
-    full = engine.model.full_knobs
+    full = engine.backend.sizes.full_knobs
     variants = {
         removed: DecoderKnobs(full.top_k, tuple(block for block in full.blocks if block not in removed))
         for removed in removed_sets
@@ -51,6 +51,6 @@ def accuracy_without(
     accuracy = {removed: np.zeros(len(rows)) for removed in variants}
     for entry in answer_samples(engine, questions, tier, variants, limits, f"{len(variants)} sets of blocks"):
         for removed, tokens in entry.tokens.items():
-            score = questions.scorer(engine.decode_answer(tokens), entry.sample.answers)
+            score = questions.scorer(engine.backend.decode_answer(tokens), entry.sample.answers)
             accuracy[removed][rows[entry.sample.sample_id]] = score
     return accuracy

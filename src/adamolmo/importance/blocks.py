@@ -10,8 +10,8 @@ from adamolmo.inference.engine import Engine
 
 
 def removable_blocks(engine: Engine) -> list[int]:
-    config = engine.model.config
-    return list(range(config.fixed_prefix_layers, config.num_layers))
+    sizes = engine.backend.sizes
+    return list(range(sizes.fixed_prefix_layers, sizes.num_layers))
 
 
 def describe(scores: np.ndarray, blocks: Sequence[int], samples: Sequence[Sample]) -> BlockScores:

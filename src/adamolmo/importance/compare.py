@@ -27,7 +27,7 @@ def compare_rules(
 
     Use samples that the rankings have not seen. Intervals are 95 % bootstrap intervals clustered by image.
     """
-    num_blocks = engine.model.config.num_layers
+    num_blocks = engine.backend.sizes.num_layers
     everything = set(range(num_blocks))
     removed = {
         (rule, count): tuple(sorted(everything - set(ranking.active(count))))

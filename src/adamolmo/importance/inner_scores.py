@@ -13,7 +13,6 @@ the accuracy drop.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from adamolmo.backend.interface import Backend, Prompt
 from adamolmo.data.samples import Questions, Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import Failed
@@ -28,9 +28,7 @@ from adamolmo.files.importance import InternalScores
 from adamolmo.importance.blocks import describe, removable_blocks
 from adamolmo.importance.rules import INTERNAL_RULES
 from adamolmo.inference.engine import Engine
-from adamolmo.inference.grid import batches_by_length, halving, run_shared
-from adamolmo.model.inputs import ModelInputs
-from adamolmo.model.molmoe import PrefixState
+from adamolmo.inference.grid import batches_by_length, halving
 from adamolmo.progress import progress
 
 
@@ -67,18 +65,18 @@ def internal_scores(engine: Engine, questions: Questions, tier: str, batch_size:
 
 def _score(engine: Engine, samples: Sequence[Sample], style: str | None, tier: str) -> list[dict[str, np.ndarray]]:
     """Per sample the scores [blocks] of every rule."""
-    model = engine.model
+    backend, sizes = engine.backend, engine.backend.sizes
     prompts = [engine.prepare(sample.open_image(), sample.question, style, tier) for sample in samples]
-    answers = [_reference_answer(engine, sample) for sample in samples]
-    rows = [_continued(prompt, answer[:-1]) for prompt, answer in zip(prompts, answers, strict=True)]
+    answers = [backend.answer_ids(_reference_answer(sample)) for sample in samples]
+    continued = [backend.with_answer(prompt, answer[:-1]) for prompt, answer in zip(prompts, answers, strict=True)]
     with torch.no_grad():
-        prefix, _ = run_shared(engine, rows)
-    real = torch.arange(prefix.hidden.shape[1], device=engine.device) < prefix.lengths[:, None]
-    hidden = prefix.hidden.requires_grad_()
+        batch = backend.open_batch([[prompt] for prompt in continued], max_new_tokens=0)
+    real = batch.real  # [samples, tokens]
+    hidden = batch.hidden.requires_grad_()
     norms, entropies, outputs, updates = [], [], [], []
-    for block in range(model.config.fixed_prefix_layers, model.config.num_layers):
+    for block in removable_blocks(engine):
         with _AttentionInputs() as attention:
-            output = model.forward_blocks(hidden, [block], model.config.top_k, prefix.positions)
+            output = batch.block(hidden, block, sizes.top_k, remember=False)
         output.retain_grad()
         update = (output - hidden).detach()
         relative = update.norm(dim=-1) / hidden.detach().norm(dim=-1).clamp(min=1e-12)
@@ -87,35 +85,26 @@ def _score(engine: Engine, samples: Sequence[Sample], style: str | None, tier: s
         outputs.append(output)
         updates.append(update)
         hidden = output
-    _answer_loss(engine, prefix, hidden, prompts, answers).backward()
+    rows = [states[tokens] for states, tokens in zip(hidden, real, strict=True)]  # each [tokens of the row, d_model]
+    _answer_loss(backend, rows, prompts, answers).backward()
     gradients = [(out.grad * update).sum(dim=(1, 2)).abs() for out, update in zip(outputs, updates, strict=True)]
     columns = (torch.stack(part, dim=1).double().cpu().numpy() for part in (norms, gradients, entropies))
     return [dict(zip(INTERNAL_RULES, scores, strict=True)) for scores in zip(*columns, strict=True)]
 
 
-def _reference_answer(engine: Engine, sample: Sample) -> list[int]:
-    """Ids of the most frequent answer and the end token."""
-    text = Counter(sample.answers).most_common(1)[0][0]
-    return [*engine.tokenizer.encode(f" {text}"), engine.tokenizer.eos_id]
-
-
-def _continued(prompt: ModelInputs, tokens: Sequence[int]) -> ModelInputs:
-    ids = torch.cat([prompt.input_ids, torch.tensor([list(tokens)], dtype=torch.long)], dim=1)
-    return replace(prompt, input_ids=ids, attention_mask=torch.ones_like(ids))
+def _reference_answer(sample: Sample) -> str:
+    """The most frequent one."""
+    return Counter(sample.answers).most_common(1)[0][0]
 
 
 def _answer_loss(
-    engine: Engine,
-    prefix: PrefixState,
-    hidden: Tensor,
-    prompts: Sequence[ModelInputs],
-    answers: Sequence[list[int]],
+    backend: Backend, rows: Sequence[Tensor], prompts: Sequence[Prompt], answers: Sequence[list[int]]
 ) -> Tensor:
     """Sum over the samples of the mean loss of the answer's tokens, so that each has its own gradient."""
-    model, total = engine.model, hidden.new_zeros(())
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        start = prompt.input_ids.shape[1] - 1
-        logits = model.lm_head(model.transformer["ln_f"](hidden[row, start : start + len(answer)]))
+    total = rows[0].new_zeros(())
+    for hidden, prompt, answer in zip(rows, prompts, answers, strict=True):
+        start = prompt.num_tokens - 1
+        logits = backend.logits(hidden[start : start + len(answer)])
         total = total + F.cross_entropy(logits.float(), torch.tensor(answer, device=hidden.device))
     return total
 

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import torch
 
+from adamolmo.backend.cost import Cost
 from adamolmo.errors import AdaMolmoError
-from adamolmo.model.cost import Cost
 
 _WARM_UP_WINDOW = 5
 # Rates of a nominal device, near one core of a server: what a modelled millisecond means.

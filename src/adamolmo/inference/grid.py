@@ -1,7 +1,7 @@
 """Answers with many variants of the knobs for many samples, with the work that they have in common done once.
 
-- An image's crops are encoded once per tier, and its tokens pass each block once for all questions about it
-  (`packing.py`).
+- An image is seen once per tier, and where the model can keep questions apart its tokens pass each block once for all
+  questions about it.
 - Blocks of the fixed prefix run once per tier.
 - Behind the prefix, variants with the same top_k share every block up to the first one that only some of them run: the
   variants form a tree over the blocks, which is walked depth first.
@@ -17,15 +17,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from adamolmo.backend.interface import Prompt
 from adamolmo.data.samples import Questions, Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.engine import Engine
-from adamolmo.inference.packing import PackedPrompts, pack
 from adamolmo.knobs import DecoderKnobs
-from adamolmo.model.decoder import KVCache, Positions
-from adamolmo.model.inputs import ModelInputs, build_inputs, collate
-from adamolmo.model.molmoe import PrefixState
-from adamolmo.model.preprocess import preprocess, select_tiling
 from adamolmo.progress import note, progress
 
 Key = TypeVar("Key", bound=Hashable)
@@ -82,12 +78,12 @@ def image_batches(engine: Engine, questions: Questions, tier: str, limits: Batch
     by_image: dict[bytes, list[Sample]] = {}
     for sample in questions.samples:
         by_image.setdefault(sample.image, []).append(sample)
-    sized = [(*_packed_size(engine, group, questions.style, tier), group) for group in by_image.values()]
+    sized = [(*_group_size(engine, group, questions.style, tier), group) for group in by_image.values()]
     sized.sort(key=lambda entry: entry[0])
     batches: list[list[list[Sample]]] = []
     num_samples = 0
     for tokens, num_crops, group in sized:  # the longest of a batch comes last
-        room = limits.memory_bytes / _row_bytes(engine, num_crops, tokens, len(group))
+        room = limits.memory_bytes / _group_bytes(engine, num_crops, tokens, len(group))
         if not batches or num_samples + len(group) > limits.size or len(batches[-1]) + 1 > room:
             batches.append([])
             num_samples = 0
@@ -96,25 +92,19 @@ def image_batches(engine: Engine, questions: Questions, tier: str, limits: Batch
     return batches
 
 
-def _packed_size(engine: Engine, group: Sequence[Sample], style: str | None, tier: str) -> tuple[int, int]:
-    """Tokens (the questions' styles counted for each) and crops of an image with its questions."""
-    image, crop_range = group[0].open_image(), engine.crop_range(tier)
-    tiling = select_tiling(
-        image.height, image.width, crop_range.min_crops, crop_range.max_crops, engine.preprocess_config
-    )
-    first, *others = (len(engine.question_ids(sample.question, style)) for sample in group)
-    alone = engine.prompt_length(image, group[0].question, style, tier)
-    return alone + sum(others), 1 + tiling[0] * tiling[1]
+def _group_size(engine: Engine, group: Sequence[Sample], style: str | None, tier: str) -> tuple[int, int]:
+    """Tokens and crops that an image with its questions adds to a batch."""
+    questions = [engine.backend.read_question(sample.question, style) for sample in group]
+    num_crops, tokens = engine.backend.group_size(group[0].open_image(), questions, engine.known_tier(tier))
+    return tokens, num_crops
 
 
-def _row_bytes(engine: Engine, num_crops: int, tokens: int, questions: int) -> int:
+def _group_bytes(engine: Engine, num_crops: int, tokens: int, questions: int) -> int:
     """Memory of one image in a batch: a request's activations and cache, the tree's hidden states, two masks."""
-    costs, config = engine.costs, engine.model.config
+    costs, sizes = engine.backend.costs, engine.backend.sizes
     new_tokens = questions * engine.max_new_tokens
-    request = (
-        costs.memory_bytes(num_crops, tokens, new_tokens, config.top_k) - costs.num_weights() * costs.element_bytes
-    )
-    branches = (config.num_layers - config.fixed_prefix_layers) * tokens * config.d_model * costs.element_bytes
+    request = costs.memory_bytes(num_crops, tokens, new_tokens, sizes.top_k) - costs.num_weights() * costs.element_bytes
+    branches = (sizes.num_layers - sizes.fixed_prefix_layers) * tokens * sizes.d_model * costs.element_bytes
     return request + branches + 5 * tokens**2
 
 
@@ -155,59 +145,48 @@ def _answer_batch(
     prepared = [prepare_group(engine, group, style, tier) for group in groups]
     answers = answer_grid(engine, prepared, variants)
     return [
-        Answered(sample, inputs.pixels.shape[1], inputs.input_ids.shape[1], tokens)
-        for group, rows, answered in zip(groups, prepared, answers, strict=True)
-        for sample, inputs, tokens in zip(group, rows, answered, strict=True)
+        Answered(sample, prompt.num_crops, prompt.num_tokens, tokens)
+        for group, prompts, answered in zip(groups, prepared, answers, strict=True)
+        for sample, prompt, tokens in zip(group, prompts, answered, strict=True)
     ]
 
 
-def prepare_group(engine: Engine, group: Sequence[Sample], style: str | None, tier: str) -> list[ModelInputs]:
-    """Inputs of samples that have one image in common, which is cut into crops once."""
-    crop_range, config = engine.crop_range(tier), engine.preprocess_config
-    crops = preprocess(group[0].open_image(), crop_range.min_crops, crop_range.max_crops, config)
-    specials, most_tokens = engine.tokenizer.specials, engine.model.config.most_prompt_tokens(engine.max_new_tokens)
-    return [
-        build_inputs(engine.question_ids(sample.question, style), crops, config, specials, most_tokens)
-        for sample in group
-    ]
+def prepare_group(engine: Engine, group: Sequence[Sample], style: str | None, tier: str) -> list[Prompt]:
+    """Prompts of samples that have one image in common, which is processed once."""
+    questions = [engine.backend.read_question(sample.question, style) for sample in group]
+    return engine.backend.prepare(group[0].open_image(), questions, engine.known_tier(tier), engine.room)
 
 
 def answer_grid(
-    engine: Engine, groups: Sequence[Sequence[ModelInputs]], variants: Mapping[Key, DecoderKnobs]
+    engine: Engine, groups: Sequence[Sequence[Prompt]], variants: Mapping[Key, DecoderKnobs]
 ) -> list[list[dict[Key, list[int]]]]:
-    """Per image and question the answer of every variant; each group of inputs has its image in common."""
+    """Per image and question the answer of every variant; each group of prompts has its image in common."""
     walk = _Walk(engine, groups)
     for top_k in sorted({knobs.top_k for knobs in variants.values()}):
         branch = {key: knobs for key, knobs in variants.items() if knobs.top_k == top_k}
-        walk.descend(walk.hidden, engine.model.config.fixed_prefix_layers, branch)
+        walk.descend(walk.batch.hidden, engine.backend.sizes.fixed_prefix_layers, branch)
     return walk.answers
 
 
 class _Walk:
     """One batch on its way through the tree of variants.
 
-    One cache serves the whole tree: a branch rewrites what differs, and slots that an earlier answer left behind are
-    written again before they can be read.
+    The batch remembers of each block what it was run on last: what a branch does not share with the one before, it runs
+    itself.
     """
 
-    def __init__(self, engine: Engine, groups: Sequence[Sequence[ModelInputs]]):
-        self.engine, self.model = engine, engine.model
-        self.prompts: PackedPrompts = pack(groups).to(engine.device)
+    def __init__(self, engine: Engine, groups: Sequence[Sequence[Prompt]]):
+        self.num_layers, self.max_new_tokens = engine.backend.sizes.num_layers, engine.max_new_tokens
+        self.batch = engine.backend.open_batch(groups, engine.max_new_tokens)
         self.answers: list[list[dict]] = [[{} for _ in group] for group in groups]
-        images, questions = self.prompts.last.shape
-        room = self.prompts.input_ids.shape[1] + questions * engine.max_new_tokens
-        self.cache = self.model.new_cache(images, room)
-        self.positions = self.prompts.prompt_positions(self.model.rotary)
-        first = [group[0] for group in groups]
-        index = collate(first).image_input_idx.to(engine.device)  # [images, crops, tokens_per_crop]
-        prompt = self.model.embed(self.prompts.input_ids, encode_crops(engine, first), index)
-        self.hidden = self._prefix(prompt, self.positions)  # [images, tokens, d_model]
 
     def descend(self, hidden: Tensor, block: int, branch: Mapping[Key, DecoderKnobs]) -> None:
         """Answers the variants of `branch`, all of which ran the same blocks before `block`, which left `hidden`."""
-        if block == self.model.config.num_layers:
-            for image, question, tokens in self._generate(hidden, next(iter(branch.values()))):
-                self.answers[image][question].update(dict.fromkeys(branch, tokens))
+        if block == self.num_layers:
+            answers = self.batch.generate(hidden, next(iter(branch.values())), self.max_new_tokens)
+            for image, of_image in enumerate(answers):
+                for question, tokens in enumerate(of_image):
+                    self.answers[image][question].update(dict.fromkeys(branch, tokens))
             return
         running = {key: knobs for key, knobs in branch.items() if block in knobs.blocks}
         skipping = {key: knobs for key, knobs in branch.items() if block not in knobs.blocks}
@@ -215,35 +194,7 @@ class _Walk:
             self.descend(hidden, block + 1, skipping)
         if running:
             top_k = next(iter(running.values())).top_k
-            self.descend(
-                self.model.forward_blocks(hidden, [block], top_k, self.positions, self.cache), block + 1, running
-            )
-
-    def _generate(self, hidden: Tensor, knobs: DecoderKnobs) -> Iterator[tuple[int, int, list[int]]]:
-        """Greedy generation of all questions at once: (image, question, ids without the end token)."""
-        prompts, eos_id = self.prompts, self.engine.tokenizer.eos_id
-        images = torch.arange(len(hidden), device=hidden.device)[:, None]
-        token = self._most_likely(hidden[images, prompts.last])  # [images, questions]
-        produced, running = [token], prompts.asked & (token != eos_id)
-        while len(produced) < self.engine.max_new_tokens and running.any():
-            positions = prompts.decode_positions(self.model.rotary, len(produced) - 1)
-            x = self._prefix(self.model.transformer["wte"](token), positions)  # [images, questions, d_model]
-            blocks = [block for block in knobs.blocks if block >= self.model.config.fixed_prefix_layers]
-            token = self._most_likely(self.model.forward_blocks(x, blocks, knobs.top_k, positions, self.cache))
-            produced.append(token)
-            running = running & (token != eos_id)
-        for image, row in enumerate(torch.stack(produced, dim=-1).tolist()):
-            for question in range(len(self.answers[image])):
-                tokens = row[question]
-                yield image, question, tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
-
-    def _prefix(self, x: Tensor, positions: Positions) -> Tensor:
-        config = self.model.config
-        return self.model.forward_blocks(x, range(config.fixed_prefix_layers), config.top_k, positions, self.cache)
-
-    def _most_likely(self, hidden: Tensor) -> Tensor:
-        """[images, questions, d_model] -> tokens [images, questions]."""
-        return self.model.lm_head(self.model.transformer["ln_f"](hidden)).argmax(dim=-1)
+            self.descend(self.batch.block(hidden, block, top_k), block + 1, running)
 
 
 def num_block_runs(variants: Sequence[DecoderKnobs], fixed_prefix_layers: int) -> int:
@@ -252,36 +203,14 @@ def num_block_runs(variants: Sequence[DecoderKnobs], fixed_prefix_layers: int) -
     return len({(top_k, *blocks[: end + 1]) for top_k, blocks in adaptive for end in range(len(blocks))})
 
 
-def encode_crops(engine: Engine, rows: Sequence[ModelInputs]) -> Tensor:
-    """Image features of several inputs, [rows, crops, tokens per crop, d_model]; missing crops are zero."""
-    # All real crops form one row of crops: crops are independent, and padding is not worth encoding.
-    pixels, masks = (
-        torch.cat([tensor[0] for tensor in tensors])[None].to(engine.device, engine.dtype)  # [1, all crops, ...]
-        for tensors in ([row.pixels for row in rows], [row.masks for row in rows])
-    )
-    encoded = engine.model.vision_backbone(pixels, masks)[0]  # [all crops, tokens_per_crop, d_model]
-    counts = [row.pixels.shape[1] for row in rows]
-    features = encoded.new_zeros(len(rows), max(counts), *encoded.shape[1:])
-    for row, part in enumerate(encoded.split(counts)):
-        features[row, : len(part)] = part
-    return features
-
-
-# One sample per row, for what is read per sample: the features of the controllers and the scores of the blocks.
-
-
 def batches_by_length(engine: Engine, questions: Questions, tier: str, batch_size: int) -> list[list[int]]:
-    """Indices of samples, in batches of similar prompt length so that little is padded."""
-    samples, style = questions.samples, questions.style
-    lengths = [engine.prompt_length(sample.open_image(), sample.question, style, tier) for sample in samples]
+    """Indices of samples, in batches of similar prompt length so that little is padded; for what is read per sample:
+    the features of the controllers and the scores of the blocks."""
+    samples, backend = questions.samples, engine.backend
+    questions_read = [backend.read_question(sample.question, questions.style) for sample in samples]
+    lengths = [
+        backend.prompt_size(sample.open_image(), question, engine.known_tier(tier))[1]
+        for sample, question in zip(samples, questions_read, strict=True)
+    ]
     order = sorted(range(len(samples)), key=lengths.__getitem__)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-def run_shared(engine: Engine, rows: Sequence[ModelInputs]) -> tuple[PrefixState, KVCache]:
-    """Vision and the fixed prefix of a batch."""
-    model, batch = engine.model, collate(rows)
-    features = encode_crops(engine, rows)
-    prompt = model.embed(batch.input_ids.to(engine.device), features, batch.image_input_idx.to(engine.device))
-    cache = model.new_cache(len(rows), prompt.shape[1] + engine.max_new_tokens)
-    return model.run_prefix(prompt, batch.attention_mask.to(engine.device), cache), cache

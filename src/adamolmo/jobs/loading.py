@@ -25,7 +25,7 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
         model_dir,
         scores,
         configs=settings.knobs.grid.configs,
-        tiers=settings.knobs.crop_ranges,
+        tiers=settings.knobs.tier_arguments,
         clock=make_clock(settings.latency.clock, settings.model.device),
         max_new_tokens=settings.max_new_tokens,
         fixed_prefix_layers=settings.model.fixed_prefix_layers,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import torch
 
+from adamolmo.backend.loading import load_budget_prefix
 from adamolmo.config import StudyConfig
-from adamolmo.controllers.training.features import Features, FixedPrefix
+from adamolmo.controllers.training.features import Features
 from adamolmo.controllers.training.reward import COLUMNS, Profile
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp import expected_latency
@@ -42,5 +43,5 @@ def load_training_set(
         Profile.from_frame(table, fingerprint.grid, budgets_ms, expected),
         {path.stem: Features(path) for path in features},
         expected,
-        FixedPrefix.load(model_dir, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
+        load_budget_prefix(model_dir, model.fixed_prefix_layers, getattr(torch, model.dtype), model.device),
     )

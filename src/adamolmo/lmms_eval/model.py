@@ -146,8 +146,8 @@ class AdaMolmo(lmms):
     def _longest_answer(self, image: Image.Image, prompt: str, setting: Setting) -> int:
         """What the model's positions leave beside the prompt at its largest tier, for tasks that allow more; at least
         the study's own limit, without room for which the engine refuses a prompt."""
-        sizes = self.engine.request_size(image, self.engine.question_ids(prompt, setting.style))
-        left = self.engine.model.config.max_positions - max(sizes.input_tokens)
+        sizes = self.engine.request_size(image, self.engine.backend.read_question(prompt, setting.style))
+        left = self.engine.backend.sizes.max_positions - max(sizes.input_tokens)
         return max(left, self.engine.max_new_tokens)
 
     def _image(self, request: tuple) -> Image.Image:

@@ -10,7 +10,6 @@ import math
 import shutil
 import struct
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -19,10 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.documents import read_json
-from adamolmo.files.launcher import own_launcher
-from adamolmo.files.model import Manifest
-from adamolmo.files.writing import file_checksum, replacing
+from adamolmo.files.writing import replacing
 from adamolmo.model.config import MolmoEConfig, config_file, read_config
 from adamolmo.model.layouts import Shape, canonical_name, fill_stack, layout_of, parts, unstack_experts
 from adamolmo.model.molmoe import MolmoE
@@ -33,8 +29,6 @@ from adamolmo.progress import progress
 WEIGHTS = "model.safetensors"
 PREPARED_FILES = (WEIGHTS, "config.json", "tokenizer.json")
 INDEX = "model.safetensors.index.json"
-_MANIFEST = "manifest.json"
-_VERIFIED = ".verified"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _SAFETENSORS_DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
 _READABLE_DTYPES = {*_SAFETENSORS_DTYPES.values(), "F64"}
@@ -163,36 +157,6 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
     with replacing(output / "tokenizer.json") as temporary:
         shutil.copyfile(directory / "tokenizer.json", temporary)
     return checkpoint
-
-
-def check_prepared(directory: Path) -> None:
-    """Raises AdaMolmoError when the files of a prepared model are not all there, or are not those of its manifest.
-
-    Reading them all takes a second per GB, so the jobs of one Snakemake share it: who has found them right leaves a
-    note, which counts for this Snakemake as long as the files have the same size and time.
-    """
-    manifest = directory / _MANIFEST
-    if not manifest.is_file():
-        return
-    files = [directory / name for name in PREPARED_FILES]
-    again = f"'snakemake --force {manifest}' makes it again."
-    for path in files:
-        if not path.is_file():
-            raise AdaMolmoError(f"{path}: is missing; {again}")
-    expected, note = read_json(manifest, Manifest).checksum, directory / _VERIFIED
-    looks = [f"{name.name} {(stat := name.stat()).st_size} {stat.st_mtime_ns} {stat.st_ino}" for name in files]
-    verified = "\n".join([f"{own_launcher()} found {expected}", *looks])
-    with suppress(OSError, ValueError):
-        if own_launcher() and note.read_text() == verified:
-            return
-    if file_checksum(*files) != expected:
-        raise AdaMolmoError(
-            f"{directory}: {', '.join(PREPARED_FILES)} are not what the checksum in {_MANIFEST} says: one of them was "
-            f"changed after it was written; {again}"
-        )
-    if own_launcher():
-        with suppress(OSError):
-            note.write_text(verified)
 
 
 def _write_safetensors(

@@ -251,10 +251,6 @@ class MolmoEConfig:
         rows, columns = self.vision.patch_grid
         return (rows // self.pooling[0]) * (columns // self.pooling[1])
 
-    def most_prompt_tokens(self, max_new_tokens: int) -> int:
-        """Positions that the longest answer leaves to the prompt."""
-        return self.max_positions - max_new_tokens
-
     @classmethod
     def load(cls, path: Path, fixed_prefix_layers: int = 3) -> "MolmoEConfig":
         """Reads a checkpoint's configuration file. Raises AdaMolmoError that names the missing or unusable key."""

@@ -5,8 +5,7 @@ torch.utils.flop_counter does. Bytes and launches are estimates: every weight th
 launches per block are those of this implementation, counted once by hand.
 """
 
-from dataclasses import dataclass
-
+from adamolmo.backend.cost import Cost
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig
 
@@ -18,21 +17,6 @@ _ATTENTION_LAUNCHES = 28
 _ROUTER_LAUNCHES = 7
 _GROUPED_LAUNCHES = 14
 _SINGLE_EXPERT_LAUNCHES = 5
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a stage does; costs add up."""
-
-    flops: float = 0.0
-    bytes: float = 0.0
-    launches: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.flops + other.flops, self.bytes + other.bytes, self.launches + other.launches)
-
-    def __mul__(self, count: int) -> "Cost":
-        return Cost(self.flops * count, self.bytes * count, self.launches * count)
 
 
 class CostModel:
@@ -94,14 +78,6 @@ class CostModel:
             total += self._blocks(self.config.fixed_prefix_layers, 1, keys, self.config.top_k)
             total += self._blocks(self._num_adaptive(knobs), 1, keys, knobs.top_k) + self._head()
         return total
-
-    def request(self, num_crops: int, input_tokens: int, decode_steps: int, knobs: DecoderKnobs) -> dict[str, Cost]:
-        """The stages of a request without a controller."""
-        return {
-            "vision": self.vision(num_crops),
-            "prefill": self.prefix(input_tokens) + self.adaptive(input_tokens, knobs),
-            "decode": self.decode(input_tokens, decode_steps, knobs),
-        }
 
     def memory_bytes(self, num_crops: int, num_tokens: int, max_new_tokens: int, top_k: int) -> int:
         """Estimated peak memory of a request: all weights, the key-value cache and the larger stage's activations."""

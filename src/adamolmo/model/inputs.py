@@ -1,12 +1,12 @@
 """What the model's forward pass reads: ids, crops and where the crops' features go; alone or as a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids, num_image_tokens
+from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids
 from adamolmo.model.tokenizer import SpecialTokens
 
 PADDING = -1
@@ -29,9 +29,22 @@ class ModelInputs:
     masks: torch.Tensor
     image_input_idx: torch.Tensor
 
+    @property
+    def num_crops(self) -> int:
+        return self.pixels.shape[1]
+
+    @property
+    def num_tokens(self) -> int:
+        return self.input_ids.shape[1]
+
     def pin_memory(self) -> "ModelInputs":
         """A copy in page-locked memory, from where a GPU reads several times as fast."""
         return ModelInputs(**{name: tensor.pin_memory() for name, tensor in vars(self).items()})
+
+    def followed_by(self, tokens: Sequence[int]) -> "ModelInputs":
+        """One prompt with these ids behind it."""
+        ids = torch.cat([self.input_ids, torch.tensor([list(tokens)], dtype=torch.long)], dim=1)
+        return replace(self, input_ids=ids, attention_mask=torch.ones_like(ids))
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "ModelInputs":
         """A copy on the device, crops in the model's dtype. From page-locked memory the host does not wait for it.
@@ -42,28 +55,15 @@ class ModelInputs:
         return ModelInputs(**moved | {name: moved[name].to(dtype) for name in ("pixels", "masks")})
 
 
-def check_length(num_tokens: int, most_tokens: int) -> None:
-    """Raises AdaMolmoError for a prompt that leaves the model no room for an answer."""
-    if num_tokens > most_tokens:
-        raise AdaMolmoError(
-            f"the prompt has {num_tokens} tokens with those of its image; beside an answer the model has room for "
-            f"{most_tokens}: expected a shorter question."
-        )
-
-
 def build_inputs(
-    question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens, most_tokens: int
+    question_ids: Sequence[int], crops: ImageCrops, config: PreprocessConfig, specials: SpecialTokens
 ) -> ModelInputs:
     """Inputs of one request, batch 1, from the prompt's ids and the image.
 
-    Args:
-        most_tokens: positions of the model that an answer leaves to the prompt.
-
-    Raises AdaMolmoError for an empty prompt, and for one that is too long.
+    Raises AdaMolmoError for an empty prompt.
     """
     if not question_ids:
         raise AdaMolmoError("the prompt has no tokens: expected a question")
-    check_length(1 + num_image_tokens(crops.tiling, config) + len(question_ids), most_tokens)
     input_ids = torch.tensor([[specials.eos, *image_token_ids(crops.tiling, config, specials), *question_ids]])
     positions = crops.patch_positions
     return ModelInputs(

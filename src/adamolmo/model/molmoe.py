@@ -53,6 +53,10 @@ class PrefixState:
     lengths: Tensor
     budget_state: Tensor | None = None
 
+    @property
+    def num_tokens(self) -> int:
+        return self.hidden.shape[1]
+
 
 class MolmoE(nn.Module):
     """The whole model. Parameter names are those of the released checkpoint without `model.`, experts stacked."""

@@ -25,6 +25,14 @@ NO_MASK = -1.0
 
 
 @dataclass(frozen=True)
+class CropRange:
+    """How many high-resolution crops a vision tier of MolmoE may cut an image into (the overview crop comes on top)."""
+
+    min_crops: int
+    max_crops: int
+
+
+@dataclass(frozen=True)
 class PreprocessConfig:
     """Geometry and normalisation. Pairs are (height, width); the margins are (left/top, right/bottom) in patches.
 

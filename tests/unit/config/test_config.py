@@ -10,7 +10,7 @@ import yaml
 
 from adamolmo.config import StudyConfig
 from adamolmo.errors import AdaMolmoError
-from adamolmo.knobs import CropRange, KnobConfig
+from adamolmo.knobs import KnobConfig
 
 CONFIG = Path(__file__).parents[3] / "config.yaml"
 
@@ -39,14 +39,14 @@ def test_the_shipped_configuration():
     assert study.knobs.grid.full == KnobConfig("high", 8, 16)
     assert len(set(study.knobs.grid.configs)) == 75
     assert study.knobs.grid.configs[0] == KnobConfig("low", 1, 12)
-    assert list(study.knobs.crop_ranges) == ["low", "medium", "high"]
-    assert study.knobs.crop_ranges["low"] == CropRange(1, 1)
+    assert list(study.knobs.tier_arguments) == ["low", "medium", "high"]
+    assert study.knobs.tier_arguments["low"] == {"min_crops": 1, "max_crops": 1}
 
 
 def test_the_study_on_molmoe():
     study = StudyConfig.load(CONFIG, CONFIG.parent / "config" / "molmoe-1b.yaml")
     assert len(study.knobs.grid.configs) == 75
-    assert study.knobs.crop_ranges["high"] == CropRange(1, 12)
+    assert study.knobs.tier_arguments["high"] == {"min_crops": 1, "max_crops": 12}
     assert {dataset.source for dataset in study.datasets.values()} == {"hub"}
     more = StudyConfig.load(
         CONFIG, *(CONFIG.parent / "config" / name for name in ("molmoe-1b.yaml", "more-datasets.yaml"))
@@ -89,7 +89,7 @@ def test_the_study_on_molmoe():
         ("controllers", ["oracle"], "controllers names the oracle alone, which answers no requests"),
         ("controllers", [], "key 'controllers': the list is empty"),
         ("knobs.top_k", [8, 4], "key 'knobs.top_k': [8, 4] is not a list of different numbers in ascending order"),
-        ("knobs.tiers.low.max_crops", 4, "tiers 'low' and 'medium' have the same crops"),
+        ("knobs.tiers.low.max_crops", 4, "tiers 'low' and 'medium' are alike"),
         ("knobs.tiers.high.min_crops", 17, "min_crops 17 is above max_crops 16"),
         ("knobs.num_active_blocks", [2, 16], "knobs.num_active_blocks has 2, below model.fixed_prefix_layers 3"),
         ("importance.tier", "hihg", "importance.tier is 'hihg'; expected one of knobs.tiers: low, medium, high."),
@@ -260,3 +260,38 @@ def test_a_drawn_dataset_is_called_so_unless_it_has_a_title_of_its_own(raw):
     raw["datasets"]["mine"]["title"] = "Signs"
     with pytest.raises(AdaMolmoError, match="datasets: 2 have the title 'Signs'; expected another one for each"):
         StudyConfig.from_dict(raw, {"mine.yaml": raw})
+
+
+PROCESSOR = {"size": {"shortest_edge": 1024, "longest_edge": 4096}, "split_image": True}
+
+
+def tiers_of(raw, **tiers) -> StudyConfig:
+    knobs = raw["knobs"] | {"tiers": tiers}
+    return StudyConfig.from_dict(raw | {"knobs": knobs, "importance": raw["importance"] | {"tier": "wide"}}, {})
+
+
+def test_arguments_of_a_processor_stay_as_they_are_and_in_listed_order(raw):
+    wide = {"processor": PROCESSOR}
+    narrow = {"processor": {"size": {"shortest_edge": 256, "longest_edge": 1024}}}
+    study = tiers_of(raw, wide=wide, narrow=narrow)
+    assert list(study.knobs.tier_arguments.items()) == [("wide", PROCESSOR), ("narrow", narrow["processor"])]
+    part = StudyConfig.from_subset(study.subset("knobs"))
+    assert part.knobs.tier_arguments == study.knobs.tier_arguments
+
+
+@pytest.mark.parametrize(
+    ("tiers", "sentence"),
+    [
+        (
+            {"wide": {"processor": PROCESSOR, "min_crops": 1, "max_crops": 2}},
+            "has max_crops and min_crops and processor;",
+        ),
+        ({"wide": {"min_crops": 1}}, "has min_crops; expected min_crops and max_crops, or processor"),
+        ({"wide": {}}, "has nothing; expected min_crops and max_crops, or processor"),
+        ({"wide": {"processor": PROCESSOR}, "low": {"min_crops": 1, "max_crops": 2}}, "expected one kind"),
+        ({"wide": {"processor": PROCESSOR}, "same": {"processor": PROCESSOR}}, "'wide' and 'same' are alike"),
+    ],
+)
+def test_a_tier_is_a_range_of_crops_or_arguments_of_a_processor(raw, tiers, sentence):
+    with pytest.raises(AdaMolmoError, match=sentence):
+        tiers_of(raw, **tiers)

@@ -115,7 +115,7 @@ def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, t
     """No layer runs twice: beside the plain request only the budget token passes blocks 0..2, and the answer stays."""
     save(tmp_path)
     controller = load_named(NAME, context(tmp_path))
-    blocks, tokens = tiny_engine.model.transformer["blocks"], []
+    blocks, tokens = tiny_engine.backend.model.transformer["blocks"], []
     hooks = [
         block.register_forward_hook(lambda module, inputs, output, i=i: tokens.append((i, inputs[0].shape[1])))
         for i, block in enumerate(blocks)
@@ -131,7 +131,9 @@ def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, t
             assert response.answer == plain.answer
             assert [block for block, _ in ran] == [block for block, _ in tokens]
             assert [b - a for (_, a), (_, b) in zip(tokens, ran, strict=True)] == [1, 1, 1] + [0] * (len(ran) - 3)
-            with_token, without = (tiny_engine.costs.prefix(plain.input_tokens + extra).flops for extra in (1, 0))
+            with_token, without = (
+                tiny_engine.backend.costs.prefix(plain.input_tokens + extra).flops for extra in (1, 0)
+            )
             assert response.flops - plain.flops == pytest.approx(with_token - without)
             assert with_token - without < 0.2 * without
     finally:

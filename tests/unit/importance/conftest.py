@@ -9,7 +9,7 @@ from adamolmo.data.samples import Questions
 @pytest.fixture
 def answerable(tiny_engine, tiny_samples) -> Questions:
     """Questions whose reference is what the full model says, save for two."""
-    full = tiny_engine.model.full_knobs
+    full = tiny_engine.backend.model.full_knobs
     answers = [plain_answers(tiny_engine, s, "high", full) for s in tiny_samples]
     samples = [
         replace(s, answers=(a if i > 1 else "never",))

@@ -27,6 +27,6 @@ def test_scores_equal_plain_forward_passes_without_the_block(tiny_engine, answer
 def test_soft_scores_are_averaged(tiny_engine, tiny_samples):
     """The study's own scorer: a baseline between 0 and 1 that the plain pass confirms."""
     result = score_blocks(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "low", BatchLimits(3), [])
-    full = tiny_engine.model.full_knobs
+    full = tiny_engine.backend.model.full_knobs
     plain = [vqa_score(plain_answers(tiny_engine, s, "low", full), s.answers) for s in tiny_samples]
     assert result.baseline_accuracy == pytest.approx(sum(plain) / 10)

@@ -28,15 +28,15 @@ def teacher_forced(engine, sample):
     """Inputs of one sample with its most frequent answer behind the prompt, and the ids that are to be predicted."""
     row = engine.prepare(sample.open_image(), sample.question, "tiny", "high")
     answers = list(sample.answers)
-    answer = engine.tokenizer.encode(max(answers, key=answers.count))
+    answer = engine.backend.tokenizer.encode(max(answers, key=answers.count))
     ids = torch.cat([row.input_ids, torch.tensor([answer])], dim=1)
-    return ids, row, [*answer, engine.tokenizer.eos_id]
+    return ids, row, [*answer, engine.backend.tokenizer.eos_id]
 
 
 def states(engine, sample):
     """Hidden states before each block and after the last, one sample alone, without a cache or padding."""
     ids, row, _ = teacher_forced(engine, sample)
-    model = engine.model
+    model = engine.backend.model
     features = model.vision_backbone(row.pixels, row.masks)
     with torch.no_grad():
         prefix = model.run_prefix(model.embed(ids, features, row.image_input_idx))
@@ -66,7 +66,7 @@ def test_activation_norm_is_the_relative_change_of_the_hidden_state(tiny_engine,
 
 def test_gradient_is_the_slope_of_the_loss_as_the_block_fades(tiny_engine, tiny_samples, scores, blocks):
     """Block outputs scaled by 1 - h and 1 + h give the derivative by central differences."""
-    model, step = tiny_engine.model, 1e-3
+    model, step = tiny_engine.backend.model, 1e-3
     for row in (0, 7):
         sample = tiny_samples[row]
         _, prompt, targets = teacher_forced(tiny_engine, sample)
@@ -88,13 +88,13 @@ def test_gradient_is_the_slope_of_the_loss_as_the_block_fades(tiny_engine, tiny_
 
 def positions_of(engine, sample):
     ids, row, _ = teacher_forced(engine, sample)
-    features = engine.model.vision_backbone(row.pixels, row.masks)
-    return engine.model.run_prefix(engine.model.embed(ids, features, row.image_input_idx)).positions
+    features = engine.backend.model.vision_backbone(row.pixels, row.masks)
+    return engine.backend.model.run_prefix(engine.backend.model.embed(ids, features, row.image_input_idx)).positions
 
 
 def test_attention_that_is_focused_on_one_token_scores_highest(tiny_engine, tiny_samples):
     """With queries of zero every token sees all others alike: entropy is largest and the score zero."""
-    weight = tiny_engine.model.transformer["blocks"][4].attn.q_norm.weight
+    weight = tiny_engine.backend.model.transformer["blocks"][4].attn.q_norm.weight
 
     def scores_with(value):
         before = weight.clone()
@@ -118,5 +118,5 @@ def test_batches_do_not_change_scores(tiny_engine, tiny_samples, scores):
 
 
 def test_the_model_is_as_before(tiny_engine, tiny_samples, scores):
-    assert not any(parameter.requires_grad for parameter in tiny_engine.model.parameters())
-    assert DecoderKnobs(4, tuple(range(7))) == tiny_engine.model.full_knobs
+    assert not any(parameter.requires_grad for parameter in tiny_engine.backend.model.parameters())
+    assert DecoderKnobs(4, tuple(range(7))) == tiny_engine.backend.model.full_knobs

@@ -15,8 +15,8 @@ LONG = " ".join(["red"] * 480)  # at 512 positions, of which an answer takes 4 a
 
 def room(engine, sample, tier="high") -> int:
     """Words that a question about the sample's image may have."""
-    room = engine.model.config.most_prompt_tokens(engine.max_new_tokens)
-    return room - engine.prompt_length(sample.open_image(), "", "tiny", tier)
+    question = engine.backend.read_question("", "tiny")
+    return engine.room - engine.backend.prompt_size(sample.open_image(), question, tier)[1]
 
 
 def test_a_question_of_480_words_is_named_and_the_others_stay(tiny_engine, tiny_samples):

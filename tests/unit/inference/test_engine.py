@@ -11,11 +11,11 @@ from PIL import ExifTags, Image
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.model import Manifest
-from adamolmo.inference.clock import MeasuredClock, ModelledClock
+from adamolmo.inference.clock import ModelledClock
 from adamolmo.inference.controller import NOTHING, Controller, Decision, Limit
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
-from adamolmo.knobs import CropRange, KnobConfig, KnobGrid
+from adamolmo.knobs import KnobConfig, KnobGrid
 
 
 @dataclass
@@ -52,7 +52,7 @@ def ask(engine, sample, controller, budget_ms=100.0):
     [(set(), False, False), ({"size"}, False, False), ({"size", "question"}, False, True), (set(), True, True)],
 )
 def test_a_response_says_whether_a_network_decided(tiny_engine, tiny_samples, tiny_grid, wanted, token, network):
-    budget_token = torch.zeros(1, tiny_engine.model.config.d_model) if token else None
+    budget_token = torch.zeros(1, tiny_engine.backend.model.config.d_model) if token else None
     response = ask(tiny_engine, tiny_samples[0], Fixed(tiny_grid[0], budget_token, frozenset(wanted)))
     assert response.network_decided == network
 
@@ -72,7 +72,7 @@ def test_response_describes_the_request(tiny_engine, tiny_samples):
     assert response.input_tokens == inputs.input_ids.shape[1]
     assert response.output_tokens == len(response.answer.split()) <= 4
     assert response.flops > 0
-    assert response.memory_bytes > 4 * tiny_engine.costs.num_weights()
+    assert response.memory_bytes > 4 * tiny_engine.backend.costs.num_weights()
 
 
 def test_output_tokens_vary(tiny_engine, tiny_samples, tiny_grid):
@@ -83,8 +83,8 @@ def test_output_tokens_vary(tiny_engine, tiny_samples, tiny_grid):
 
 def test_decode_steps_are_the_passes_that_ran(tiny_engine, tiny_samples, monkeypatch):
     """Both kinds of answer occur: ended by the end token, which takes a pass of its own, and cut off at the limit."""
-    passes, decode = [], tiny_engine.model.decode
-    monkeypatch.setattr(tiny_engine.model, "decode", lambda *args: passes.append(1) or decode(*args))
+    passes, decode = [], tiny_engine.backend.model.decode
+    monkeypatch.setattr(tiny_engine.backend.model, "decode", lambda *args: passes.append(1) or decode(*args))
     lengths = set()
     for sample in tiny_samples:
         passes.clear()
@@ -121,7 +121,9 @@ def test_prompt_length_is_that_of_the_inputs(tiny_engine, tiny_samples):
         for tier in ("low", "high"):
             image = sample.open_image()
             inputs = tiny_engine.prepare(image, sample.question, "tiny", tier)
-            assert tiny_engine.prompt_length(image, sample.question, "tiny", tier) == inputs.input_ids.shape[1]
+            question = tiny_engine.backend.read_question(sample.question, "tiny")
+            size = tiny_engine.backend.prompt_size(image, question, tier)
+            assert size == (inputs.num_crops, inputs.num_tokens) == (inputs.pixels.shape[1], inputs.input_ids.shape[1])
 
 
 def test_budget_token_does_not_change_the_answer(tiny_engine, tiny_samples, tiny_grid):
@@ -135,7 +137,7 @@ def test_budget_token_does_not_change_the_answer(tiny_engine, tiny_samples, tiny
 
 
 def test_budget_token_state_reads_the_prompt_and_leaves_the_prefix_alone(tiny_engine, tiny_samples):
-    model, states = tiny_engine.model, []
+    model, states = tiny_engine.backend.model, []
     token = torch.randn(1, 16, generator=torch.Generator().manual_seed(1))
     for sample in tiny_samples[:2]:
         inputs = tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "low")
@@ -159,8 +161,8 @@ def test_controller_is_given_what_it_asks_for_and_nothing_else(tiny_engine, tiny
     assert (plain.read.question, plain.read.overview, plain.read.thumbnail) == (None, None, None)
     reader = Fixed(config, wanted=frozenset({"question", "overview", "thumbnail"}))
     ask(tiny_engine, sample, reader)
-    model, inputs = tiny_engine.model, tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
-    ids = torch.tensor(tiny_engine.question_ids(sample.question, "tiny"))
+    model, inputs = tiny_engine.backend.model, tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
+    ids = torch.tensor(tiny_engine.backend.read_question(sample.question, "tiny"))
     torch.testing.assert_close(reader.read.question, model.transformer["wte"](ids).mean(dim=0, keepdim=True))
     patches = model.vision_backbone.encode(inputs.pixels[:, :1])[0]
     torch.testing.assert_close(reader.read.overview, summarise_overview(patches))
@@ -169,7 +171,7 @@ def test_controller_is_given_what_it_asks_for_and_nothing_else(tiny_engine, tiny
 
 def test_reused_overview_gives_the_same_answer_and_costs_one_pass(tiny_engine, tiny_samples, tiny_grid):
     """The features equal those of all crops at once, and no crop passes the tower twice."""
-    tower, passes = tiny_engine.model.vision_backbone.image_vit, []
+    tower, passes = tiny_engine.backend.model.vision_backbone.image_vit, []
     hook = tower.register_forward_hook(lambda module, inputs, output: passes.append(len(inputs[0])))
     reader = frozenset({"overview"})
     try:
@@ -195,7 +197,7 @@ def test_reused_overview_gives_the_same_answer_and_costs_one_pass(tiny_engine, t
 
 
 def test_vision_features_of_a_crop_encoded_apart(tiny_engine, tiny_samples):
-    backbone = tiny_engine.model.vision_backbone
+    backbone = tiny_engine.backend.model.vision_backbone
     for sample in tiny_samples[::2]:
         inputs = tiny_engine.prepare(sample.open_image(), sample.question, "tiny", "high")
         apart = torch.cat([backbone.encode(inputs.pixels[:, :1]), backbone.encode(inputs.pixels[:, 1:])], dim=1)
@@ -204,15 +206,12 @@ def test_vision_features_of_a_crop_encoded_apart(tiny_engine, tiny_samples):
         )
 
 
-def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engine, tiny_samples):
-    engine = Engine(
-        tiny_model, tiny_tokenizer, tiny_engine.ranking, tiny_engine.tiers, MeasuredClock("cpu"), max_new_tokens=4
-    )
+def test_stages_sum_to_the_measured_total(measured_engine, tiny_samples):
     ratios = []
     for sample in tiny_samples * 2:
         image = sample.open_image()
         start = perf_counter()
-        response = engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), Limit(100.0))
+        response = measured_engine.answer(image, sample.question, "tiny", Fixed(KnobConfig("high", 4, 7)), Limit(100.0))
         wall_ms = (perf_counter() - start) * 1e3
         assert all(value > 0 for value in vars(response.stages).values())
         ratios.append((response.stages.total_ms + response.stages.preprocess_ms) / wall_ms)
@@ -220,9 +219,7 @@ def test_stages_sum_to_the_measured_total(tiny_model, tiny_tokenizer, tiny_engin
     assert sorted(ratios)[len(ratios) // 2] > 0.95
 
 
-def test_end_of_the_request_is_part_of_its_decode_stage(
-    tiny_model, tiny_tokenizer, tiny_engine, tiny_samples, monkeypatch
-):
+def test_end_of_the_request_is_part_of_its_decode_stage(measured_engine, tiny_samples, monkeypatch):
     """The answer's text and the release of the request's memory: on a clock that only these two advance."""
     now_ns = 0
 
@@ -241,12 +238,11 @@ def test_end_of_the_request_is_part_of_its_decode_stage(
             takes(7)
 
     monkeypatch.setattr("adamolmo.inference.clock.time.perf_counter_ns", lambda: now_ns)
-    args = (tiny_engine.ranking, tiny_engine.tiers, MeasuredClock("cpu"), tiny_engine.max_new_tokens)
-    engine = Engine(tiny_model, tiny_tokenizer, *args)
-    new_cache, decode = engine.decoder.new_cache, tiny_tokenizer.decode
-    monkeypatch.setattr(engine.decoder, "new_cache", lambda num: Cache(new_cache(num)))
-    monkeypatch.setattr(engine, "decode_answer", lambda tokens: takes(5) or decode(tokens))
-    stages = ask(engine, tiny_samples[0], Fixed(KnobConfig("high", 3, 6))).stages
+    backend = measured_engine.backend
+    new_cache, decode = backend.new_cache, backend.decode_answer
+    monkeypatch.setattr(backend, "new_cache", lambda num: Cache(new_cache(num)))
+    monkeypatch.setattr(backend, "decode_answer", lambda tokens: takes(5) or decode(tokens))
+    stages = ask(measured_engine, tiny_samples[0], Fixed(KnobConfig("high", 3, 6))).stages
     assert (stages.decode_ms, stages.total_ms) == (12, 12)
 
 
@@ -288,7 +284,7 @@ def write_scores(model_dir, checksum=None):
 
 SETTINGS = {
     "configs": KnobGrid(("low", "high"), (2, 3, 4), (5, 6, 7)).configs,
-    "tiers": {"low": CropRange(1, 1), "high": CropRange(1, 4)},
+    "tiers": {"low": {"min_crops": 1, "max_crops": 1}, "high": {"min_crops": 1, "max_crops": 4}},
     "clock": ModelledClock(),
     "max_new_tokens": 4,
 }

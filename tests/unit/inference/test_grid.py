@@ -19,8 +19,8 @@ from adamolmo.inference.grid import (
     num_block_runs,
     prepare_group,
 )
-from adamolmo.inference.packing import pack
 from adamolmo.knobs import DecoderKnobs
+from adamolmo.model.packing import pack
 
 
 def questions(samples) -> Questions:
@@ -52,14 +52,14 @@ def test_shared_answers_equal_the_engine_for_every_config(tiny_engine, tiny_samp
         assert entry.tokens.keys() == variants.keys()
         for config, tokens in entry.tokens.items():
             one = alone(tiny_engine, entry.sample, config)
-            assert (tiny_engine.decode_answer(tokens), len(tokens)) == (one.answer, one.output_tokens)
+            assert (tiny_engine.backend.decode_answer(tokens), len(tokens)) == (one.answer, one.output_tokens)
             assert (entry.num_crops, entry.input_tokens) == (one.num_crops, one.input_tokens)
     assert len({str(entry.tokens) for entry in answered}) > 5
 
 
 def test_settings_that_do_not_nest_are_answered_too(tiny_engine, tiny_samples):
     """Skipping any single block, as importance does: the plain forward pass without the block says the same."""
-    model = tiny_engine.model
+    model = tiny_engine.backend.model
     variants = {block: DecoderKnobs(4, tuple(b for b in range(7) if b != block)) for block in (3, 4, 5, 6)}
     groups = prepare(tiny_engine, tiny_samples, "high")
     grid = answer_grid(tiny_engine, groups, variants)
@@ -75,7 +75,7 @@ def test_settings_that_do_not_nest_are_answered_too(tiny_engine, tiny_samples):
 
 def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
     variants = variants_of(tiny_engine, tiny_grid, "low")
-    runs, blocks = Counter(), tiny_engine.model.transformer["blocks"]
+    runs, blocks = Counter(), tiny_engine.backend.model.transformer["blocks"]
     handles = [
         block.register_forward_pre_hook(
             lambda module, args, index=index: runs.update([(index, args[1])] if args[0].shape[1] > 1 else [])
@@ -95,9 +95,9 @@ def test_shared_blocks_run_once(tiny_engine, tiny_samples, tiny_grid):
 
 
 def test_an_image_is_encoded_once_for_all_its_questions(tiny_engine, tiny_samples, tiny_grid, monkeypatch):
-    encoded, encode = [], tiny_engine.model.vision_backbone.forward
+    encoded, encode = [], tiny_engine.backend.model.vision_backbone.forward
     monkeypatch.setattr(
-        tiny_engine.model.vision_backbone,
+        tiny_engine.backend.model.vision_backbone,
         "forward",
         lambda pixels, masks: encoded.append(pixels) or encode(pixels, masks),
     )

@@ -14,4 +14,4 @@ def test_it_is_always_the_same_request_with_all_crops_of_its_tier(tiny_engine, m
     assert times[0] == times[1] == responses[0].stages.total_ms > 0
     assert responses[0] == responses[1]
     assert str(responses[0].config) == "high-k4-b7"
-    assert responses[0].num_crops >= tiny_engine.tiers["high"].max_crops
+    assert responses[0].num_crops >= tiny_engine.backend.crop_ranges["high"].max_crops

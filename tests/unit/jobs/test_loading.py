@@ -50,9 +50,8 @@ def test_batches_are_bounded_as_configured():
 
 def test_a_prompt_without_room_for_an_answer_counts_as_failed(split, tiny_engine, tiny_samples):
     """Beside the sample whose image cannot be read."""
-    tiny_engine.max_new_tokens = 512 - tiny_engine.prompt_length(
-        tiny_samples[4].open_image(), tiny_samples[4].question, "okvqa", "high"
-    )
+    prompt = tiny_engine.prepare(tiny_samples[4].open_image(), tiny_samples[4].question, "okvqa", "high")
+    tiny_engine.max_new_tokens = 512 - prompt.num_tokens
     questions, failed = load_questions(settings(0.9), tiny_engine, "okvqa", split)
     assert tiny_samples[4] in questions.samples
     assert len(failed) > 1 and len(questions.samples) + len(failed) == 10

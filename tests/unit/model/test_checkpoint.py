@@ -14,14 +14,14 @@ from checkpoint_layouts import write_olmo_checkpoint
 from hub_cache import write_released_checkpoint
 from safetensors.torch import load_file, save_file
 
+from adamolmo.backend import prepared
+from adamolmo.backend.prepared import check_prepared
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import file_checksum
-from adamolmo.model import checkpoint
 from adamolmo.model.checkpoint import (
     INDEX,
     PREPARED_FILES,
     WEIGHTS,
-    check_prepared,
     load_model,
     prepare_checkpoint,
     save_released,
@@ -160,6 +160,8 @@ def _only_pickles(folder: Path) -> None:
 PREPARE = """
 import resource, sys, torch
 from pathlib import Path
+from adamolmo.backend import prepared
+from adamolmo.backend.prepared import check_prepared
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.checkpoint import prepare_checkpoint
 
@@ -286,7 +288,7 @@ def test_the_jobs_of_one_snakemake_read_a_prepared_model_once(tiny_model_dir, mo
     """What changed since is seen by size or time; the next Snakemake reads everything again."""
     monkeypatch.setenv("ADAMOLMO_LAUNCHER", "1-1")
     hashed = []
-    monkeypatch.setattr(checkpoint, "file_checksum", lambda *paths: hashed.append(paths) or file_checksum(*paths))
+    monkeypatch.setattr(prepared, "file_checksum", lambda *paths: hashed.append(paths) or file_checksum(*paths))
     for _ in range(3):
         check_prepared(tiny_model_dir)
     assert len(hashed) == 1

@@ -86,12 +86,12 @@ def test_request_longer_than_the_model_is_refused(tiny_model):
 
 def test_preparing_makes_each_setting_of_the_decoder_ready_once(tiny_engine, tiny_grid):
     """A setting of the grid that the ranking has no answer for is left out; a request with it is refused."""
-    tiny_engine.decoder = GraphDecoder(tiny_engine.model, tiny_engine.tokenizer.eos_id)
+    tiny_engine.backend.decoder = GraphDecoder(tiny_engine.backend.model, tiny_engine.backend.tokenizer.eos_id)
     tiny_engine.prepare_decoder([*tiny_grid, KnobConfig("low", 4, 4)])
-    passes = dict(tiny_engine.decoder._passes)
+    passes = dict(tiny_engine.backend.decoder._passes)
     assert passes.keys() == {tiny_engine.decoder_knobs(config) for config in tiny_grid}
     tiny_engine.prepare_decoder(tiny_grid)
-    assert all(tiny_engine.decoder._passes[knobs] is run_pass for knobs, run_pass in passes.items())
+    assert all(tiny_engine.backend.decoder._passes[knobs] is run_pass for knobs, run_pass in passes.items())
 
 
 def test_an_engine_can_be_given_another_longest_answer(tiny_engine, tiny_samples):
@@ -104,14 +104,14 @@ def test_an_engine_can_be_given_another_longest_answer(tiny_engine, tiny_samples
 
     lengths = {kind: [] for kind in (EagerDecoder, GraphDecoder)}
     for kind, found in lengths.items():
-        tiny_engine.decoder = kind(tiny_engine.model, eos_id=None)
+        tiny_engine.backend.decoder = kind(tiny_engine.backend.model, eos_id=None)
         found += [tokens(limit) for limit in (1, 4, 9)]
     assert list(lengths.values()) == [[1, 4, 9]] * 2
 
 
 @torch.inference_mode()
 def test_batch_of_different_images_equals_one_by_one(tiny_engine, tiny_samples):
-    model = tiny_engine.model
+    model = tiny_engine.backend.model
     rows = [tiny_engine.prepare(s.open_image(), s.question, "tiny", "high") for s in tiny_samples[1::2]]
     assert len({row.pixels.shape[1] for row in rows}) > 1 and len({row.input_ids.shape[1] for row in rows}) > 2
     batch = collate(rows)
@@ -128,7 +128,7 @@ def test_running_out_of_gpu_memory_is_one_sentence(tiny_engine, tiny_samples, mo
             "is free. Including non-PyTorch memory, this process has 78 GiB memory in use."
         )
 
-    monkeypatch.setattr(tiny_engine.model, "embed", fail)
+    monkeypatch.setattr(tiny_engine.backend.model, "embed", fail)
     controller = FixedController(KnobConfig("high", 4, 7))
     expected = r"static-high-k4-b7: out of GPU memory; needs about 0.0 GiB. Tried .* 2.00 GiB. GPU 0 .* free. Free the"
     with pytest.raises(AdaMolmoError, match=expected):

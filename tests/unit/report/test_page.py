@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import study_data
+from made_documents import manifest
 from PIL import Image
 from playwright.sync_api import sync_playwright
 from study_results import BUDGETS, CONTROLLERS, break_promise, plant, quiet_results
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.files.model import Manifest
 from adamolmo.report import page
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
 
@@ -54,7 +54,7 @@ def written(tmp_path) -> Path:
         {"pareto": "How to read it: 1 < 2 & so on."},
         script=TEMPLATE.with_name("report.js"),
         data={"pareto": ["summary.parquet"]},
-        manifest=Manifest(num_parameters=2_400_000, num_blocks=16, dtype="float32", checksum="0" * 64),
+        manifest=manifest(num_blocks=16),
         configuration={"seed": 0, "budgets": ["60pct"]},
         rule_graph=DOT,
     )

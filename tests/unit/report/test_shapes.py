@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import study_data
 from figure_checks import FIGURES, draw
+from made_documents import manifest
 from made_outcomes import Shape, profile_of, tables_of
 from PIL import Image
 
 from adamolmo.budgets import KINDS
-from adamolmo.files.model import Manifest
 from adamolmo.report import answer, controllers_page, page, tables
 from adamolmo.report.figures.style import COLUMN_IN, PAGE_IN
 from adamolmo.report.findings import StudyResults, findings, warnings
@@ -79,7 +79,6 @@ def test_it_has_a_page_of_its_controllers(made):
 def test_it_has_a_report(made, tmp_path):
     figure = tmp_path / "overhead.png"
     Image.new("RGB", (2, 2)).save(figure)
-    manifest = Manifest(checksum="0" * 64, num_parameters=1, num_blocks=16, dtype="float32")
     text = page.page(
         TEMPLATES / "report.html.j2",
         results_of(*made),
@@ -88,7 +87,7 @@ def test_it_has_a_report(made, tmp_path):
         {"overhead": "What deciding costs."},
         script=TEMPLATES / "report.js",
         data={},
-        manifest=manifest,
+        manifest=manifest(num_blocks=16),
         configuration={},
         rule_graph='digraph {\n0[label = "all"];\n1[label = "evaluate"];\n1 -> 0\n}',
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adamolmo.controllers.training.features import Features, FixedPrefix, Readings, stack_prompts
+from adamolmo.backend.interface import BudgetPrefix
+from adamolmo.controllers.training.features import Features, Readings, stack_prompts
 from adamolmo.controllers.training.reward import Profile
 from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
@@ -31,7 +32,7 @@ class TrainingSet:
     profile: Profile
     readings: Readings
     expected: Mapping[str, ExpectedLatency]
-    prefix: FixedPrefix
+    prefix: BudgetPrefix
     stored: Mapping[str, Features]
     places: Sequence[tuple[str, int]]
 
@@ -42,7 +43,7 @@ class TrainingSet:
         profile: Profile,
         features: Mapping[str, Features],
         expected: Mapping[str, ExpectedLatency],
-        prefix: FixedPrefix,
+        prefix: BudgetPrefix,
     ) -> TrainingSet:
         """The samples that have both a profile and features.
 

@@ -3,12 +3,11 @@
 import pytest
 import torch
 
+from adamolmo.backend.interface import PromptMemory
 from adamolmo.controllers.training.features import (
     Features,
-    FixedPrefix,
     Readings,
     make_features,
-    prompt_entries,
     save_features,
     stack_prompts,
 )
@@ -17,8 +16,8 @@ from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.features import FeaturesInfo
 from adamolmo.inference.controller import Controller, Decision, Limit
-from adamolmo.inference.grid import run_shared
 from adamolmo.knobs import DecoderKnobs
+from adamolmo.model.budget_prefix import FixedPrefix
 from adamolmo.model.decoding import EagerDecoder
 
 TIERS = ("low", "high")
@@ -45,29 +44,29 @@ def prepare(engine, sample, tier):
 
 def prompt_of(engine, sample, tier) -> torch.Tensor:
     inputs = prepare(engine, sample, tier)
-    features = engine.model.vision_backbone(inputs.pixels, inputs.masks)
-    return engine.model.embed(inputs.input_ids, features, inputs.image_input_idx)
+    features = engine.backend.model.vision_backbone(inputs.pixels, inputs.masks)
+    return engine.backend.model.embed(inputs.input_ids, features, inputs.image_input_idx)
 
 
 def test_states_are_those_of_the_model(tiny_engine, tiny_samples, prefix, budget_tokens):
     """Several prompts of different lengths and several budgets at once, against one request at a time."""
     rows = [prepare(tiny_engine, sample, tier) for sample in tiny_samples[:4] for tier in TIERS]
-    prompts = prompt_entries(*run_shared(tiny_engine, rows), num_layers=3)
-    assert len({prompt.shape[2] for prompt in prompts}) > 2
+    prompts = tiny_engine.backend.open_batch([[row] for row in rows], 0).memories()
+    assert len({prompt.position for prompt in prompts}) > 2
     states = prefix(budget_tokens.expand(len(rows), -1, -1), *stack_prompts(prompts, torch.float32, "cpu"))
     prompts = [prompt_of(tiny_engine, sample, tier) for sample in tiny_samples[:4] for tier in TIERS]
     for row, prompt in enumerate(prompts):
         for budget, token in enumerate(budget_tokens):
-            expected = tiny_engine.model.run_prefix(prompt, budget_token=token[None]).budget_state[0]
+            expected = tiny_engine.backend.model.run_prefix(prompt, budget_token=token[None]).budget_state[0]
             torch.testing.assert_close(states[row, budget], expected, atol=1e-5, rtol=1e-5)
 
 
-def info(num_layers, d_model, sample_ids, tiers) -> FeaturesInfo:
+def info(num_layers, kv_width, sample_ids, tiers) -> FeaturesInfo:
     return FeaturesInfo(
         dataset="okvqa",
         model_checksum="checksum",
         fixed_prefix_layers=num_layers,
-        d_model=d_model,
+        kv_width=kv_width,
         sample_ids=sample_ids,
         tiers=tiers,
     )
@@ -78,15 +77,16 @@ def test_file_keeps_the_states_within_float16(tiny_engine, tiny_samples, prefix,
     make_features(tiny_engine, Questions(tiny_samples, "tiny", vqa_score), "okvqa", 4, "checksum", path)
     features = Features(path)
     ids = tuple(sample.sample_id for sample in tiny_samples)
-    assert features.info == info(3, tiny_engine.model.config.d_model, ids, TIERS)
+    assert features.info == info(3, tiny_engine.backend.model.config.d_model, ids, TIERS)
     for index, sample in enumerate(tiny_samples):
         for tier, name in enumerate(TIERS):
             stored = features.prompt(index, tier)
             prompt = prompt_of(tiny_engine, sample, name)
-            assert stored.dtype == torch.float16
-            assert stored.shape == (3, 2, prompt.shape[1], tiny_engine.model.config.d_model)
+            assert stored.entries.dtype == torch.float16
+            assert stored.position == prompt.shape[1]
+            assert stored.entries.shape == (3, 2, prompt.shape[1], tiny_engine.backend.model.config.d_model)
             states = prefix(budget_tokens[None], *stack_prompts([stored], torch.float32, "cpu"))
-            expected = tiny_engine.model.run_prefix(prompt, budget_token=budget_tokens[:1]).budget_state
+            expected = tiny_engine.backend.model.run_prefix(prompt, budget_token=budget_tokens[:1]).budget_state
             torch.testing.assert_close(states[:, 0], expected, atol=0.02, rtol=0.01)
 
 
@@ -127,15 +127,15 @@ def test_equal_input_gives_equal_bytes_and_only_the_file(tiny_engine, tiny_sampl
 
 def test_gradient_reaches_the_token_as_through_the_model(tiny_engine, tiny_samples, prefix, budget_tokens):
     rows = [prepare(tiny_engine, tiny_samples[0], "high")]
-    entries = stack_prompts(prompt_entries(*run_shared(tiny_engine, rows), 3), torch.float32, "cpu")
-    direction = torch.randn(1, tiny_engine.model.config.d_model, generator=torch.Generator().manual_seed(2))
+    entries = stack_prompts(tiny_engine.backend.open_batch([rows], 0).memories(), torch.float32, "cpu")
+    direction = torch.randn(1, tiny_engine.backend.model.config.d_model, generator=torch.Generator().manual_seed(2))
     gradients = []
     for through_features in (True, False):
         token = budget_tokens[:1].clone().requires_grad_()
         if through_features:
             state = prefix(token[None], *entries)[:, 0]
         else:
-            state = tiny_engine.model.run_prefix(
+            state = tiny_engine.backend.model.run_prefix(
                 prompt_of(tiny_engine, tiny_samples[0], "high"), budget_token=token
             ).budget_state
         (state * direction).sum().backward()
@@ -146,7 +146,7 @@ def test_gradient_reaches_the_token_as_through_the_model(tiny_engine, tiny_sampl
 
 def test_answer_is_the_same_with_and_without_the_token(tiny_engine, tiny_samples, budget_tokens):
     """The prefix is computed once with the token, and the forward goes on as if it had never been there."""
-    model, knobs = tiny_engine.model, DecoderKnobs(2, (0, 1, 2, 4, 6))
+    model, knobs = tiny_engine.backend.model, DecoderKnobs(2, (0, 1, 2, 4, 6))
     answers = set()
     for sample in tiny_samples:
         prompt = prompt_of(tiny_engine, sample, "high")
@@ -166,12 +166,14 @@ def test_answer_is_the_same_with_and_without_the_token(tiny_engine, tiny_samples
 @pytest.fixture
 def small_file(tmp_path):
     path = tmp_path / "okvqa.safetensors"
-    save_features(path, info(2, 4, ("a", "b"), ("low",)), READINGS, [torch.ones(2, 2, length, 4) for length in (3, 5)])
+    prompts = [PromptMemory(torch.ones(2, 2, length, 4), position=length + 1) for length in (3, 5)]
+    save_features(path, info(2, 4, ("a", "b"), ("low",)), READINGS, prompts)
     return path
 
 
 def test_unusable_files(small_file):
-    assert [Features(small_file).prompt(sample, 0).shape[2] for sample in (0, 1)] == [3, 5]
+    prompts = [Features(small_file).prompt(sample, 0) for sample in (0, 1)]
+    assert [(prompt.entries.shape[2], prompt.position) for prompt in prompts] == [(3, 4), (5, 6)]
     content = small_file.read_bytes()
     for broken in (content[:-10], content[:20], b"", content.replace(b"adamolmo", b"somebody")):
         small_file.write_bytes(broken)
@@ -184,8 +186,8 @@ def test_unusable_files(small_file):
 
 def test_numbers_outside_float16_are_refused(small_file):
     belongs_to = Features(small_file).info.model_copy(update={"tiers": ("low", "high")})
-    entries = [torch.full((2, 2, 3, 4), value).half() for value in (1.0, 1.0, 1.0, 1e6)]
+    prompts = [PromptMemory(torch.full((2, 2, 3, 4), value).half(), 3) for value in (1.0, 1.0, 1.0, 1e6)]
     before = small_file.read_bytes()
     with pytest.raises(AdaMolmoError, match=r"sample 'b' at tier 'high' has keys or values outside .*float16"):
-        save_features(small_file, belongs_to, READINGS, entries)
+        save_features(small_file, belongs_to, READINGS, prompts)
     assert small_file.read_bytes() == before

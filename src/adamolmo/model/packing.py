@@ -37,6 +37,11 @@ class PackedPrompts:
     lengths: Tensor
     asked: Tensor
 
+    @property
+    def real(self) -> Tensor:
+        """Where a token is no padding, [images, tokens]."""
+        return self.segments != _PADDED
+
     def to(self, device: torch.device) -> "PackedPrompts":
         return PackedPrompts(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 

@@ -1,0 +1,1 @@
+"""What the study asks of a model, whichever it is."""
