@@ -22,6 +22,7 @@ if not find_spec("adamolmo").origin.startswith(SOURCE + os.sep):
     for loaded in [name for name in sys.modules if name.split(".")[0] == "adamolmo"]:
         del sys.modules[loaded]
 
+from adamolmo.backend.loading import modules_for
 from adamolmo.budgets import Budget
 from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
@@ -109,6 +110,21 @@ def configured_files():
     return found
 
 
+def configured_checkpoint():
+    """Whether it is to be had from the Hub, and its name there or its directory; a relative path is meant from here."""
+    name = STUDY.model.checkpoint
+    on_hub = is_on_hub(name, Path(HERE))
+    return on_hub, name if on_hub else os.path.normpath(Path(HERE, name))
+
+
+def configured_backends():
+    """The modules that the model is run by: they are loaded by name."""
+    try:
+        return modules_for(None if CHECKPOINT_ON_HUB else Path(CHECKPOINT))
+    except AdaMolmoError as error:
+        raise fault_of("model.checkpoint", error) from None
+
+
 RESULTS, RECORDS = Path("results"), Path(".snakemake")
 
 try:
@@ -119,6 +135,8 @@ try:
     CONTROLLERS = configured_controllers("controllers", STUDY.controllers)
     configured_controllers("lmms_eval.controllers", STUDY.lmms_eval.controllers)
     INPUT_FILES = configured_files()
+    CHECKPOINT_ON_HUB, CHECKPOINT = configured_checkpoint()
+    BACKENDS = configured_backends()
 except AdaMolmoError as error:
     sys.exit(f"error: {error}")
 
@@ -164,10 +182,7 @@ SCORED, LEARNED = STUDY.datasets_for("importance"), STUDY.datasets_for("training
 EXPECTED_LATENCIES = [f"results/{table_path(EXPECTED_LATENCY, dataset)}" for dataset in LEARNED]
 # The study needs these only if one of their rules ranks its blocks.
 INTERNAL_SCORES = expand("results/importance/internal/{dataset}.json", dataset=SCORED)
-# A relative path is meant from this repository.
-CHECKPOINT_ON_HUB = is_on_hub(STUDY.model.checkpoint, Path(HERE))
-CHECKPOINT = STUDY.model.checkpoint if CHECKPOINT_ON_HUB else os.path.normpath(Path(HERE, STUDY.model.checkpoint))
-GPUS = 1 if STUDY.model.device == "cuda" else 0
+GPUS = STUDY.model.gpus if STUDY.model.device == "cuda" else 0
 
 
 def either(names):
@@ -193,7 +208,7 @@ def known(call, *arguments):
 def code(script, *modules, on_device=False):
     """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
     name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
-    return known(_code, script, *modules, *(["adamolmo.jobs.on_device"] if on_device else []))
+    return known(_code, script, *modules, *(["adamolmo.jobs.on_device", *BACKENDS] if on_device else []))
 
 
 def _code(script, *modules):
@@ -208,7 +223,7 @@ def files_behind(start):
 
 def command(script, on_device=False):
     """What starts a script of the workflow; one that runs the model waits for a device before it does anything."""
-    launch = f"python -m adamolmo.jobs.on_device {STUDY.model.device}" if on_device else "python"
+    launch = f"python -m adamolmo.jobs.on_device {STUDY.model.device} {STUDY.model.gpus}" if on_device else "python"
     return f"{launch} {quote(str(Path(SCRIPTS, script)))}"
 
 

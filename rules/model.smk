@@ -15,7 +15,7 @@ rule prepare_model:
     conda:
         "../envs/study.yaml"
     params:
-        **program("prepare_model.py"),
+        **program("prepare_model.py", *BACKENDS),
         checkpoint=lambda wildcards: CHECKPOINT,
         content=content(model_files),
         settings=settings("model.fixed_prefix_layers", "model.dtype"),

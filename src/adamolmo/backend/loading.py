@@ -67,17 +67,29 @@ def load_budget_prefix(directory: Path, fixed_prefix_layers: int, dtype: torch.d
     return _module_of(directory).load_budget_prefix(directory, fixed_prefix_layers, dtype, device)
 
 
+def modules_for(checkpoint: Path | None) -> list[str]:
+    """Dotted names of the modules that may run a checkpoint: one for a directory, all of them for what is not here yet.
+
+    Raises AdaMolmoError for an architecture that none of them knows.
+    """
+    return sorted(set(_MODULES.values())) if checkpoint is None else [_module_name(checkpoint)]
+
+
 def _module_of(directory: Path) -> ModuleType:
-    model_type = architecture(directory)
+    return import_module(_module_name(directory))
+
+
+def _module_name(directory: Path) -> str:
+    model_type = _architecture(directory)
     if model_type not in _MODULES:
         raise AdaMolmoError(
             f"{directory}: config.json has model_type {quoted(model_type)}; expected one of {', '.join(_MODULES)}."
         )
-    return import_module(_MODULES[model_type])
+    return _MODULES[model_type]
 
 
-def architecture(directory: Path) -> str:
-    """`model_type` of the configuration; MolmoE's own formats have none."""
+def _architecture(directory: Path) -> str:
+    """`model_type` of the configuration; MolmoE's own formats need not have one."""
     try:
         found = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         return str(found.get("model_type") or "molmo")

@@ -20,7 +20,14 @@ class ModelSettings(Section):
         description="blocks that always run, with the model's own top_k; the two-stage controllers decide after them"
     )
     dtype: Literal["float32", "bfloat16"] = Field(description="number format of the weights and the computation")
-    device: Literal["cpu", "cuda"] = Field(description="where the model runs; a job claims one core or one GPU")
+    device: Literal["cpu", "cuda"] = Field(description="where the model runs; a job claims one core, or `gpus`")
+    gpus: Few = Field(description="GPUs of one node that the model is spread over, where one does not hold it")
+
+    @model_validator(mode="after")
+    def _check(self) -> "ModelSettings":
+        if self.gpus > 1 and self.device == "cpu":
+            raise ValueError(f"gpus is {self.gpus} and device 'cpu'; expected 1, or device 'cuda'")
+        return self
 
 
 class TierSettings(Section):

@@ -19,7 +19,11 @@ from adamolmo.progress import note
 Kind = Literal["model", "dataset"]
 
 # What prepare_model reads; weights in other formats and remote code stay on the Hub.
-CHECKPOINT_FILES = ("config.json", "config.yaml", "tokenizer.json", "*.safetensors", "*.safetensors.index.json")
+CHECKPOINT_FILES = (
+    *("config.json", "config.yaml", "tokenizer.json", "*.safetensors", "*.safetensors.index.json"),
+    # of the models of transformers
+    *("generation_config.json", "preprocessor_config.json", "processor_config.json", "tokenizer_config.json"),
+)
 
 
 def is_repository_name(text: str) -> bool:
@@ -84,7 +88,7 @@ def fetch_checkpoint(name: str) -> Path:
     repository = Repository.open(name, "model")
     wanted = [file for file in repository.files if any(fnmatch(file, pattern) for pattern in CHECKPOINT_FILES)]
     if "config.json" not in wanted and "config.yaml" not in wanted:
-        raise AdaMolmoError(f"repository '{name}' has no config.json; expected a MolmoE checkpoint.")
+        raise AdaMolmoError(f"repository '{name}' has no config.json; expected a checkpoint.")
     note(f"Model {name} at commit {repository.commit}")
     return [repository.fetch(file) for file in wanted][0].parent
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,51 +24,69 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
-def claim_device(device: str) -> Iterator[str]:
-    """Holds one CPU core or GPU alone among all who ask for it; waits while none is free. Yields its name.
+def claim_device(device: str, gpus: int = 1) -> Iterator[str]:
+    """Holds one CPU core, or GPUs, alone among all who ask for them; waits while there are too few. Yields the names.
 
     The claim is an advisory lock on a file in the temporary directory: it ends with the process, however that ends.
-    On the CPU the process is pinned to the core and torch limited to one thread; among GPUs only the claimed one stays
+    On the CPU the process is pinned to the core and torch limited to one thread; among GPUs only the claimed ones stay
     visible. Call it before torch is imported.
 
     Args:
         device: "cpu" or "cuda".
+        gpus: how many a model is spread over; of no matter on the CPU.
+
+    Raises AdaMolmoError when there are not so many GPUs here.
     """
     if device == "cuda":
-        candidates = [f"gpu-{gpu}" for gpu in _visible_gpus()]
+        visible = _visible_gpus()
+        if gpus > len(visible):
+            raise AdaMolmoError(
+                f"model.gpus is {gpus}; this node has {len(visible)} for this job, expected at most that."
+            )
+        held = _first_free([f"gpu-{gpu}" for gpu in visible], gpus)
     else:
-        candidates = [f"core-{core}" for core in sorted(_allowed_cores())]
-    name, lock = _first_free(candidates)
+        held = _first_free([f"core-{core}" for core in sorted(_allowed_cores())], 1)
     allowed_before = _allowed_cores()
     try:
-        kind, _, index = name.partition("-")
-        if kind == "gpu":
-            os.environ["CUDA_VISIBLE_DEVICES"] = index
+        indices = [name.partition("-")[2] for name in held]
+        if device == "cuda":
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(indices)
         else:
-            _pin({int(index)})
+            _pin({int(indices[0])})
             _use_one_thread()
-        yield name
+        yield " ".join(held)
     finally:
         _pin(allowed_before)
-        os.close(lock)
+        _release(held)
 
 
-def _first_free(candidates: list[str]) -> tuple[str, int]:
-    """Name and open lock file of the first candidate that nobody holds."""
+def _first_free(candidates: list[str], count: int) -> dict[str, int]:
+    """The first candidates that nobody holds, by name their open lock files: all that are wanted, or none meanwhile."""
     directory = Path(tempfile.gettempdir())
     waits = False
     while True:
+        held: dict[str, int] = {}
         for name in candidates:
             file = _open_lock(directory / f"adamolmo-{name}.lock")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return name, file
             except BlockingIOError:
                 os.close(file)
+                continue
+            held[name] = file
+            if len(held) == count:
+                return held
+        _release(held)
         if not waits:
-            note(f"waiting until one of {', '.join(candidates)} is free")
+            wanted = "one" if count == 1 else str(count)
+            note(f"waiting until {wanted} of {', '.join(candidates)} {'is' if count == 1 else 'are'} free")
             waits = True
         time.sleep(_SECONDS_BETWEEN_TRIES)
+
+
+def _release(held: Mapping[str, int]) -> None:
+    for file in held.values():
+        os.close(file)
 
 
 def _open_lock(path: Path) -> int:
@@ -138,7 +156,10 @@ def describe_device(device: str) -> dict:
     import torch
 
     if device == "cuda":
-        return {"kind": "cuda", "name": torch.cuda.get_device_name(), "torch": torch.__version__}
+        several = (
+            {"gpus": count} if (count := torch.cuda.device_count()) > 1 else {}
+        )  # only the claimed ones are visible
+        return {"kind": "cuda", "name": torch.cuda.get_device_name(), **several, "torch": torch.__version__}
     return {
         "kind": "cpu",
         "name": _cpu_name(),

@@ -85,7 +85,7 @@ class CommandLineModel(AdaMolmo):
         held = ExitStack()
         model_dir = Path(arguments.pretrained)
         scores = model_dir.parent / "importance" / "scores.json"
-        held.enter_context(claim_device(settings.model.device))
+        held.enter_context(claim_device(settings.model.device, settings.model.gpus))
         engine = load_engine(settings, model_dir, scores if scores.exists() else None)
 
         @cache

@@ -113,7 +113,7 @@ class Study:
         asked, picture = self._asked(budget, controller, dataset), open_picture(image, self.settings.samples.max_pixels)
         expect_text("question", question)
         kept = self._check_state(asked, state)
-        with claim_device(self.settings.model.device):
+        with claim_device(self.settings.model.device, self.settings.model.gpus):
             return self._answering.answer(asked, picture, question, kept)
 
     def predict(
@@ -135,7 +135,7 @@ class Study:
         picture = None if image is None else open_picture(image, self.settings.samples.max_pixels)
         if question is not None:
             expect_text("question", question)
-        with claim_device(self.settings.model.device):
+        with claim_device(self.settings.model.device, self.settings.model.gpus):
             decision = self._answering.predict(asked, picture, question)
         self._note_unmet(asked)
         return decision
@@ -146,7 +146,7 @@ class Study:
         Returns the columns of `answers`, without `disputed`. Nothing is written.
         """
         asked = self._asked(budget, controller, dataset)
-        with claim_device(self.settings.model.device):
+        with claim_device(self.settings.model.device, self.settings.model.gpus):
             return self._answering.evaluate(asked)
 
     def budget_ms(self, budget: str | Budget, dataset: str | None = None) -> float:

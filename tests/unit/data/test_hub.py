@@ -94,7 +94,7 @@ def test_a_repository_without_a_checkpoint(hub, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     folder = hub_cache.repository(tmp_path, "model", "lab/empty")
     (folder / "modeling.py").write_text("raise SystemExit")
-    with pytest.raises(AdaMolmoError, match="repository 'lab/empty' has no config.json; expected a MolmoE checkpoint"):
+    with pytest.raises(AdaMolmoError, match="repository 'lab/empty' has no config.json; expected a checkpoint"):
         fetch_checkpoint("lab/empty")
     (folder / "config.json").write_text("{}")
     assert fetch_checkpoint("lab/empty") == folder

@@ -139,18 +139,21 @@ def test_gpu_is_refused_in_one_sentence_where_there_is_none(tmp_path, monkeypatc
         pass
 
 
-@pytest.mark.parametrize(
-    ("visible", "name"), [(None, "gpu-GPU-a"), ("1", "gpu-GPU-b"), ("GPU-b", "gpu-GPU-b"), ("", None)]
-)
-def test_gpus_are_claimed_by_uuid(tmp_path, monkeypatch, visible, name):
+@pytest.fixture
+def two_gpus(tmp_path, monkeypatch):
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\nprintf '0, GPU-a\\n1, GPU-b\\n'\n")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("visible", "name"), [(None, "gpu-GPU-a"), ("1", "gpu-GPU-b"), ("GPU-b", "gpu-GPU-b"), ("", None)]
+)
+def test_gpus_are_claimed_by_uuid(two_gpus, monkeypatch, visible, name):
+    if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     if name is None:
         with pytest.raises(AdaMolmoError, match="hides every GPU"), claim_device("cuda"):
@@ -159,6 +162,32 @@ def test_gpus_are_claimed_by_uuid(tmp_path, monkeypatch, visible, name):
     with claim_device("cuda") as claimed:
         assert claimed == name
         assert os.environ["CUDA_VISIBLE_DEVICES"] == name.removeprefix("gpu-")
+
+
+def test_a_model_over_two_gpus_waits_until_both_are_free(two_gpus, monkeypatch):
+    """And holds none of them meanwhile: two such jobs would wait for each other for ever."""
+    one = claim_device("cuda")
+    assert one.__enter__() == "gpu-GPU-a"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        with claim_device("cuda") as other:
+            assert other == "gpu-GPU-b"
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+        one.__exit__(None, None, None)
+
+    monkeypatch.setattr("adamolmo.inference.device.time.sleep", sleep)
+    with claim_device("cuda", gpus=2) as both:
+        assert both == "gpu-GPU-a gpu-GPU-b"
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
+    assert len(waited) == 1
+
+
+def test_more_gpus_than_there_are_is_one_sentence(two_gpus):
+    with pytest.raises(AdaMolmoError, match=r"model.gpus is 3; this node has 2 for this job"), claim_device("cuda", 3):
+        pass
 
 
 def test_device_description_names_the_hardware_and_not_the_machine():
