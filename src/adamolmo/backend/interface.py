@@ -92,12 +92,12 @@ class Overview:
     """Images seen at their cheapest, for a controller that looks before it chooses the tier.
 
     Attributes:
-        features: of their patches, [images, patches, dim].
+        features: of each image's patches, [patches, dim]; images may have different numbers of them.
         reusable: of a single image, what `see` may take instead of encoding it again; None where it cannot.
         cost: of the encoding.
     """
 
-    features: Tensor
+    features: Sequence[Tensor]
     reusable: Any | None
     cost: Cost
 

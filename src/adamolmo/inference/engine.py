@@ -272,7 +272,7 @@ class Engine:
                 request.limit,
                 size=self.request_size(request.image, request.question) if "size" in reads else None,
                 question=self.backend.pool_question(request.question) if "question" in reads else None,
-                overview=None if overview is None else summarise_overview(overview.features),
+                overview=None if overview is None else summarise_overview(overview.features[0])[None],
                 thumbnail=thumbnail,
             )
         )

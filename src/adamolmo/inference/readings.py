@@ -11,12 +11,12 @@ THUMBNAIL_PX = 64
 
 
 def summarise_overview(patches: Tensor) -> Tensor:
-    """Mean and standard deviation over the overview crop's patches: [rows, patches, dim] -> float32 [rows, 2 * dim].
+    """Mean and standard deviation over an overview's patches: [patches, dim] -> float32 [2 * dim].
 
     The mean says what the picture shows, the spread how much of it there is.
     """
     patches = patches.float()
-    return torch.cat([patches.mean(dim=1), patches.std(dim=1, correction=0)], dim=-1)
+    return torch.cat([patches.mean(dim=0), patches.std(dim=0, correction=0)])
 
 
 def make_thumbnail(image: Image.Image | np.ndarray) -> Tensor:

@@ -109,7 +109,7 @@ class MolmoEBackend:
     def encode_overviews(self, loaded: Sequence[Tensor]) -> Overview:
         pixels = torch.stack(list(loaded))  # [images, 1, patches, patch_dim]
         patches = self.model.vision_backbone.encode(pixels.to(self.device, self.dtype))  # [images, 1, patches, dim]
-        return Overview(patches[:, 0], reusable=patches, cost=self.costs.tower(len(loaded)))
+        return Overview(list(patches[:, 0]), reusable=patches, cost=self.costs.tower(len(loaded)))
 
     def see(self, prompt: ModelInputs, overview: Tensor | None = None) -> tuple[Tensor, Cost]:
         """Image features, [1, crops, tokens_per_crop, d_model].

@@ -165,7 +165,7 @@ def test_controller_is_given_what_it_asks_for_and_nothing_else(tiny_engine, tiny
     ids = torch.tensor(tiny_engine.backend.read_question(sample.question, "tiny"))
     torch.testing.assert_close(reader.read.question, model.transformer["wte"](ids).mean(dim=0, keepdim=True))
     patches = model.vision_backbone.encode(inputs.pixels[:, :1])[0]
-    torch.testing.assert_close(reader.read.overview, summarise_overview(patches))
+    torch.testing.assert_close(reader.read.overview, summarise_overview(patches[0])[None])
     torch.testing.assert_close(reader.read.thumbnail, make_thumbnail(sample.open_image())[None] / 255)
 
 

@@ -105,11 +105,11 @@ def readings_of(engine: Engine, questions: Questions, batch_size: int) -> Readin
     for start in range(0, len(samples), batch_size):
         images = [sample.open_image() for sample in samples[start : start + batch_size]]
         encoded = backend.encode_overviews([backend.load_overview(image) for image in images])
-        overview.append(summarise_overview(encoded.features).cpu())
+        overview += [summarise_overview(patches).cpu() for patches in encoded.features]
         thumbnails += [make_thumbnail(image) for image in images]
     questions_read = (backend.read_question(sample.question, style) for sample in samples)
     question = torch.cat([backend.pool_question(read).cpu() for read in questions_read])
-    return Readings(question, torch.cat(overview), torch.stack(thumbnails))
+    return Readings(question, torch.stack(overview), torch.stack(thumbnails))
 
 
 class Features:
