@@ -208,7 +208,7 @@ def known(call, *arguments):
 def code(script, *modules, on_device=False):
     """A value that changes with the script and every file of the library that it imports; `modules` are loaded by
     name. It is a parameter of the jobs: as inputs these files would make thousands of jobs slow to plan."""
-    return known(_code, script, *modules, *(["adamolmo.jobs.on_device", *BACKENDS] if on_device else []))
+    return known(_code, script, *modules, "adamolmo.jobs.start", *(BACKENDS if on_device else []))
 
 
 def _code(script, *modules):
@@ -223,8 +223,8 @@ def files_behind(start):
 
 def command(script, on_device=False):
     """What starts a script of the workflow; one that runs the model waits for a device before it does anything."""
-    launch = f"python -m adamolmo.jobs.on_device {STUDY.model.device} {STUDY.model.gpus}" if on_device else "python"
-    return f"{launch} {quote(str(Path(SCRIPTS, script)))}"
+    device = f"{STUDY.model.device} {STUDY.model.gpus}" if on_device else "none 0"
+    return f"python -m adamolmo.jobs.start {device} {quote(str(Path(SCRIPTS, script)))}"
 
 
 def program(script, *modules, on_device=False):
