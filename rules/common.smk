@@ -310,11 +310,12 @@ def controller_files(controller, name, dataset):
 
 
 def governor_files(controller, name, dataset, budget):
-    """What a governor starts from, where the budget promises something."""
+    """What a governor starts from and measures requests by, where the budget promises something."""
     if known(Budget.parse, budget).promise is None:
         return []
     rehearsed = [f"results/{response_path(name)}"] if controller.trained else []
-    return [f"results/{config_latency_path(dataset)}", *rehearsed]
+    known_latency = [config_latency_path(dataset), table_path(EXPECTED_LATENCY, dataset)]
+    return [*(f"results/{path}" for path in known_latency), *rehearsed]
 
 
 def controller_inputs(wildcards):

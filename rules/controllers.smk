@@ -62,6 +62,7 @@ use rule expected_latency as expected_latency_over_all with:
 rule config_latency:
     input:
         core_exp="results/core_exp/{dataset}.parquet",
+        expected=f"results/{table_path(EXPECTED_LATENCY, '{dataset}')}",
     output:
         f"results/{config_latency_path('{dataset}')}",
     log:
@@ -73,7 +74,8 @@ rule config_latency:
     message:
         "What every configuration took on {wildcards.dataset}"
     shell:
-        "{params.run} --core-exp {input.core_exp:q} --output {output:q} 2>&1 | tee {log:q}"
+        "{params.run} --core-exp {input.core_exp:q} --expected {input.expected:q} --output {output:q}"
+        " 2>&1 | tee {log:q}"
 
 
 rule features:

@@ -53,7 +53,7 @@ DOCUMENTS: tuple[Document, ...] = (
             )
         },
     ),
-    StreamState(requests=3, margin=0.25, controller="lookup-mean", dataset="okvqa", budget="60pct-p95"),
+    StreamState(requests=3, margin=0.25, slowdown=1.5, controller="lookup-mean", dataset="okvqa", budget="60pct-p95"),
     PolicyCard(
         controller="two-stage-budget",
         fingerprint=Fingerprint(

@@ -138,7 +138,7 @@ def cell(dataset: str, controller: str, budget: str, samples: int = 300) -> dict
         "stages_ms": times | {"controller_ms": overhead, "preprocess_ms": 2.5},
         "controller_ms": overhead,
         "controller_share_pct": 100 * overhead / latency,
-        "governor": dict.fromkeys(("start", "end"), {"requests": 0, "margin": 0.0}),
+        "governor": dict.fromkeys(("start", "end"), {"requests": 0, "margin": 0.0, "slowdown": 1.0}),
         "slowdown": {"value": 1.0, "low": 1.0, "high": 1.0},
         "violation_rate_at_profile_speed": {"value": rate.value, "low": rate.low, "high": rate.high},
         "flops": 1e8,

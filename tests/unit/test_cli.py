@@ -53,6 +53,7 @@ def test_a_promise_is_kept_from_call_to_call(study, capsys, tiny_samples):
         "budget": "55pct-p95",
         "requests": 0,
         "margin": 0.0,
+        "slowdown": 1.0,
     }
 
 

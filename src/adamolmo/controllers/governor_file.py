@@ -28,7 +28,7 @@ class Stream:
                     f"{path}: keeps the requests of {key} '{getattr(found, key)}'; expected '{expected}', or another "
                     "file."
                 )
-        return GovernorState(requests=found.requests, margin=found.margin)
+        return GovernorState(requests=found.requests, margin=found.margin, slowdown=found.slowdown)
 
     def write(self, path: Path, state: GovernorState) -> None:
         write_json(StreamState(**dict(state), **self._names()), path)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri  # scipy.stats takes every job half a second longer to import
 
 from adamolmo.budgets import ALLOWED_LATE
 from adamolmo.controllers.base import ControllerContext
@@ -32,13 +33,22 @@ from adamolmo.statistics.intervals import conformal_quantile
 _QUANTILES = {name: 1 - late for name, late in ALLOWED_LATE.items()}
 # Beyond the cheapest and the dearest configuration nothing changes; tables tolerate a little, policies shade off.
 _BELOW, _ABOVE = 0.9, 1.25
+# A standard normal distribution in equally likely values.
+_SCORES = ndtri((np.arange(20) + 0.5) / 20)
 # Prices that change a choice: a millisecond is worth from one in a thousand of an answer per full request to thirty.
 _PRICES = 1e-3, 30.0
 
 
-def spent(latency_ms: np.ndarray) -> Spent:
-    """Mean and quantiles of some requests' latency."""
-    quantiles = {name: conformal_quantile(latency_ms, share) for name, share in _QUANTILES.items()}
+def spent(latency_ms: np.ndarray, scatter: float = 0.0) -> Spent:
+    """Mean and quantiles of some requests' latency.
+
+    Args:
+        latency_ms: of each request what the profile has for it, [requests].
+        scatter: standard deviation of a single request's log latency around that. Without it quantiles would be those
+            of medians and estimates, and more requests than promised would be late from the start.
+    """
+    singles_ms = (latency_ms[:, None] * np.exp(scatter * _SCORES)).ravel()  # [requests * scores]
+    quantiles = {name: conformal_quantile(singles_ms, share, alike=len(_SCORES)) for name, share in _QUANTILES.items()}
     return Spent(mean=float(np.mean(latency_ms)), **quantiles)
 
 

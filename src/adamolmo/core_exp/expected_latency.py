@@ -7,6 +7,7 @@ linear in crops and tokens, so three coefficients per configuration are all that
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,19 @@ from adamolmo.knobs import KnobGrid
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-COLUMNS = [*KNOBS, *STAGES, "latency_ms", "latency_source", "num_crops", "input_tokens", "output_tokens"]
+COLUMNS = [
+    *KNOBS,
+    *STAGES,
+    "latency_ms",
+    "latency_iqr_ms",
+    "latency_source",
+    "num_crops",
+    "input_tokens",
+    "output_tokens",
+]
+# Of normal values with a standard deviation of 1: it by their mean absolute deviation; the mean interquartile range of
+# three of them; and by how much the variance around a known mean exceeds that of the median of three.
+_SD_PER_MEAN_ABSOLUTE, _IQR_OF_RUNS, _AROUND_MEDIAN = 1.2533, 0.846, 0.551
 _COEFFICIENTS = ("fixed_ms", "ms_per_crop", "ms_per_token")
 
 
@@ -35,12 +48,14 @@ class ExpectedLatency:
     Attributes:
         tier: index of each configuration's tier among the tiers, cheapest first, [configurations].
         fixed_ms, ms_per_crop, ms_per_token: [configurations].
+        scatter: standard deviation of a single request's log latency around the one that the profile has for it.
     """
 
     tier: np.ndarray
     fixed_ms: np.ndarray
     ms_per_crop: np.ndarray
     ms_per_token: np.ndarray
+    scatter: float = 0.0
 
     def __call__(self, num_crops: np.ndarray, input_tokens: np.ndarray) -> np.ndarray:
         """Crops and prompt tokens at every tier, [..., tiers] each -> ms, [..., configurations]."""
@@ -48,6 +63,11 @@ class ExpectedLatency:
         return (
             self.fixed_ms + self.ms_per_crop * crops[..., self.tier] + self.ms_per_token * tokens[..., self.tier]
         )  # [..., configurations]
+
+    def of_request(self, place: int, num_crops: int, input_tokens: int) -> float:
+        """Of one configuration, the grid's at this place, with the crops and prompt tokens at its tier: ms."""
+        ms = self.fixed_ms[place] + self.ms_per_crop[place] * num_crops + self.ms_per_token[place] * input_tokens
+        return float(ms)
 
 
 def fit(
@@ -69,13 +89,22 @@ def fit(
         return of_config.loc[[tuple(vars(config).values()) for config in configs]].to_numpy()  # [configurations]
 
     fixed_ms = latency_ms(0, 0)
-    expected = ExpectedLatency(tier_places(grid), fixed_ms, latency_ms(1, 0) - fixed_ms, latency_ms(0, 1) - fixed_ms)
+    per_crop_ms, per_token_ms = latency_ms(1, 0) - fixed_ms, latency_ms(0, 1) - fixed_ms
     places = {tuple(vars(config).values()): place for place, config in enumerate(configs)}
     place = [places[of_row] for of_row in timed[knobs].itertuples(index=False, name=None)]
     crops, tokens = timed["num_crops"].to_numpy(), timed["input_tokens"].to_numpy()  # [rows]
-    expected_ms = fixed_ms[place] + expected.ms_per_crop[place] * crops + expected.ms_per_token[place] * tokens
-    error_pct = 100 * float(np.abs(expected_ms / timed["latency_ms"].to_numpy() - 1).mean())
-    return as_document(expected, grid, error_pct, metadata)
+    expected_ms = fixed_ms[place] + per_crop_ms[place] * crops + per_token_ms[place] * tokens
+    error = float(np.abs(expected_ms / timed["latency_ms"].to_numpy() - 1).mean())
+    scatter = _scatter(timed, error, estimated=1 - len(timed) / len(profile))
+    expected = ExpectedLatency(tier_places(grid), fixed_ms, per_crop_ms, per_token_ms, scatter)
+    return as_document(expected, grid, 100 * error, metadata)
+
+
+def _scatter(timed: DataFrame, error: float, estimated: float) -> float:
+    """See ExpectedLatency. What the profile has for a timed request is the median of its runs, around which one run
+    scatters; for the share of requests that is `estimated`, it is off by the error of the estimate as well."""
+    of_runs = float((timed["latency_iqr_ms"] / timed["latency_ms"]).mean()) / _IQR_OF_RUNS
+    return math.sqrt(estimated * (error * _SD_PER_MEAN_ABSOLUTE) ** 2 + _AROUND_MEDIAN * of_runs**2)
 
 
 def tier_places(grid: KnobGrid) -> np.ndarray:
@@ -90,15 +119,20 @@ def as_document(expected: ExpectedLatency, grid: KnobGrid, error_pct: float, met
         for config, of_config in zip(grid.configs, values, strict=True)
     )
     return ExpectedLatencyFile(
-        entries=tuple(entries), error_pct=error_pct, clock=metadata["clock"], device=metadata["device"]
+        entries=tuple(entries),
+        error_pct=error_pct,
+        scatter_pct=100 * expected.scatter,
+        clock=metadata["clock"],
+        device=metadata["device"],
     )
 
 
 def load(path: Path, grid: KnobGrid) -> ExpectedLatency:
     """In the order of the grid. Raises AdaMolmoError when the file is unusable or covers another grid."""
-    entries = {entry.config: entry for entry in read_json(path, ExpectedLatencyFile).entries}
+    found = read_json(path, ExpectedLatencyFile)
+    entries = {entry.config: entry for entry in found.entries}
     names = [str(config) for config in grid.configs]
     if sorted(entries) != sorted(names):
         raise AdaMolmoError(f"{path}: the latencies were expected for another grid; expected {grid}.")
     values = (np.array([getattr(entries[name], of) for name in names]) for of in _COEFFICIENTS)
-    return ExpectedLatency(tier_places(grid), *values)
+    return ExpectedLatency(tier_places(grid), *values, found.scatter_pct / 100)

@@ -52,7 +52,7 @@ def evaluate_cell(
     if clock == "measured":
         warm_up(lambda: ask(questions.samples[0], governor.limit).stages.total_ms, max_warmup)
         probe = SpeedProbe(engine, full)
-        if governor.promise is not None:
+        if governor.expected_ms is not None:
             governor.begin_at(probe.median_ms(_FIRST_PROBES) / cell.reference.reference_request_ms.value)
     rows, probes_ms = [], []
     label = f"{controller.name} at {cell.budget_ms:.1f} ms, samples"
@@ -79,13 +79,22 @@ def governed_answer(governor: Governor, ask: Callable[[Limit], Response]) -> tup
     limit, state = governor.limit, governor.state
     response = ask(limit)
     latency_ms = response.stages.total_ms
-    governor.observe(latency_ms)
+    governor.observe(latency_ms, _expected_ms(governor, response))
     return response, {
         "request": state.requests,
         "margin": state.margin,
+        "slowdown": state.slowdown,
         "price_per_ms": limit.price_per_ms,
         "budget_met": latency_ms <= governor.budget_ms,
     }
+
+
+def _expected_ms(governor: Governor, response: Response) -> float | None:
+    """By the profile, with what deciding took; None where it says nothing."""
+    expected_ms = governor.expected_ms and governor.expected_ms(
+        response.config, response.num_crops, response.input_tokens
+    )
+    return expected_ms and expected_ms + response.stages.controller_ms
 
 
 def request_columns(response: Response) -> dict:

@@ -134,6 +134,7 @@ def oracle_table(
     chosen = [configs[index] for index in best_in_hindsight(outcomes, budget_ms, promise)]
     wanted = [(s, c.tier, c.top_k, c.num_active_blocks) for s, c in zip(outcomes.sample_ids, chosen, strict=True)]
     rows = profile.astype({"tier": str, "sample_id": str}).set_index(["sample_id", *KNOBS]).loc[wanted].reset_index()
-    nothing = {"controller_ms": 0.0, "preprocess_ms": 0.0, "margin": 0.0, "price_per_ms": 0.0, "network_decided": False}
-    rows = rows.assign(**nothing, request=range(len(rows)), budget_met=rows["latency_ms"] <= budget_ms)
+    nothing = dict.fromkeys(("controller_ms", "preprocess_ms", "margin", "price_per_ms"), 0.0)
+    rows = rows.assign(**nothing, slowdown=1.0, network_decided=False)
+    rows = rows.assign(request=range(len(rows)), budget_met=rows["latency_ms"] <= budget_ms)
     return rows[[*EVALUATION.columns]]

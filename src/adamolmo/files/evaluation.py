@@ -30,7 +30,10 @@ EVALUATION = Table(
         **COSTS,
         "network_decided": Column("bool", "whether a network chose the knobs from what it read; if not, a table"),
         "request": Column("int32", "place in the stream of requests, from 0", "not negative"),
-        "margin": Column("float64", "the governor's at this request: its effective budget was budget / (1 + margin)"),
+        "margin": Column(
+            "float64", "the governor's at this request: its effective budget was budget / (slowdown * (1 + margin))"
+        ),
+        "slowdown": Column("float64", "how many times as long as the profile lets expect requests took", "positive"),
         "price_per_ms": Column("float64", "the governor's for a ms, in right answers; 0: none", "not negative"),
         "budget_met": Column("bool", "whether latency_ms is at most the budget"),
     },

@@ -85,7 +85,12 @@ class GovernorState(Part):
     """Where a stream of requests stands."""
 
     requests: int = Field(ge=0, description="requests so far")
-    margin: float = Field(gt=-1, description="the next request's effective budget is the budget / (1 + margin)")
+    margin: float = Field(
+        gt=-1, description="the next request's effective budget is the budget / (slowdown * (1 + margin))"
+    )
+    slowdown: float = Field(
+        gt=0, description="how many times as long as the profile lets expect requests take; 1 with the modelled clock"
+    )
 
 
 class GovernedStream(Part):

@@ -53,5 +53,10 @@ class ExpectedLatencyFile(Document):
     error_pct: float = Field(
         ge=0, description="mean absolute difference to the profile's own latencies, in percent of them"
     )
+    scatter_pct: float = Field(
+        ge=0,
+        description="standard deviation of a single request around the latency that the profile has for it, in "
+        "percent; 0 where none was estimated and repeats did not differ",
+    )
     clock: Clock = Field(description="how latencies were timed")
     device: Device = Field(description="the device that was timed")

@@ -176,9 +176,13 @@ def _checked(values: ArrayLike, name: str, clusters: ArrayLike) -> np.ndarray:
     return values
 
 
-def conformal_quantile(values: np.ndarray, share: float) -> float:
+def conformal_quantile(values: np.ndarray, share: float, alike: int = 1) -> float:
     """A quantile that the next value of the same kind is within with probability >= `share` (Vovk et al., 2005), as far
-    as the number of values allows: the ceil((n + 1) * share)-th smallest of n, at most the largest."""
+    as the number of values allows: the ceil((n + 1) * share)-th smallest of n, at most the largest.
+
+    Args:
+        alike: values that stand for one observation each, so that there are n * alike.
+    """
     ordered = np.sort(np.asarray(values, dtype=float))
-    rank = math.ceil((len(ordered) + 1) * share)
+    rank = math.ceil((len(ordered) // alike + 1) * share) * alike
     return float(ordered[min(rank, len(ordered)) - 1])

@@ -17,12 +17,12 @@ from adamolmo.controllers.governor import Governor, load_governor
 from adamolmo.controllers.modules import load_controller
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation.cell import evaluate_cell
+from adamolmo.evaluation.cell import evaluate_cell, governed_answer
 from adamolmo.evaluation.cell_summary import Cell
 from adamolmo.evaluation.requests import read_questions, with_questions
 from adamolmo.files.governor import GovernorState
 from adamolmo.inference.clock import StageTimes, warm_up
-from adamolmo.inference.controller import Controller, Decision, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.jobs.loading import controller_context, load_engine, load_questions
@@ -43,8 +43,8 @@ class Answer:
         stages: what each stage took; together latency_ms.
         budget_ms: what the budget is on this device.
         margin: of the stream's governor for its next request; None where the budget promises nothing.
-        slowdown: how many times as long as during the profile the device took at the stream's first request; None with
-            the modelled clock, or without a profile.
+        slowdown: how many times as long as during the profile the device took before the stream's first request here;
+            None with the modelled clock, or without a profile.
     """
 
     text: str
@@ -65,7 +65,7 @@ class Answer:
 
 @dataclass
 class _OpenStream:
-    """`slowdown` as in Answer, once the first request is answered."""
+    """`slowdown` as in Answer."""
 
     controller: Controller
     governor: Governor
@@ -96,19 +96,19 @@ class Answering:
         """
         is_new, stream = self._stream(asked, state)
         controller, governor = stream.controller, stream.governor
-        style, limit = self.settings.datasets[asked.dataset].style, governor.limit
+        style = self.settings.datasets[asked.dataset].style
 
-        def ask() -> Response:
+        def ask(limit: Limit) -> Response:
             return self.engine.answer(image, question, style, controller, limit)
 
         if is_new and self.engine.clock.name == "measured":
-            warm_up(lambda: ask().stages.total_ms, self.settings.latency.max_warmup)
-        response = ask()
-        governor.observe(response.stages.total_ms)
+            warm_up(lambda: ask(governor.limit).stages.total_ms, self.settings.latency.max_warmup)
+            stream.slowdown = self._slowdown(asked)
+            if stream.slowdown is not None:
+                governor.begin_at(stream.slowdown)
+        response, _ = governed_answer(governor, ask)
         if state is not None:
             asked.stream.write(state, governor.state)
-        if is_new:
-            stream.slowdown = self._slowdown(asked)
         margin = None if asked.budget.promise is None else governor.state.margin
         return Answer(response.answer, response.config, response.stages, governor.budget_ms, margin, stream.slowdown)
 
@@ -116,7 +116,7 @@ class Answering:
         """How many times as long as during the profile the same request takes now."""
         reference = asked.reference(self.results)
         profiled = reference and reference.reference_request_ms
-        if self.engine.clock.name != "measured" or profiled is None:
+        if profiled is None:
             return None
         probe = SpeedProbe(self.engine, self.settings.knobs.grid.full)
         probe.run()  # warm-up

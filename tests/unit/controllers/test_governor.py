@@ -1,17 +1,30 @@
 """What governors keep, on machines that drift; where they start; and their files."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from drifting_machine import CHOOSERS, LATENCY_MS, MEANS_MS, PROBABILITY, PROFILED, SPEEDS, response_of, run_stream
+from drifting_machine import (
+    CHOOSERS,
+    LATENCY_MS,
+    MEANS_MS,
+    NOISE,
+    PROBABILITY,
+    PROFILED,
+    SPEEDS,
+    response_of,
+    run_stream,
+)
 from policies import GRID, context
+from policies import LATENCY_MS as EXPECTED_MS
 
 from adamolmo.budgets import ALLOWED_LATE, Budget
 from adamolmo.controllers.governor import STEP, TOLD_DIGITS, Governor, load_governor
 from adamolmo.controllers.governor_file import Stream
 from adamolmo.controllers.response import Response, spent
+from adamolmo.controllers.slowdown import follow
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import sealed, write_json
 from adamolmo.files.governor import (
@@ -43,6 +56,34 @@ def test_a_mean_is_kept_whatever_the_machine_does(name, speed):
     for budget_ms in BUDGETS_MS:
         latency_ms = run_stream(Governor(budget_ms, "mean", response(name)), name, speed, 2000, seed=1)
         assert 0.9 * budget_ms < latency_ms.mean() <= 1.02 * budget_ms
+
+
+DRIFTING = [speed for speed in SPEEDS if speed != "quiet"]
+
+
+def short_streams(promise, speed, *, paced=True):
+    """Latency by budget of streams as long as a cell of the default study, of every chooser: [streams, requests]."""
+    return np.concatenate(
+        [
+            [run_stream(Governor(ms, promise, response(name)), name, speed, 150, seed, paced=paced) / ms]
+            for name in CHOOSERS
+            for ms in BUDGETS_MS
+            for seed in range(3)
+        ]
+    )
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_a_promise_holds_in_150_requests_already(speed):
+    late = short_streams("p95", speed) > 1
+    assert late.mean() <= 0.055
+    assert late.mean(axis=1).max() <= 0.08
+    assert 0.9 < short_streams("mean", speed).mean() <= 1.01
+
+
+def test_without_the_slowdown_the_margin_is_too_slow_for_150_requests():
+    untold = [short_streams("p95", speed, paced=False) > 1 for speed in DRIFTING]
+    assert np.mean(untold) > 0.065
 
 
 @pytest.mark.parametrize(("promise", "most"), [("p90", 0.12), ("p99", 0.015)])
@@ -86,21 +127,60 @@ def test_a_plain_budget_is_told_as_it_is():
     for latency_ms in (1.0, 1000.0):
         assert governor.limit == Limit(42.0)
         governor.observe(latency_ms)
-    assert governor.state == GovernorState(requests=2, margin=0.0)
+    assert governor.state == GovernorState(requests=2, margin=0.0, slowdown=1.0)
+
+
+def told_of(config, num_crops, input_tokens):
+    return 50.0
 
 
 def test_a_stream_begins_with_a_tighter_limit_on_a_slower_device():
-    quiet, slow = Governor(60.0, "p95", response("table")), Governor(60.0, "p95", response("table"))
+    quiet, slow = (Governor(60.0, "p95", response("table"), told_of) for _ in range(2))
     slow.begin_at(1.1)
-    assert 1 + slow.state.margin == pytest.approx(1.1 * (1 + quiet.state.margin))
-    assert slow.start == slow.state
+    assert slow.start == slow.state == GovernorState(requests=0, margin=quiet.state.margin, slowdown=1.1)
+    assert slow.limit.budget_ms == pytest.approx(quiet.limit.budget_ms / 1.1, rel=10.0 ** (1 - TOLD_DIGITS))
     slow.observe(61.0)
     later = slow.state
     slow.begin_at(1.5)  # only a stream that has not begun
     assert slow.state == later
-    untold = Governor(60.0)
-    untold.begin_at(1.5)
-    assert untold.limit.budget_ms == 60.0
+    for untold in (Governor(60.0), Governor(60.0, "p95", response("table"))):
+        untold.begin_at(1.5)
+        assert untold.state.slowdown == 1.0
+
+
+def test_the_limit_follows_the_machine_within_ten_requests():
+    governor = Governor(60.0, "p95", response("table"), told_of)
+    for _ in range(50):
+        governor.observe(50.0, 50.0)
+    before_ms = governor.limit.budget_ms
+    for _ in range(10):
+        governor.observe(59.0, 40.0)  # in time, but it should have taken 40 ms
+    assert governor.state.slowdown == pytest.approx(59 / 40, rel=0.1)
+    assert governor.limit.budget_ms < before_ms / 1.2
+
+
+def test_one_hiccup_is_no_new_speed():
+    assert follow(1.0, 100, 5000.0, 50.0) < 1.07
+    assert follow(1.0, 100, 0.5, 50.0) > 1 / 1.07
+    assert follow(1.0, 100, 100.0, 50.0) * follow(1.0, 100, 25.0, 50.0) == pytest.approx(1.0)
+
+
+def test_the_first_requests_tell_the_speed_where_nobody_else_did():
+    slowdown = 1.0
+    for requests in range(4):
+        slowdown = follow(slowdown, requests, 65.0, 50.0)
+    assert slowdown == pytest.approx(1.3, rel=0.06)
+
+
+def test_the_late_share_follows_from_the_margin_whatever_the_slowdown_does():
+    rng, governor, late = np.random.default_rng(3), Governor(60.0, "p95", response("table")), []
+    start = governor.state.margin
+    for question in range(600, 1600):
+        config = CHOOSERS["table"](governor.limit, question)
+        late.append(LATENCY_MS[question, config] > 60.0)
+        governor.observe(LATENCY_MS[question, config], rng.uniform(40.0, 80.0))  # what is expected makes no sense
+    moved = (governor.state.margin - start) / (STEP["p95"] * len(late))
+    assert np.mean(late) == pytest.approx(0.05 + moved)
 
 
 @pytest.mark.parametrize("promise", ["p90", "p95", "p99"])
@@ -127,6 +207,18 @@ def test_the_margin_ends_where_nothing_would_change():
     assert governor.limit.budget_ms > 60.0 / 1.1
 
 
+def test_the_margin_ends_where_nothing_would_change_on_a_slower_device():
+    governor = Governor(60.0, "p95", response("table"), told_of)
+    governor.begin_at(1.5)
+    for _ in range(500):
+        governor.observe(1000.0)
+    assert governor.limit.budget_ms == pytest.approx(response("table").budgets_ms[0], rel=0.01)
+    stuck = governor.state.margin
+    governor.observe(1000.0, 10.0)  # slower still: the margin stays where it was
+    governor.observe(1000.0)
+    assert governor.state.margin == stuck
+
+
 def test_prices_rise_when_the_mean_is_above_the_budget():
     governor = Governor(60.0, "mean", response("price taker"))
     first = governor.limit
@@ -148,17 +240,19 @@ def test_a_stream_goes_on_where_it_was_left():
     whole, first = (Governor(60.0, "p95", response("table")) for _ in range(2))
     latencies_ms = [50.0, 70.0, 55.0, 61.0, 40.0, 80.0]
     for latency_ms in latencies_ms:
-        whole.observe(latency_ms)
+        whole.observe(latency_ms, 45.0)
     for latency_ms in latencies_ms[:3]:
-        first.observe(latency_ms)
-    second = Governor(60.0, "p95", response("table"), first.state)
+        first.observe(latency_ms, 45.0)
+    second = Governor(60.0, "p95", response("table"), state=first.state)
     for latency_ms in latencies_ms[3:]:
-        second.observe(latency_ms)
-    assert second.state == whole.state == GovernorState(requests=6, margin=whole.state.margin)
+        second.observe(latency_ms, 45.0)
+    assert second.state == whole.state
+    assert (whole.state.requests, whole.state.slowdown != 1.0) == (6, True)
 
 
 def test_the_start_keeps_the_promise_on_the_profiled_questions():
-    found, latency_ms = response("table"), LATENCY_MS[PROFILED]
+    noise = np.exp(np.random.default_rng(0).normal(0, NOISE, LATENCY_MS[PROFILED].shape))
+    found, latency_ms = response("table"), LATENCY_MS[PROFILED] * noise
     for promise, share in (("p90", 0.1), ("p95", 0.05), ("p99", 0.01)):
         effective_ms = Governor(60.0, promise, found).limit.budget_ms
         chosen = CHOOSERS["table"](Limit(effective_ms), 0)
@@ -177,6 +271,7 @@ def test_a_response_is_the_same_after_it_was_a_file():
 
 
 def write_config_latency(results, dataset="okvqa"):
+    context(results)  # with what is looked up
     by_config = {str(config): spent(np.linspace(10.0 + i, 12.0 + i, 40)) for i, config in enumerate(GRID.configs)}
     write_json(ConfigLatency(configurations=by_config), results / config_latency_path(dataset))
     return by_config
@@ -227,6 +322,36 @@ def test_a_learned_controller_starts_from_its_rehearsal(tmp_path):
     assert governor.limit == Governor(60.0, "mean", response("price taker")).limit
 
 
+def test_requests_are_measured_by_what_the_profile_lets_expect(tmp_path):
+    write_config_latency(tmp_path)
+    governor = load_governor(Ladder(), Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+    for config, ms in zip(GRID.configs, EXPECTED_MS, strict=True):
+        assert governor.expected_ms(config, 2, 30) == ms
+    assert governor.expected_ms(KnobConfig("high", 99, 99), 2, 30) is None
+
+
+def test_with_the_modelled_clock_no_request_is_slower_than_expected(tmp_path):
+    write_config_latency(tmp_path)
+    found = context(tmp_path)
+    modelled = replace(found, fingerprint=found.fingerprint.model_copy(update={"clock": "modelled"}))
+    governor = load_governor(Ladder(), Budget.parse("20ms-p95"), 20.0, modelled)
+    governor.begin_at(1.5)
+    assert governor.expected_ms is None
+    assert governor.state.slowdown == 1.0
+
+
+def test_what_is_spent_includes_how_single_requests_scatter():
+    latency_ms = np.linspace(50.0, 60.0, 100)
+    still, scattered = spent(latency_ms), spent(latency_ms, 0.1)
+    noisy_ms = np.random.default_rng(0).choice(latency_ms, 100_000) * np.exp(
+        np.random.default_rng(1).normal(0, 0.1, 100_000)
+    )
+    assert scattered.mean == still.mean
+    for promise, share in (("p90", 0.9), ("p95", 0.95)):
+        assert getattr(scattered, promise) == pytest.approx(np.quantile(noisy_ms, share), rel=0.02)
+    assert still.p95 == pytest.approx(np.quantile(latency_ms, 0.95), rel=0.01)
+
+
 def test_a_plain_budget_needs_no_file(tmp_path):
     fixed = FixedController(GRID.full)
     assert load_governor(fixed, Budget.parse("20ms"), 20.0, context(tmp_path)).limit == Limit(20.0)
@@ -266,8 +391,8 @@ STREAM = Stream("lookup-mean", "okvqa", Budget.parse("60pct-p95"))
 def test_a_state_comes_back_from_its_file(tmp_path):
     path = tmp_path / "state.json"
     assert STREAM.read(path) is None
-    STREAM.write(path, GovernorState(requests=7, margin=0.125))
-    assert STREAM.read(path) == GovernorState(requests=7, margin=0.125)
+    STREAM.write(path, GovernorState(requests=7, margin=0.125, slowdown=1.5))
+    assert STREAM.read(path) == GovernorState(requests=7, margin=0.125, slowdown=1.5)
 
 
 @pytest.mark.parametrize(
@@ -279,14 +404,14 @@ def test_a_state_comes_back_from_its_file(tmp_path):
     ],
 )
 def test_the_state_of_another_stream_is_refused(tmp_path, other, sentence):
-    STREAM.write(tmp_path / "state.json", GovernorState(requests=1, margin=0.0))
+    STREAM.write(tmp_path / "state.json", GovernorState(requests=1, margin=0.0, slowdown=1.0))
     with pytest.raises(AdaMolmoError, match=sentence):
         other.read(tmp_path / "state.json")
 
 
 def test_a_state_that_cannot_be_is_refused(tmp_path):
     path = tmp_path / "state.json"
-    STREAM.write(path, GovernorState(requests=1, margin=0.0))
+    STREAM.write(path, GovernorState(requests=1, margin=0.0, slowdown=1.0))
     path.write_text(path.read_text().replace("0.0", "-1.0"))
     with pytest.raises(AdaMolmoError, match="state.json: key 'margin' is -1.0; expected greater than -1"):
         STREAM.read(path)

@@ -58,6 +58,23 @@ def test_its_error_is_that_of_unknown_answer_lengths(profile, fitted):
     assert expected_latency.fit(same_length, METADATA, GRID, PREFIX, MAX_NEW_TOKENS).error_pct < 0.1
 
 
+def test_single_requests_scatter_around_medians_and_estimates(profile):
+    """A single request around the median of its runs by what their range tells, around an estimate by its error too."""
+
+    def scatter_pct(iqr, source):
+        changed = profile.assign(latency_iqr_ms=iqr * profile["latency_ms"], latency_source=source)
+        return expected_latency.fit(changed, METADATA, GRID, PREFIX, MAX_NEW_TOKENS).scatter_pct
+
+    half = np.where(profile["sample_id"] == profile["sample_id"].iloc[0], "measured", "estimated")
+    every, some = scatter_pct(0.0, "measured"), scatter_pct(0.0, half)
+    assert every == 0.0 < some
+    single, centre = np.random.default_rng(0).normal(1, 0.1, (2, 100_000, 3))
+    iqr = np.subtract(*np.quantile(centre, (0.75, 0.25), axis=1)).mean()
+    around = (single[:, 0] - np.median(centre, axis=1)).std()
+    around_own = np.sqrt(around**2 - 2 * np.median(centre, axis=1).var())  # its variance above that of the median
+    assert scatter_pct(iqr, "measured") == pytest.approx(100 * around_own, rel=0.03)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -7,6 +7,7 @@ from made_documents import reference
 from adamolmo.budgets import Budget
 from adamolmo.controllers.governor import Governor
 from adamolmo.controllers.response import Response
+from adamolmo.controllers.slowdown import follow
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.errors import AdaMolmoError
@@ -37,10 +38,10 @@ def evaluate(engine, samples, budget="120pct", probe_ms=1.0, **overrides):
     )
     controller = overrides.pop("controller", FixedController(CONFIG))
     cell = Cell("tiny", controller.name, Budget.parse(budget), expected)
-    response = overrides.pop("response", None)
+    response, expected_ms = overrides.pop("response", None), overrides.pop("expected_ms", None)
     settings = {"full": KnobConfig("high", 4, 7), "max_warmup": 3, "resampling": RESAMPLING} | overrides
     questions = Questions(samples, "tiny", vqa_score)
-    governor = Governor(cell.budget_ms, cell.budget.promise, response)
+    governor = Governor(cell.budget_ms, cell.budget.promise, response, expected_ms if cell.budget.promise else None)
     table, timing = evaluate_cell(engine, questions, controller, governor, cell, **settings)
     stream = GovernedStream(start=governor.start, end=governor.state)
     return table, summarise_cell(cell, table, timing, stream, [], RESAMPLING)
@@ -102,25 +103,33 @@ def test_a_promise_is_kept_by_what_was_measured_before(measured_engine, tiny_sam
     assert (table["budget_met"] == ~late).all()
     again = Governor(4.0, "p95", RESPONSE)
     for row in table.itertuples():
-        assert row.margin == again.state.margin
+        assert (row.margin, row.slowdown) == (again.state.margin, 1.0)
         assert (row.latency_ms == 9.0) == (again.limit.budget_ms > 2.0)
         again.observe(row.latency_ms)
-    assert summary.governor.start == GovernorState(requests=0, margin=0.0)
+    assert summary.governor.start == GovernorState(requests=0, margin=0.0, slowdown=1.0)
     assert summary.governor.end == again.state
     assert late.mean() < 0.3
 
 
-@pytest.mark.parametrize(("budget", "margin"), [("4ms-p95", 0.25), ("4ms", 0.0)])
-def test_a_promise_begins_at_todays_speed(measured_engine, tiny_samples, monkeypatch, budget, margin):
-    """The speed probe took 7.2 ms during the profile and takes 9 ms now: the first limit is tighter by as much."""
+@pytest.mark.parametrize(("budget", "slowdown"), [("4ms-p95", 1.25), ("4ms", 1.0)])
+def test_a_promise_begins_at_todays_speed(measured_engine, tiny_samples, monkeypatch, budget, slowdown):
+    """The speed probe took 7.2 ms during the profile and takes 9 ms now: the first limit is tighter by as much.
+
+    From then on requests tell the speed: 8 ms were expected of each, and 0.5 ms of deciding."""
     answer = measured_engine.answer
 
     def timed(image, question, style, controller, limit):
-        return replace(answer(image, question, style, controller, limit), stages=StageTimes(9.0))
+        return replace(answer(image, question, style, controller, limit), stages=StageTimes(8.5, controller_ms=0.5))
 
     monkeypatch.setattr(measured_engine, "answer", timed)
-    table, summary = evaluate(measured_engine, tiny_samples, budget, 7.2, controller=Switch(), response=RESPONSE)
-    assert table["margin"].iloc[0] == summary.governor.start.margin == pytest.approx(margin)
+    expected = {"response": RESPONSE, "expected_ms": lambda config, num_crops, input_tokens: 8.0}
+    table, summary = evaluate(measured_engine, tiny_samples, budget, 7.2, controller=Switch(), **expected)
+    assert table["slowdown"].iloc[0] == summary.governor.start.slowdown == pytest.approx(slowdown)
+    pace = [slowdown]
+    for requests in range(9):
+        pace.append(follow(pace[-1], requests, 9.0, 8.5) if budget == "4ms-p95" else 1.0)
+    assert table["slowdown"].tolist() == pytest.approx(pace)
+    assert table["margin"].iloc[0] == summary.governor.start.margin == 0.0
 
 
 def test_measured_cell_warms_up_first_and_asks_each_sample_once(measured_engine, tiny_samples, monkeypatch):

@@ -22,7 +22,7 @@ from adamolmo.statistics.intervals import Resampling
 IMAGES = np.array(["a", "a", "b", "b", "c", "c", "d", "d"])
 INTERVAL = Interval(20.0, 19.0, 21.0)
 RATE = Interval(0.25, 0.03, 0.65)
-GOVERNOR = GovernorState(requests=0, margin=0.0)
+GOVERNOR = GovernorState(requests=0, margin=0.0, slowdown=1.0)
 SCORES = {
     "static-full": np.array([1.0, 1, 1, 0, 1, 1, 0, 1]),
     "lookup-mean": np.array([1.0, 0, 1, 0, 0, 1, 0, 1]),

@@ -29,11 +29,13 @@ def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], ove
     latency_ms = data.profile.latency_ms[rows].double().numpy()  # [rows, configurations]
     place = {config: index for index, config in enumerate(data.fingerprint.grid.configs)}
     means_ms = latency_ms.mean(axis=0)
+    dataset, _ = data.places[rows[0]]
+    scatter = data.expected[dataset].scatter
 
     def spent_under(limit: Limit) -> Spent:
         chosen = [place[config] for config in choices(controller, data, rows, limit)]
         network = decides_by_network(controller.reads(limit), controller.budget_token(limit.budget_ms))
-        return spent(latency_ms[np.arange(len(rows)), chosen] + (overhead_ms if network else 0.0))
+        return spent(latency_ms[np.arange(len(rows)), chosen] + (overhead_ms if network else 0.0), scatter)
 
     priced = prices(means_ms.max(), _PRICES) if controller.heeds_price else np.empty(0)
     return Response.of(spent_under, limits(means_ms.min(), means_ms.max(), _BUDGETS), priced)
