@@ -1,4 +1,4 @@
-"""The choice that accuracies, latencies and a limit leave: what tables and predictors have in common."""
+"""Choices of single requests, in arrays: from accuracies, latencies and a limit, or from a policy's logits."""
 
 import numpy as np
 
@@ -20,3 +20,15 @@ def best_within(
     worth = np.where(latency_ms <= attainable_ms, accuracy - price_per_ms * latency_ms, -np.inf)
     best = worth == worth.max(axis=-1, keepdims=True)
     return np.where(best, latency_ms, np.inf).argmin(axis=-1)
+
+
+def log_mass(logits: np.ndarray) -> np.ndarray:
+    """Logarithm of what the members of each group weigh together: [groups, members] -> [groups]."""
+    highest = logits.max(axis=1)
+    return highest + np.log(np.exp(logits - highest[:, None]).sum(axis=1))
+
+
+def most_probable(logits: np.ndarray) -> int:
+    """Index of the most probable configuration at the most probable tier: [tiers, configurations of a tier]."""
+    tier = int(log_mass(logits).argmax())
+    return tier * logits.shape[1] + int(logits[tier].argmax())

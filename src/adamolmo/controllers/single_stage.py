@@ -7,6 +7,7 @@ name a lighter encoder's feature of the downscaled image, which is extra work bu
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext, Design
+from adamolmo.controllers.choosing import most_probable
 from adamolmo.controllers.training.budget_code import CODE_SIZE
-from adamolmo.controllers.training.grpo import choices
 from adamolmo.controllers.training.learned import (
+    KEPT_BUDGETS,
     Gelu,
     LearnedController,
     OverheadMs,
@@ -116,25 +118,30 @@ class SingleStagePolicy(Policy):
         self.scale.fit(data.readings.question[rows])
         self.vision.fit(data, rows)
 
-    def forward(self, image: Tensor, question: Tensor, budget: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor, question: Tensor, of_budget: Tensor) -> list[Tensor]:
         """Logits of each knob's values, [samples, budgets, values].
 
         Args:
             image: what `vision.reading` names, [samples, ...]; a thumbnail as float from 0 to 1.
             question: [samples, d_model].
-            budget: relative, [samples, budgets].
+            of_budget: `encode` of the budgets, [samples, budgets, WIDTH].
         """
         seen = torch.stack([self.of_vision(self.vision(image)), self.of_question(self.scale(question))], dim=1)
-        seen = seen[:, None].expand(-1, budget.shape[1], -1, -1)
-        tokens = torch.cat([seen, self.of_budget(self.code(budget))[:, :, None]], dim=2)
+        seen = seen[:, None].expand(-1, of_budget.shape[1], -1, -1)
+        tokens = torch.cat([seen, of_budget[:, :, None]], dim=2)
         hidden = self.body(tokens)
         return [head(hidden) for head in self.heads]
+
+    def encode(self, budget: Tensor) -> Tensor:
+        """Relative budgets [...] -> [..., WIDTH]."""
+        return self.of_budget(self.code(budget))
 
     def log_probs(self, data: TrainingSet, rows: Tensor, budget: Tensor, prior: Tensor) -> Tensor:
         image = getattr(data.readings, self.vision.reading)[rows]
         if self.vision.reading == "thumbnail":
             image = image / 255
-        return (of_configs(self(image, data.readings.question[rows], budget)) + prior).log_softmax(dim=-1)
+        logits = self(image, data.readings.question[rows], self.encode(budget))
+        return (of_configs(logits) + prior).log_softmax(dim=-1)
 
 
 def of_configs(logits: list[Tensor]) -> Tensor:
@@ -150,6 +157,12 @@ class SingleStageController(LearnedController):
         super().__init__(name, policy, card, *fitted)
         self._decisions = [Decision.of(config) for config in self.grid.configs]
         self._reads = _reads(policy.vision)
+        self._encoded = lru_cache(KEPT_BUDGETS)(self._encode)
+
+    @torch.inference_mode()
+    def _encode(self, budget_ms: float) -> Tensor:
+        """[1, 1, WIDTH], once for all requests with this budget."""
+        return self.policy.encode(self._budget(budget_ms)[None])
 
     def reads(self, limit: Limit):
         return self._reads
@@ -157,8 +170,10 @@ class SingleStageController(LearnedController):
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
         image = getattr(inputs, self.policy.vision.reading)
-        logits = self.policy(image, inputs.question, self._budget(inputs.budget_ms)[None])
-        return self._decisions[choices(of_configs(logits)[0, 0].cpu() + self.prior(inputs), self.grid).item()]
+        logits = self.policy(image, inputs.question, self._encoded(inputs.budget_ms))
+        tier, top_k, blocks = (of_knob[0, 0].cpu().numpy() for of_knob in logits)
+        of_config = tier[:, None, None] + top_k[:, None] + blocks + self.prior(inputs).reshape(self.grid.shape)
+        return self._decisions[most_probable(of_config.reshape(len(tier), -1))]
 
 
 def design(name: str) -> Design:

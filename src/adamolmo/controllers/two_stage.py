@@ -8,16 +8,21 @@ sees, passes the fixed prefix, and its state there decides.
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+from abc import ABC, abstractmethod
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from adamolmo.controllers.base import ControllerContext, Design
+from adamolmo.controllers.choosing import log_mass
 from adamolmo.controllers.training.budget_code import CODE_SIZE, BudgetEncoder
 from adamolmo.controllers.training.learned import (
+    KEPT_BUDGETS,
     Gelu,
     LearnedController,
     OverheadMs,
@@ -42,11 +47,29 @@ QUESTION_HIDDEN = 64
 PROTOTYPES = 12
 CLUSTERING_ROUNDS = 20
 SCHEDULER_HIDDEN = 128
-KEPT_BUDGETS = 64
+_GELU = math.sqrt(2 / math.pi), 0.044715  # of its tanh form
 
 
-class BudgetTier(nn.Module):
-    """Stage 1 on the budget alone: code [..., 256] -> logits of the tiers [..., tiers]; about 10 k parameters."""
+class TierNetwork(nn.Module, ABC):
+    """Stage 1: code of the budget [..., 256], pooled question [..., d_model] -> logits of the tiers [..., tiers].
+
+    What follows from the budget alone stands apart, for it is the same for all requests with that budget.
+    """
+
+    @abstractmethod
+    def of_budget(self, code: Tensor) -> Tensor:
+        """[..., 256] -> [..., hidden]."""
+
+    @abstractmethod
+    def decide(self, of_budget: Tensor, question: Tensor | None) -> Tensor:
+        """[..., hidden], [..., d_model] -> [..., tiers]."""
+
+    def forward(self, code: Tensor, question: Tensor | None) -> Tensor:
+        return self.decide(self.of_budget(code), question)
+
+
+class BudgetTier(TierNetwork):
+    """Stage 1 on the budget alone; about 10 k parameters."""
 
     reads = NOTHING
 
@@ -60,12 +83,15 @@ class BudgetTier(nn.Module):
     def fit(self, question: Tensor) -> None:
         """There is nothing to fit."""
 
-    def forward(self, code: Tensor, question: Tensor | None) -> Tensor:
+    def of_budget(self, code: Tensor) -> Tensor:
         return self.head(self.body(code))
 
+    def decide(self, of_budget: Tensor, question: Tensor | None) -> Tensor:
+        return of_budget
 
-class LanguageTier(nn.Module):
-    """Stage 1 on budget and question: code [..., 256], pooled question [..., d_model] -> logits [..., tiers]."""
+
+class LanguageTier(TierNetwork):
+    """Stage 1 on budget and question."""
 
     reads = frozenset({"question"})
 
@@ -80,11 +106,14 @@ class LanguageTier(nn.Module):
     def fit(self, question: Tensor) -> None:
         self.scale.fit(question)
 
-    def forward(self, code: Tensor, question: Tensor) -> Tensor:
-        return self.head(self.body(self.of_question(self.scale(question)) + self.of_code(code)))
+    def of_budget(self, code: Tensor) -> Tensor:
+        return self.of_code(code)
+
+    def decide(self, of_budget: Tensor, question: Tensor) -> Tensor:
+        return self.head(self.body(self.of_question(self.scale(question)) + of_budget))
 
 
-class RouterTier(nn.Module):
+class RouterTier(TierNetwork):
     """Stage 1 by semantic routing: the question goes to the nearest of PROTOTYPES prototypes, each of which has its own
     map from the budget to a tier. The prototypes are the centres of the profile's questions by k-means."""
 
@@ -101,10 +130,13 @@ class RouterTier(nn.Module):
         self.scale.fit(question)
         self.prototypes.copy_(_cluster_centres(self.scale(question), PROTOTYPES))
 
-    def forward(self, code: Tensor, question: Tensor) -> Tensor:
+    def of_budget(self, code: Tensor) -> Tensor:
+        return self.body(code)
+
+    def decide(self, of_budget: Tensor, question: Tensor) -> Tensor:
         nearest = torch.cdist(self.scale(question), self.prototypes).argmin(dim=-1)
         head = self.heads[nearest]  # [..., hidden + 1, tiers]
-        return (self.body(code)[..., None, :] @ head[..., :-1, :])[..., 0, :] + head[..., -1, :]
+        return (of_budget[..., None, :] @ head[..., :-1, :])[..., 0, :] + head[..., -1, :]
 
 
 def _cluster_centres(points: Tensor, count: int) -> Tensor:
@@ -136,6 +168,33 @@ class Scheduler(nn.Module):
         """[..., d_model] and the tier's index, [...] or one for all -> [..., top_k values], [..., block counts]."""
         hidden = self.gelu(self.of_state(self.norm(state)) + self.of_tier(tier))
         return self.top_k(hidden), self.num_active_blocks(hidden)
+
+
+class HostScheduler:
+    """A trained scheduler for single requests, in arrays: for so few numbers every call of PyTorch costs more than the
+    arithmetic. What is linear is folded together: the norm's weights into what reads it, the tiers into biases."""
+
+    def __init__(self, scheduler: Scheduler):
+        def array(values: Tensor) -> np.ndarray:
+            return np.ascontiguousarray(values.detach().float().cpu().numpy())
+
+        norm, of_state = scheduler.norm, scheduler.of_state
+        self.eps = norm.eps
+        self.into_hidden = array((of_state.weight * norm.weight).T)  # [d_model, hidden]
+        self.of_tier = array(of_state(norm.bias) + scheduler.of_tier.weight)  # [tiers, hidden]
+        heads = (scheduler.top_k, scheduler.num_active_blocks)
+        self.into_heads = array(torch.cat([head.weight for head in heads]).T)  # [hidden, top_k values + block counts]
+        self.of_heads = array(torch.cat([head.bias for head in heads]))
+        self.num_top_k = scheduler.top_k.out_features
+
+    def __call__(self, state: np.ndarray, tier: int) -> tuple[np.ndarray, np.ndarray]:
+        """[d_model] -> logits of top_k [top_k values] and of the number of blocks [block counts]."""
+        centred = state - state.mean()
+        normal = centred / math.sqrt(centred @ centred / len(centred) + self.eps)
+        hidden = normal @ self.into_hidden + self.of_tier[tier]
+        hidden *= 1 + np.tanh(_GELU[0] * (hidden + _GELU[1] * hidden * hidden * hidden))  # Gelu, but for the half
+        heads = 0.5 * (hidden @ self.into_heads) + self.of_heads
+        return heads[: self.num_top_k], heads[self.num_top_k :]
 
 
 STAGE_1 = {"two-stage-budget": BudgetTier, "two-stage-language": LanguageTier, "two-stage-router": RouterTier}
@@ -179,30 +238,33 @@ def by_stage(prior: Tensor, grid: KnobGrid) -> tuple[Tensor, Tensor]:
 class TwoStageController(LearnedController):
     """The most probable choice of a trained policy at each stage.
 
-    A budget's code and its token follow from the budget alone: they are computed at the first request of each budget
-    and kept for the others.
+    What follows from the budget alone is computed at the first request of each budget and kept for the others.
     """
 
     def __init__(self, name: str, policy: TwoStagePolicy, card: PolicyCard, *fitted):
         super().__init__(name, policy, card, *fitted)
         self._encoded = lru_cache(KEPT_BUDGETS)(self._encode)
-        self._tier_index = {tier: torch.tensor([i], device=self.device) for i, tier in enumerate(self.grid.tiers)}
         self._reads = policy.tier.reads | {"size"}
 
     @torch.inference_mode()
     def _encode(self, budget_ms: float) -> tuple[Tensor, Tensor]:
-        """Code [1, 256] and token [1, d_model] of a budget."""
+        """What stage 1 knows of a budget [1, hidden], and its token [1, d_model]."""
         code = self.policy.code(self._budget(budget_ms))
-        return code, self.policy.encoder(code).to(self.dtype)
+        return self.policy.tier.of_budget(code), self.policy.encoder(code).to(self.dtype)
+
+    @cached_property
+    def scheduler(self) -> HostScheduler:
+        return HostScheduler(self.policy.scheduler)
 
     def reads(self, limit: Limit):
         return self._reads
 
     @torch.inference_mode()
     def predict_stage1(self, inputs: Stage1Inputs) -> Decision:
-        code, _ = self._encoded(inputs.budget_ms)
-        of_tier, of_rest = by_stage(self.prior(inputs), self.grid)
-        tier = (self.policy.tier(code, inputs.question)[0].cpu() + of_tier).argmax().item()
+        of_budget, _ = self._encoded(inputs.budget_ms)
+        of_rest = self.prior(inputs).reshape(self.grid.shape)
+        of_tier = log_mass(of_rest.reshape(len(of_rest), -1))
+        tier = int((self.policy.tier.decide(of_budget, inputs.question)[0].cpu().numpy() + of_tier).argmax())
         return Decision(self.grid.tiers[tier], prior=of_rest[tier])
 
     def budget_token(self, budget_ms: float) -> Tensor:
@@ -211,11 +273,9 @@ class TwoStageController(LearnedController):
 
     @torch.inference_mode()
     def predict_stage2(self, budget_ms: float, decision: Decision, budget_state: Tensor) -> tuple[int, int]:
-        heads = self.policy.scheduler(budget_state.float(), self._tier_index[decision.tier])
-        top_k, blocks = (
-            torch.cat(heads, dim=-1)[0].cpu().split([len(self.grid.top_k), len(self.grid.num_active_blocks)])
-        )
-        best = (top_k[:, None] + blocks + decision.prior).argmax().item()
+        state = budget_state[0].float().cpu().numpy()  # [d_model]
+        of_top_k, of_blocks = self.scheduler(state, self.grid.tiers.index(decision.tier))
+        best = int((of_top_k[:, None] + of_blocks + decision.prior).argmax())
         top_k, blocks = divmod(best, len(self.grid.num_active_blocks))
         return self.grid.top_k[top_k], self.grid.num_active_blocks[blocks]
 

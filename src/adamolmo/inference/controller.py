@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:  # tables are read without it
+    import numpy as np
     from torch import Tensor
 
 # "size": crops and prompt tokens at every tier. "question": the pooled question embedding. "overview": the summary of
@@ -85,7 +86,7 @@ class Decision:
 
     tier: str
     decoder: tuple[int, int] | None = None
-    prior: Tensor | None = None
+    prior: np.ndarray | None = None
 
     @classmethod
     def of(cls, config: KnobConfig) -> Decision:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from policies import (
@@ -25,7 +26,7 @@ from policies import (
 from adamolmo.controllers import two_stage
 from adamolmo.controllers.base import Design
 from adamolmo.controllers.policy_file import save_policy
-from adamolmo.controllers.two_stage import PROTOTYPES, RouterTier, TwoStagePolicy
+from adamolmo.controllers.two_stage import PROTOTYPES, HostScheduler, RouterTier, Scheduler, TwoStagePolicy
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import sealed
 from adamolmo.inference.controller import Limit, RequestSize, Stage1Inputs
@@ -109,6 +110,21 @@ def test_decides_as_it_was_trained(name, tiny_engine, tiny_samples, data, tmp_pa
             assert (GRID.top_k[best // 3], GRID.num_active_blocks[best % 3]) == (chosen.top_k, chosen.num_active_blocks)
             decided.add(chosen)
     assert len(decided) > 2
+
+
+def test_arrays_choose_what_the_trained_scheduler_does():
+    torch.manual_seed(0)
+    scheduler = Scheduler(16, GRID)
+    for parameter in scheduler.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    of_host, states = HostScheduler(scheduler), 3 * torch.randn(500, 16) + 1
+    for tier in range(len(GRID.tiers)):
+        with torch.inference_mode():
+            top_k, blocks = scheduler(states, torch.tensor(tier))
+        found = [of_host(state, tier) for state in states.numpy()]
+        for heads, expected in zip(zip(*found, strict=True), (top_k, blocks), strict=True):
+            np.testing.assert_allclose(heads, expected, atol=1e-4)
+            assert (np.argmax(heads, axis=1) == expected.argmax(dim=1).numpy()).all()
 
 
 def test_stage_2_costs_one_token_through_the_prefix(tiny_engine, tiny_samples, tmp_path):

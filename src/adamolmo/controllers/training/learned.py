@@ -25,6 +25,8 @@ from adamolmo.knobs import KnobGrid
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+KEPT_BUDGETS = 1024  # that a controller has encoded: governors tell another one at most requests, of some hundred
+
 
 class Policy(nn.Module, ABC):
     """All that is trained of a controller. Budgets are relative: budget / scale_ms."""

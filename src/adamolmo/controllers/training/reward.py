@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,24 +21,30 @@ if TYPE_CHECKING:
 
     from adamolmo.config.training import RewardSettings
 
+Values = TypeVar("Values", Tensor, np.ndarray)
 MEASURES = ["accuracy", "latency_ms", "flops", "num_crops", "input_tokens"]
 COLUMNS = ["dataset", *IDS, *KNOBS, *MEASURES]
 
 
 def reward(
-    accuracy: Tensor, latency_ms: Tensor, complexity: Tensor, budget_ms: Tensor, weights: RewardSettings
-) -> Tensor:
+    accuracy: Values,
+    latency_ms: Values,
+    complexity: Values | float,
+    budget_ms: Values | float,
+    weights: RewardSettings,
+    sigmoid: Callable[[Values], Values] = torch.sigmoid,
+) -> Values:
     """accuracy - beta*sigmoid(10*(r - 1)) - gamma*max(0, r - 1)^2 + delta*max(0, 1 - r) - epsilon*complexity.
 
     r is latency / budget. The first penalty is a soft step at the budget, the second grows with the overshoot.
-    All tensors broadcast against each other.
+    All values broadcast against each other: tensors, or arrays with a sigmoid for them.
     """
     overshoot = latency_ms / budget_ms - 1
     return (
         accuracy
-        - weights.beta * torch.sigmoid(10 * overshoot)
-        - weights.gamma * overshoot.clamp(min=0) ** 2
-        + weights.delta * (-overshoot).clamp(min=0)
+        - weights.beta * sigmoid(10 * overshoot)
+        - weights.gamma * overshoot.clip(min=0) ** 2
+        + weights.delta * (-overshoot).clip(min=0)
         - weights.epsilon * complexity
     )
 

@@ -3,7 +3,8 @@
     log pi(configuration) = log_softmax(network + reward(mean accuracy, expected latency, budget) / temperature)
 
 The networks' heads are zero at the start, so training begins at the table's own choice and has to learn only where to
-depart from it; without it a policy has to learn first what every table knows (docs/training.md).
+depart from it; without it a policy has to learn first what every table knows (docs/training.md). What a configuration's
+complexity costs is left out: a table does not know it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor
 
-from adamolmo.config.training import RewardSettings, TrainingSettings
+from adamolmo.config.training import TrainingSettings
 from adamolmo.controllers.training.reward import Profile, reward
 from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.inference.controller import Stage1Inputs
@@ -40,12 +42,13 @@ class ProfilePrior:
 
     def __call__(self, rows: Tensor, budget_ms: Tensor) -> Tensor:
         """Logits, [samples, budgets, configurations]: rows [samples], budgets [samples, budgets]."""
-        accuracy = self.table[self.profile.dataset[rows]][:, None]
-        return _logits(accuracy, self.profile.expected_ms[rows, None], budget_ms[..., None], self.settings)
+        accuracy, expected_ms = self.table[self.profile.dataset[rows]][:, None], self.profile.expected_ms[rows, None]
+        rewards = reward(accuracy, expected_ms, torch.zeros(()), budget_ms[..., None], self.settings.reward)
+        return rewards / self.settings.prior_temperature
 
 
 class RequestPrior:
-    """Of single requests.
+    """Of single requests, in arrays: for so few numbers every call of PyTorch costs more than the arithmetic.
 
     Args:
         accuracy: the table of the dataset at hand, [configurations].
@@ -53,19 +56,14 @@ class RequestPrior:
     """
 
     def __init__(self, accuracy: np.ndarray, latency: ExpectedLatency, settings: TrainingSettings, overhead_ms: float):
-        self.accuracy = torch.from_numpy(accuracy).float()
+        self.accuracy = accuracy.astype(np.float32)
         self.latency = latency
         self.settings = settings
         self.overhead_ms = overhead_ms
 
-    def __call__(self, inputs: Stage1Inputs) -> Tensor:
-        """Logits, [configurations], on the CPU."""
+    def __call__(self, inputs: Stage1Inputs) -> np.ndarray:
+        """Logits, [configurations], float32."""
         expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens) + self.overhead_ms
-        budget_ms = torch.tensor(inputs.budget_ms)
-        return _logits(self.accuracy, torch.from_numpy(expected_ms).float(), budget_ms, self.settings)
-
-
-def _logits(accuracy: Tensor, latency_ms: Tensor, budget_ms: Tensor, settings: TrainingSettings) -> Tensor:
-    """What a configuration's complexity costs is left out: a table does not know it."""
-    weights: RewardSettings = settings.reward
-    return reward(accuracy, latency_ms, torch.zeros(()), budget_ms, weights) / settings.prior_temperature
+        weights = self.settings.reward
+        rewards = reward(self.accuracy, expected_ms.astype(np.float32), 0.0, inputs.budget_ms, weights, expit)
+        return rewards / self.settings.prior_temperature
