@@ -118,6 +118,8 @@ def answer(args: argparse.Namespace) -> None:
     """Prints the answer, the knobs, the stage times and whether the budget was met."""
     study = Study(args.results, args.config)
     found = study.answer(args.image, args.question, args.budget, args.controller, args.dataset, args.state)
+    from adamolmo.evaluation.serving import in_words  # brings numpy, which may use one thread once a device is claimed
+
     verdict = f"missed by {found.latency_ms - found.budget_ms:.1f} ms" if found.late else "met"
     parts = ("vision", "prefill", "controller", "decode")
     times = ", ".join(f"{part} {getattr(found.stages, f'{part}_ms'):.2f}" for part in parts)
@@ -125,6 +127,7 @@ def answer(args: argparse.Namespace) -> None:
     print(f"answer   {printable(found.text)}")
     print(f"knobs    {found.config} (by {args.controller})")
     print(f"latency  {found.latency_ms:.2f} ms ({times}{clock})")
+    print(f"serving  {in_words(found.ttft_ms, found.tpot_ms, found.energy_j)}")
     print(f"budget   {found.budget_ms:.2f} ms, {verdict}")
     if found.slowdown is not None and abs(100 * (found.slowdown - 1)) > study.settings.latency.drift_limit_pct:
         times_as_long = f"{found.slowdown:.2f} times as long as during the profile"

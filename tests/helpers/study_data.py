@@ -109,6 +109,7 @@ def cell(dataset: str, controller: str, budget: str, samples: int = 300) -> dict
     overhead = _OVERHEAD_MS.get(controller, 0.03) * rng.uniform(0.8, 1.2)
     times = dict(zip(("vision_ms", "prefill_ms", "decode_ms"), stages(config).tolist(), strict=True))
     latency = sum(times.values()) + overhead + rng.normal(0, 0.15)
+    ttft = times["vision_ms"] + times["prefill_ms"] + overhead
     value = float(np.clip(accuracy(dataset, config) - _LOSS.get(controller, 0.0) + rng.normal(0, 0.006), 0, 1))
     late = np.clip(0.5 + 6 * (latency / budget_ms - 1.0), 0.004, 1)
     if promised is not None and latency <= 1.02 * budget_ms / _TAIL and heeds_budget(controller):
@@ -136,6 +137,11 @@ def cell(dataset: str, controller: str, budget: str, samples: int = 300) -> dict
         "mean_overshoot_pct": _interval(max(0.0, 100 * (latency / budget_ms - 1)), 0.5),
         "knob_counts": counts or {str(config): samples},
         "stages_ms": times | {"controller_ms": overhead, "preprocess_ms": 2.5},
+        "ttft_ms": {"p50": _interval(ttft, 0.2), "p95": _interval(1.15 * ttft, 0.4)},
+        "tpot_ms": {"p50": _interval(times["decode_ms"] / 2, 0.2), "p95": _interval(times["decode_ms"], 0.4)},
+        "goodput_per_s": _interval(1000 * value * (1 - rate.value) / latency, 0.9),
+        "joules_per_answer": None,
+        "joules_per_right_answer": None,
         "controller_ms": overhead,
         "controller_share_pct": 100 * overhead / latency,
         "governor": dict.fromkeys(("start", "end"), {"requests": 0, "margin": 0.0, "slowdown": 1.0}),

@@ -10,7 +10,7 @@ from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.governor import GovernedStream
 from adamolmo.files.schema import write_table
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import controller_context, load_engine, load_questions
+from adamolmo.jobs.loading import controller_context, energy_counter, load_engine, load_questions
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import Resampling
 
@@ -21,7 +21,7 @@ def main() -> None:
     settings = args.settings
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     cell = Cell(args.dataset, args.controller, args.budget, read_json(args.reference, Reference))
-    engine = load_engine(settings, args.model, args.scores)
+    engine = load_engine(settings, args.model, args.scores, energy_counter(settings))
     questions, failed = load_questions(settings, engine, args.dataset, args.samples)
     context = controller_context(settings, args.model, args.dataset)
     controller = load_controller(args.controller, args.module, context)

@@ -10,7 +10,7 @@ from adamolmo.files.lmms_eval import ANSWERS, Benchmark
 from adamolmo.files.schema import write_table
 from adamolmo.inference.device import describe_device
 from adamolmo.jobs.arguments import job_parser
-from adamolmo.jobs.loading import load_engine
+from adamolmo.jobs.loading import energy_counter, load_engine
 from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.environment import harness_version, quiet_harness
 from adamolmo.statistics.intervals import Resampling
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="directory of prepared task data")
     args = parser.parse_args()
     settings, task = args.settings, args.settings.lmms_eval.tasks[args.task]
-    engine = load_engine(settings, args.model, args.scores)
+    engine = load_engine(settings, args.model, args.scores, energy_counter(settings))
     setting = load_setting(settings, args.model, task.profile, args.controller, args.module, args.budget, task.style)
     governor, start = setting.governor, setting.governor.state
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)

@@ -109,4 +109,5 @@ def request_columns(response: Response) -> dict:
         "flops": response.flops,
         "memory_bytes": response.memory_bytes,
         "network_decided": response.network_decided,
+        "energy_j": response.energy_j,
     }

@@ -5,17 +5,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pandas import DataFrame
+from pandas import DataFrame, Series
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError
+from adamolmo.evaluation.serving import tpot_ms, ttft_ms
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import Failed
-from adamolmo.files.evaluation import CellSummary, LatencySummary, RequestSummary, StageMeans
+from adamolmo.files.evaluation import CellSummary, LatencySummary, Percentiles, RequestSummary, StageMeans
 from adamolmo.files.governor import GovernedStream
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.interval import Interval
-from adamolmo.statistics.intervals import Resampling, clopper_pearson, clustered_bootstrap, mean, quantile
+from adamolmo.statistics.intervals import (
+    Resampling,
+    clopper_pearson,
+    clustered_bootstrap,
+    mean,
+    quantile,
+    ratio_interval,
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,8 @@ def summarise_cell(
     """
     slowdown = _slowdown(timing.probe_ms, cell.reference.reference_request_ms)
     images, on_time = table["image_id"].to_numpy(), table["latency_ms"] <= cell.budget_ms
+    score_on_time = table["accuracy"].where(on_time, 0.0)
+    energy_j = _known_energy_j(table)
     return CellSummary(
         **dict(summarise_requests(table, cell.budget_ms, resampling)),
         dataset=cell.dataset,
@@ -90,7 +100,11 @@ def summarise_cell(
         feasible=cell.budget_ms >= cell.reference.lowest_median_latency_ms,
         failed=tuple(Failed(**entry) for entry in failed),
         accuracy=clustered_bootstrap(table["accuracy"], images, mean, resampling),
-        goodput=clustered_bootstrap(table["accuracy"].where(on_time, 0.0), images, mean, resampling),
+        goodput=clustered_bootstrap(score_on_time, images, mean, resampling),
+        goodput_per_s=ratio_interval(score_on_time, table["latency_ms"] / 1000, images, resampling),
+        joules_per_right_answer=None
+        if energy_j is None
+        else ratio_interval(energy_j, table["accuracy"], images, resampling),
         slowdown=slowdown,
         violation_rate_at_profile_speed=_at_profile_speed(table, slowdown, cell.budget_ms),
         governor=governor,
@@ -110,6 +124,7 @@ def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resamplin
     def interval(values, statistic=mean) -> Interval:
         return clustered_bootstrap(values, table["image_id"].to_numpy(), statistic, resampling)
 
+    energy_j = _known_energy_j(table)
     configs = map(KnobConfig, table["tier"], table["top_k"], table["num_active_blocks"])
     quantiles = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
     return RequestSummary(
@@ -121,6 +136,9 @@ def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resamplin
         ),
         violation_rate=_violation_rate(latency_ms, budget_ms),
         mean_overshoot_pct=interval(overshoot_pct),
+        ttft_ms=_percentiles(ttft_ms(table), table, resampling),
+        tpot_ms=_percentiles(tpot_ms(table, table["output_tokens"]), table, resampling),
+        joules_per_answer=None if energy_j is None else interval(energy_j),
         knob_counts=dict(sorted(Counter(map(str, configs)).items())),
         stages_ms=StageMeans(**{stage: float(table[stage].mean()) for stage in StageMeans.model_fields}),
         controller_ms=float(table["controller_ms"].mean()),
@@ -128,6 +146,22 @@ def summarise_requests(table: DataFrame, budget_ms: float, resampling: Resamplin
         flops=float(table["flops"].mean()),
         memory_bytes=int(table["memory_bytes"].max()),
     )
+
+
+def _percentiles(values: Series, table: DataFrame, resampling: Resampling) -> Percentiles | None:
+    """Of the rows that have a value; None if none has."""
+    known = values.notna()
+    if not known.any():
+        return None
+    images = table.loc[known, "image_id"].to_numpy()
+    p50, p95 = (clustered_bootstrap(values[known], images, quantile(q), resampling) for q in (0.5, 0.95))
+    return Percentiles(p50=p50, p95=p95)
+
+
+def _known_energy_j(table: DataFrame) -> Series | None:
+    """Of every request; None if there is no counter, or it did not move in any of them."""
+    energy_j = table["energy_j"].astype(float)
+    return energy_j if energy_j.sum(skipna=False) > 0 else None
 
 
 def _violation_rate(latency_ms: np.ndarray, budget_ms: float) -> Interval:

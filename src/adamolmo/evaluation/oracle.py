@@ -129,12 +129,13 @@ def oracle_table(
     profile: DataFrame, configs: Sequence[KnobConfig], budget_ms: float, promise: Promise | None = None
 ) -> DataFrame:
     """The rows of `profile` (core_exp of the evaluation split, one dataset) that the oracle chooses, as a table of
-    `files.evaluation.EVALUATION`; an oracle takes no time to decide and has no governor: margin and price are 0."""
+    `files.evaluation.EVALUATION`; an oracle takes no time to decide, has no governor (margin and price
+    are 0) and no energy."""
     outcomes = GridOutcomes.of(profile, configs)
     chosen = [configs[index] for index in best_in_hindsight(outcomes, budget_ms, promise)]
     wanted = [(s, c.tier, c.top_k, c.num_active_blocks) for s, c in zip(outcomes.sample_ids, chosen, strict=True)]
     rows = profile.astype({"tier": str, "sample_id": str}).set_index(["sample_id", *KNOBS]).loc[wanted].reset_index()
     nothing = dict.fromkeys(("controller_ms", "preprocess_ms", "margin", "price_per_ms"), 0.0)
-    rows = rows.assign(**nothing, slowdown=1.0, network_decided=False)
+    rows = rows.assign(**nothing, slowdown=1.0, network_decided=False, energy_j=None)
     rows = rows.assign(request=range(len(rows)), budget_met=rows["latency_ms"] <= budget_ms)
     return rows[[*EVALUATION.columns]]

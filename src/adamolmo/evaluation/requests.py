@@ -6,6 +6,7 @@ import pandas as pd
 
 from adamolmo.controllers.roles import without_oracle
 from adamolmo.errors import AdaMolmoError
+from adamolmo.evaluation.serving import tpot_ms, ttft_ms
 from adamolmo.files.columns import KNOBS
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.samples import SAMPLES
@@ -61,17 +62,19 @@ def with_questions(
     rows: pd.DataFrame, questions: pd.DataFrame, dataset: str, controller: str, budget: str, budget_ms: float
 ) -> pd.DataFrame:
     """Rows of the table `evaluation` of one cell, beside their questions; in addition `config` (the knobs as they are
-    written), `right` (a score of at least RIGHT_FROM) and `late`."""
+    written), `right` (a score of at least RIGHT_FROM), `late`, and `ttft_ms` and `tpot_ms` of `serving.py`."""
     of_cell = {"dataset": dataset, "controller": controller, "budget": budget, "budget_ms": budget_ms}
     knobs = zip(*(rows[knob] for knob in KNOBS), strict=True)
     table = rows.merge(questions, on="sample_id", how="left", validate="one_to_one").assign(
         **of_cell,
+        ttft_ms=ttft_ms(rows).to_numpy(),
+        tpot_ms=tpot_ms(rows, rows["output_tokens"]).to_numpy(),
         config=[str(KnobConfig(*values)) for values in knobs],
         right=rows["accuracy"].to_numpy() >= RIGHT_FROM,
         late=~rows["budget_met"].to_numpy(bool),
     )
     first = [*of_cell, "sample_id", "image_id", "question", "answers", "prediction", "accuracy", "right", "late"]
-    first += ["config", "latency_ms"]
+    first += ["config", "latency_ms", "ttft_ms", "tpot_ms"]
     return table[[*first, *(column for column in table if column not in first)]]
 
 

@@ -101,15 +101,21 @@ def _row(cell: CellSummary) -> dict[str, object]:
     intervals = {
         "accuracy": cell.accuracy,
         "goodput": cell.goodput,
+        "goodput_per_s": cell.goodput_per_s,
         **{f"latency_{name}_ms": interval for name, interval in cell.latency_ms},
+        **{f"ttft_{name}_ms": interval for name, interval in cell.ttft_ms},
+        **{f"tpot_{name}_ms": interval for name, interval in cell.tpot_ms or ()},
+        "joules_per_answer": cell.joules_per_answer,
+        "joules_per_right_answer": cell.joules_per_right_answer,
         "violation_rate": cell.violation_rate,
         "violation_rate_at_profile_speed": cell.violation_rate_at_profile_speed,
         "mean_overshoot_pct": cell.mean_overshoot_pct,
         "slowdown": cell.slowdown,
     }
     row = {key: value for key, value in cell if key in SUMMARY.columns}
-    for column, interval in intervals.items():
+    known = {column: interval for column, interval in intervals.items() if interval is not None}
+    for column, interval in known.items():
         row |= {column: interval.value, f"{column}_low": interval.low, f"{column}_high": interval.high}
-    row |= {stage: getattr(cell.stages_ms, stage) for stage in STAGES}
+    row |= {stage: getattr(cell.stages_ms, stage) for stage in (*STAGES, "preprocess_ms")}
     row |= {key: json.dumps(row[key], sort_keys=True) for key in ("knob_counts", "device")}
     return row | {"num_failed": len(cell.failed)}

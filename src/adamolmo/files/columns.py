@@ -44,9 +44,9 @@ PROVENANCE = {
 }
 
 
-def interval(name: str, meaning: str, values: str = "") -> dict[str, Column]:
+def interval(name: str, meaning: str, values: str = "", optional: bool = False) -> dict[str, Column]:
     return {
-        name: Column("float64", meaning, values),
-        f"{name}_low": Column("float64", "lower end of its 95 % interval", values),
-        f"{name}_high": Column("float64", "upper end of its 95 % interval", values),
+        name: Column("float64", meaning, values, optional),
+        f"{name}_low": Column("float64", "lower end of its 95 % interval", values, optional),
+        f"{name}_high": Column("float64", "upper end of its 95 % interval", values, optional),
     }

@@ -29,6 +29,12 @@ EVALUATION = Table(
         ),
         **COSTS,
         "network_decided": Column("bool", "whether a network chose the knobs from what it read; if not, a table"),
+        "energy_j": Column(
+            "float32",
+            "joules of the device during the request and its preprocessing; missing without an energy counter",
+            "not negative",
+            optional=True,
+        ),
         "request": Column("int32", "place in the stream of requests, from 0", "not negative"),
         "margin": Column(
             "float64", "the governor's at this request: its effective budget was budget / (slowdown * (1 + margin))"
@@ -47,6 +53,13 @@ class LatencySummary(Part):
     p50: Interval = Field(description="median")
     p95: Interval = Field(description="95th percentile")
     p99: Interval = Field(description="99th percentile")
+
+
+class Percentiles(Part):
+    """Of requests."""
+
+    p50: Interval = Field(description="median")
+    p95: Interval = Field(description="95th percentile")
 
 
 class StageMeans(Part):
@@ -69,6 +82,11 @@ class RequestSummary(Part):
     mean_overshoot_pct: Interval = Field(description="mean excess over the budget, in percent of it")
     knob_counts: dict[str, int] = Field(description="configuration -> number of requests")
     stages_ms: StageMeans = Field(description="means of the stages")
+    ttft_ms: Percentiles = Field(description="time to first token: vision, controller and prefill")
+    tpot_ms: Percentiles | None = Field(
+        description="time per output token: decode_ms over output_tokens; null if all answers are empty"
+    )
+    joules_per_answer: Interval | None = Field(description="mean energy of a request; null without an energy counter")
     controller_ms: float = Field(description="mean controller time")
     controller_share_pct: float = Field(description="controller time in percent of latency")
     flops: float = Field(description="mean per request")
@@ -87,6 +105,10 @@ class CellSummary(RequestSummary, Document):
     failed: tuple[Failed, ...] = Field(description="samples that could not be used")
     accuracy: Interval = Field(description="mean score")
     goodput: Interval = Field(description="mean score of answers within the budget, late ones counting 0")
+    goodput_per_s: Interval = Field(description="sum of these scores over the sum of the latencies in seconds")
+    joules_per_right_answer: Interval | None = Field(
+        description="energy over the sum of the scores; null without an energy counter, or if too few are right"
+    )
     slowdown: Interval = Field(
         description="how many times as long as during the profile the speed probe took; 1 with the modelled clock"
     )

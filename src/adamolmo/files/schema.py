@@ -34,11 +34,16 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `values` limits numbers: "positive", "not negative" or "share" (0 to 1); none is missing or NaN."""
+    """One column. `values` limits numbers: "positive", "not negative" or "share" (0 to 1).
+
+    No value is missing or NaN, unless the column is `optional`: then NaN and None are written as missing values, and
+    read as NaN.
+    """
 
     type: str
     meaning: str
     values: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,12 +173,12 @@ def _check_values(table: "pa.Table", schema: Table, path: str | Path) -> None:
     for name in table.column_names:
         column = schema.columns[name]
         values = table[name]
-        if values.null_count:
+        if values.null_count and not column.optional:
             raise AdaMolmoError(f"{path}: column {name} has {values.null_count} missing values; expected none.")
         if column.type == "texts" and len(values) and pc.min(pc.list_value_length(values)).as_py() == 0:
             raise AdaMolmoError(f"{path}: column {name} has an empty list; expected at least one entry in each.")
         if column.type.startswith(("float", "int")):
-            numbers = values.to_numpy()
+            numbers = values.drop_null().to_numpy()
             bad = ~(np.isfinite(numbers) & _IN_RANGE[column.values](numbers))
             if bad.any():
                 expected = _EXPECTED[column.values]

@@ -3,6 +3,8 @@
 from adamolmo.files.columns import interval
 from adamolmo.files.schema import Column, Table
 
+_NO_TOKEN = "missing if all answers are empty"
+
 SUMMARY = Table(
     "summary",
     "results/summary.parquet",
@@ -18,10 +20,27 @@ SUMMARY = Table(
         "num_failed": Column("int32", "questions left out: no readable image, no room for an answer", "not negative"),
         **interval("accuracy", "mean score", "share"),
         **interval("goodput", "mean score of answers within the budget, late ones counting 0", "share"),
+        **interval("goodput_per_s", "sum of these scores over the sum of the latencies in seconds", "not negative"),
         **interval("latency_mean_ms", "mean latency", "positive"),
         **interval("latency_p50_ms", "median latency", "positive"),
         **interval("latency_p95_ms", "95th percentile of latency", "positive"),
         **interval("latency_p99_ms", "99th percentile of latency", "positive"),
+        **interval("ttft_p50_ms", "median time to first token: vision, controller and prefill", "positive"),
+        **interval("ttft_p95_ms", "95th percentile of the time to first token", "positive"),
+        **interval("tpot_p50_ms", f"median time per output token; {_NO_TOKEN}", "not negative", optional=True),
+        **interval("tpot_p95_ms", f"95th percentile of it; {_NO_TOKEN}", "not negative", optional=True),
+        **interval(
+            "joules_per_answer",
+            "mean energy of a request; missing without an energy counter",
+            "not negative",
+            optional=True,
+        ),
+        **interval(
+            "joules_per_right_answer",
+            "energy over the sum of the scores; missing without an energy counter, or if too few are right",
+            "not negative",
+            optional=True,
+        ),
         **interval("violation_rate", "share of requests above the budget (Clopper-Pearson interval)", "share"),
         **interval("slowdown", "time of the speed probe against that during the profile", "positive"),
         **interval("violation_rate_at_profile_speed", "violation_rate of latencies divided by the slowdown", "share"),
@@ -30,6 +49,7 @@ SUMMARY = Table(
         "prefill_ms": Column("float64", "mean", "not negative"),
         "controller_ms": Column("float64", "mean", "not negative"),
         "decode_ms": Column("float64", "mean", "not negative"),
+        "preprocess_ms": Column("float64", "mean, not part of any latency", "not negative"),
         "controller_share_pct": Column("float64", "controller time in percent of latency", "not negative"),
         "flops": Column("float64", "mean per request", "positive"),
         "memory_bytes": Column("int64", "largest of the requests", "positive"),

@@ -31,6 +31,7 @@ from adamolmo.inference.controller import (
     Stage1Inputs,
     decides_by_network,
 )
+from adamolmo.inference.energy import EnergyCounter
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.inference.ranking import load_ranking
 from adamolmo.inference.readings import make_thumbnail, summarise_overview
@@ -54,6 +55,7 @@ class Response:
         flops: of all stages, without the controller's.
         memory_bytes: peak memory; measured on a GPU, estimated on the CPU.
         network_decided: whether the controller asked a network rather than a table (`decides_by_network`).
+        energy_j: what the device used meanwhile, preprocessing included; None without an energy counter.
     """
 
     answer: str
@@ -65,6 +67,7 @@ class Response:
     flops: float
     memory_bytes: int
     network_decided: bool
+    energy_j: float | None
 
 
 @dataclass
@@ -124,6 +127,7 @@ class Engine:
     Args:
         ranking: which blocks stay active at each count.
         clock: what a millisecond is.
+        energy: read around every request, outside of its time; None: requests have no energy.
 
     Attributes:
         reuse_overview: False sees the overview again although a controller has had it encoded; only for measuring what
@@ -132,11 +136,19 @@ class Engine:
 
     reuse_overview = True
 
-    def __init__(self, backend: Backend, ranking: BlockRanking, clock: Clock, max_new_tokens: int):
+    def __init__(
+        self,
+        backend: Backend,
+        ranking: BlockRanking,
+        clock: Clock,
+        max_new_tokens: int,
+        energy: EnergyCounter | None = None,
+    ):
         self.backend = backend
         self.ranking = ranking
         self.clock = clock
         self.max_new_tokens = max_new_tokens
+        self.energy = energy
 
     @classmethod
     def load(
@@ -151,6 +163,7 @@ class Engine:
         fixed_prefix_layers: int = 3,
         dtype: torch.dtype = torch.float32,
         device: str = "cpu",
+        energy: EnergyCounter | None = None,
     ) -> "Engine":
         """The engine of a prepared model directory (with `manifest.json` beside the checkpoint).
 
@@ -169,7 +182,7 @@ class Engine:
             if importance_path is not None:
                 checksum = read_json(model_dir / MANIFEST, Manifest).checksum
                 ranking = load_ranking(importance_path, checksum, backend.sizes.num_layers)
-            engine = cls(backend, ranking, clock, max_new_tokens)
+            engine = cls(backend, ranking, clock, max_new_tokens, energy)
             engine.prepare_decoder(configs)
         return engine
 
@@ -230,21 +243,25 @@ class Engine:
         """
         if self.backend.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
+        before = None if self.energy is None else self.energy.read()
         with explain_out_of_memory(lambda: (controller.name, self._largest_request_bytes())):
             timer = self.clock.start()
             request = _Request(image, self.backend.read_question(question, style), controller, limit, timer)
             run = self._run(request)
         request.mark("decode", run.decode)  # its tensors' memory is free again by now: that took time, too
+        stages = timer.finish()
+        energy_j = None if before is None else self.energy.joules_since(before)
         return Response(
             answer=run.answer,
             config=run.config,
-            stages=timer.finish(),
+            stages=stages,
             num_crops=run.num_crops,
             input_tokens=run.input_tokens,
             output_tokens=run.output_tokens,
             flops=request.flops,
             memory_bytes=self.memory_bytes(run.num_crops, run.input_tokens, run.config.top_k),
             network_decided=run.network_decided,
+            energy_j=energy_j,
         )
 
     @torch.inference_mode()

@@ -15,11 +15,14 @@ from adamolmo.files.policy import Fingerprint
 from adamolmo.inference.answerable import answerable
 from adamolmo.inference.clock import make_clock
 from adamolmo.inference.device import describe_device
+from adamolmo.inference.energy import EnergyCounter, find_energy_counter
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import BatchLimits
 
 
-def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = None) -> Engine:
+def load_engine(
+    settings: StudyConfig, model_dir: Path, scores: Path | None = None, energy: EnergyCounter | None = None
+) -> Engine:
     """The prepared model, ready for requests; `scores` rank the blocks. Raises AdaMolmoError for unfitting files."""
     return Engine.load(
         model_dir,
@@ -31,7 +34,13 @@ def load_engine(settings: StudyConfig, model_dir: Path, scores: Path | None = No
         fixed_prefix_layers=settings.model.fixed_prefix_layers,
         dtype=getattr(torch, settings.model.dtype),
         device=settings.model.device,
+        energy=energy,
     )
+
+
+def energy_counter(settings: StudyConfig) -> EnergyCounter | None:
+    """For `load_engine`, where requests of the study are answered: the modelled clock has no energy."""
+    return find_energy_counter(settings.model.device) if settings.latency.clock == "measured" else None
 
 
 def load_questions(settings: StudyConfig, engine: Engine, dataset: str, path: Path) -> tuple[Questions, list[dict]]:

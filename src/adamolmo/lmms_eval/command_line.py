@@ -20,7 +20,7 @@ from adamolmo.config.lmms_eval import LmmsTaskSettings
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.device import claim_device
-from adamolmo.jobs.loading import load_engine
+from adamolmo.jobs.loading import energy_counter, load_engine
 from adamolmo.lmms_eval.data import task_data
 from adamolmo.lmms_eval.model import AdaMolmo, Setting
 from adamolmo.lmms_eval.setting import check_profile, load_setting
@@ -86,7 +86,7 @@ class CommandLineModel(AdaMolmo):
         model_dir = Path(arguments.pretrained)
         scores = model_dir.parent / "importance" / "scores.json"
         held.enter_context(claim_device(settings.model.device, settings.model.gpus))
-        engine = load_engine(settings, model_dir, scores if scores.exists() else None)
+        engine = load_engine(settings, model_dir, scores if scores.exists() else None, energy_counter(settings))
 
         @cache
         def setting(task: str) -> Setting:

@@ -10,6 +10,7 @@ from adamolmo.budgets import KINDS
 from adamolmo.controllers.roles import baseline_of, without_oracle
 from adamolmo.evaluation.summary import misses_budget
 from adamolmo.report.figures.style import EXPLAINED, in_order
+from adamolmo.report.numbers import estimate
 from adamolmo.report.results import over_baseline
 from adamolmo.statistics.intervals import SIGNIFICANCE, holm
 
@@ -77,6 +78,32 @@ def designs(comparisons: pd.DataFrame) -> StudyTable:
         & comparisons["other"].str.startswith("single-stage-")
     ]
     return StudyTable(_differences(pairs), f"Design 1 (two-stage) less design 2 (single-stage), {_MEANS}")
+
+
+SERVING = {
+    "ttft_p50_ms": "TTFT p50 (ms)",
+    "ttft_p95_ms": "TTFT p95 (ms)",
+    "tpot_p50_ms": "TPOT p50 (ms)",
+    "tpot_p95_ms": "TPOT p95 (ms)",
+    "goodput_per_s": "goodput (1/s)",
+    "joules_per_answer": "energy per answer (J)",
+    "joules_per_right_answer": "energy per right answer (J)",
+}
+
+
+def serving(summary: pd.DataFrame) -> pd.DataFrame:
+    """By dataset, controller and budget what SERVING names, as text with 95 % intervals; columns that no cell has are
+    left out, what a cell lacks is empty."""
+    rows = _sorted(without_oracle(summary), "budget_ms", "budget")
+    texts = {name: [_estimate(row, name) for row in rows.to_dict("records")] for name in SERVING}
+    known = {name: text for name, text in texts.items() if any(text)}
+    return rows[["dataset", "controller", "budget"]].assign(**known)
+
+
+def _estimate(row: Mapping, name: str) -> str:
+    if pd.isna(row[name]):
+        return ""
+    return " ".join(estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])).rstrip()
 
 
 TABLES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame], StudyTable]] = {

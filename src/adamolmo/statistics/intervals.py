@@ -99,6 +99,23 @@ def mean_intervals(values: ArrayLike, clusters: ArrayLike, resampling: Resamplin
     return np.stack([rows.mean(axis=1), low, high])
 
 
+def ratio_interval(
+    numerators: ArrayLike, denominators: ArrayLike, clusters: ArrayLike, resampling: Resampling = DEFAULT_RESAMPLING
+) -> Interval | None:
+    """`clustered_bootstrap` of the sum of `numerators` [n] over that of `denominators` [n], neither of them negative.
+
+    None where so few denominators are above 0 that resamples without any leave the ratio no upper end.
+    Raises as `clustered_bootstrap`.
+    """
+    pairs = np.stack([_checked(numerators, "numerators", clusters), _checked(denominators, "denominators", clusters)])
+    sums = np.concatenate([weights @ pairs.T for weights in cluster_weights(clusters, resampling)])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        resampled = sums[:, 0] / sums[:, 1]
+    if not np.isfinite(np.quantile(resampled, _ENDS[1], method="higher")):
+        return None
+    return percentile_interval(pairs[0].sum() / pairs[1].sum(), resampled)
+
+
 def sign_flip_test(
     differences: ArrayLike, clusters: ArrayLike, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> np.ndarray:

@@ -20,12 +20,13 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell import evaluate_cell, governed_answer
 from adamolmo.evaluation.cell_summary import Cell
 from adamolmo.evaluation.requests import read_questions, with_questions
+from adamolmo.evaluation.serving import tpot_ms, ttft_ms
 from adamolmo.files.governor import GovernorState
 from adamolmo.inference.clock import StageTimes, warm_up
 from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
-from adamolmo.jobs.loading import controller_context, load_engine, load_questions
+from adamolmo.jobs.loading import controller_context, energy_counter, load_engine, load_questions
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.intervals import Resampling
 from adamolmo.study.asked import Asked
@@ -41,6 +42,8 @@ class Answer:
         text: the answer.
         config: the knobs that the controller chose.
         stages: what each stage took; together latency_ms.
+        output_tokens: length of the answer without the end token.
+        energy_j: joules of the device meanwhile; None without an energy counter, or with the modelled clock.
         budget_ms: what the budget is on this device.
         margin: of the stream's governor for its next request; None where the budget promises nothing.
         slowdown: how many times as long as during the profile the device took before the stream's first request here;
@@ -50,6 +53,8 @@ class Answer:
     text: str
     config: KnobConfig
     stages: StageTimes
+    output_tokens: int
+    energy_j: float | None
     budget_ms: float
     margin: float | None
     slowdown: float | None
@@ -57,6 +62,16 @@ class Answer:
     @property
     def latency_ms(self) -> float:
         return self.stages.total_ms
+
+    @property
+    def ttft_ms(self) -> float:
+        """Time to first token."""
+        return ttft_ms(self.stages)
+
+    @property
+    def tpot_ms(self) -> float:
+        """Time per output token; NaN where the answer is empty."""
+        return tpot_ms(self.stages, self.output_tokens)
 
     @property
     def late(self) -> bool:
@@ -86,7 +101,8 @@ class Answering:
 
     @cached_property
     def engine(self) -> Engine:
-        return load_engine(self.settings, self.results / "model", self.results / "importance" / "scores.json")
+        scores = self.results / "importance" / "scores.json"
+        return load_engine(self.settings, self.results / "model", scores, energy_counter(self.settings))
 
     def answer(self, asked: Asked, image: Image.Image, question: str, state: Path | None) -> Answer:
         """The answer after warm-up, as a request to a running service would be timed.
@@ -110,7 +126,16 @@ class Answering:
         if state is not None:
             asked.stream.write(state, governor.state)
         margin = None if asked.budget.promise is None else governor.state.margin
-        return Answer(response.answer, response.config, response.stages, governor.budget_ms, margin, stream.slowdown)
+        return Answer(
+            response.answer,
+            response.config,
+            response.stages,
+            response.output_tokens,
+            response.energy_j,
+            governor.budget_ms,
+            margin,
+            stream.slowdown,
+        )
 
     def _slowdown(self, asked: Asked) -> float | None:
         """How many times as long as during the profile the same request takes now."""

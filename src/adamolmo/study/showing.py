@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from adamolmo.errors import AdaMolmoError, printable
+from adamolmo.evaluation.serving import in_words
 from adamolmo.files.evaluation import StageMeans
 
 _WORDS = {"wrong": "wrong", "late": "late", "disputed": "disputed by the controllers"}
@@ -44,6 +45,7 @@ def _request(row: dict) -> str:
         "knobs": row["config"],
         "latency": f"{row['latency_ms']:.2f} ms of {row['budget_ms']:.2f} ms, {'late' if row['late'] else 'on time'} "
         f"({times})",
+        "serving": in_words(row["ttft_ms"], row["tpot_ms"], row["energy_j"]),
         "controllers": "some right, some wrong" if row["disputed"] else "all right" if row["right"] else "all wrong",
     }
     return "\n".join(f"{name:<12} {printable(text)}" for name, text in lines.items())

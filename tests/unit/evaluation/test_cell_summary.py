@@ -27,23 +27,27 @@ def hand_made() -> DataFrame:
             "controller_ms": [1.0, 1.0, 1.0, 2.0],
             "decode_ms": [2.0, 2.0, 2.0, 1.0],
             "preprocess_ms": [3.0, 3.0, 3.0, 7.0],
+            "output_tokens": [1, 2, 0, 1],
+            "energy_j": [None] * 4,
             "flops": [1e6, 2e6, 3e6, 2e6],
             "memory_bytes": [100, 300, 200, 100],
         }
     )
 
 
-def summarise(probe_ms: Interval | None) -> CellSummary:
+def summarise(probe_ms: Interval | None = None, **changes) -> CellSummary:
     of_profile = reference(
         median_latency_ms=20.0, lowest_median_latency_ms=10.0, reference_request_ms=Interval(15.0, 12.0, 16.0)
     )
     cell = Cell("tiny", "lookup-mean", Budget.parse("50pct"), of_profile)
     failed = [{"sample_id": "torn", "reason": "no image"}]
-    return summarise_cell(cell, hand_made(), Timing({}, "measured", probe_ms), None, failed, Resampling(500))
+    return summarise_cell(
+        cell, hand_made().assign(**changes), Timing({}, "measured", probe_ms), None, failed, Resampling(500)
+    )
 
 
 def test_summary_against_hand_computed_values():
-    summary = summarise(None)
+    summary = summarise()
     assert summary.feasible
     assert summary.num_samples == 4
     assert summary.failed == (Failed(sample_id="torn", reason="no image"),)
@@ -70,6 +74,34 @@ def test_summary_against_hand_computed_values():
     assert summary.memory_bytes == 300
     assert summary.slowdown == Interval(1.0, 1.0, 1.0)
     assert summary.violation_rate_at_profile_speed == summary.violation_rate
+
+
+def test_serving_measures_against_hand_computed_values():
+    """First tokens after 6, 10, 18 and 9 ms; 2, 1, no and 1 ms per token; 2 answers right and on time in 50 ms."""
+    summary = summarise()
+    assert (summary.ttft_ms.p50.value, summary.ttft_ms.p95.value) == pytest.approx((9.5, 10 + 0.85 * 8))
+    assert (summary.tpot_ms.p50.value, summary.tpot_ms.p95.value) == pytest.approx((1.0, 1.9))
+    # An image's two requests together: 1 right and on time in 20 ms, 1 in 30 ms.
+    assert vars(summary.goodput_per_s) == pytest.approx({"value": 40.0, "low": 100 / 3, "high": 50.0})
+    assert summarise(output_tokens=0).tpot_ms is None
+
+
+def test_energy_per_answer_and_per_right_answer():
+    summary = summarise(energy_j=[2.0, 4.0, 1.0, 1.0])
+    assert vars(summary.joules_per_answer) == pytest.approx({"value": 2.0, "low": 1.0, "high": 3.0})
+    assert vars(summary.joules_per_right_answer) == pytest.approx({"value": 8 / 3, "low": 1.0, "high": 6.0})
+
+
+@pytest.mark.parametrize("energy_j", [None, [2.0, 4.0, None, 1.0], 0.0])
+def test_energy_that_was_not_counted_is_missing_and_not_zero(energy_j):
+    summary = summarise(energy_j=energy_j)
+    assert summary.joules_per_answer is summary.joules_per_right_answer is None
+
+
+def test_energy_of_right_answers_is_missing_where_hardly_any_is_right():
+    summary = summarise(energy_j=1.0, accuracy=[0.0, 0.0, 1.0, 0.0])
+    assert summary.joules_per_answer.value == 1.0
+    assert summary.joules_per_right_answer is None
 
 
 def test_violations_at_the_profile_speed():

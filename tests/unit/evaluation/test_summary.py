@@ -43,6 +43,15 @@ def test_one_row_per_cell_in_a_fixed_order(paths):
     pd.testing.assert_frame_equal(collect(reversed(paths)), table)
 
 
+def test_what_a_cell_lacks_is_missing_in_the_table(paths, tmp_path):
+    _edit(paths[0], joules_per_answer={"value": 2.0, "low": 1.0, "high": 3.0}, tpot_ms=None)
+    write_table(collect(paths), tmp_path / "summary.parquet", SUMMARY)
+    stored, _ = read_table(tmp_path / "summary.parquet", SUMMARY)
+    assert stored["joules_per_answer_high"].dropna().tolist() == [3.0]
+    assert stored["joules_per_right_answer"].isna().all()
+    assert stored["tpot_p50_ms"].isna().sum() == stored["tpot_p95_ms_low"].isna().sum() == 1
+
+
 def test_values_intervals_and_costs_are_those_of_the_cell(paths):
     _edit(paths[0], failed=[{"sample_id": "7", "reason": "not an image"}])
     cell = json.loads(paths[0].read_text())

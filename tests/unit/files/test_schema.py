@@ -9,7 +9,7 @@ import pytest
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.catalogue import FILES
 from adamolmo.files.samples import SAMPLES
-from adamolmo.files.schema import Table, read_table, write_table
+from adamolmo.files.schema import Column, Table, read_table, write_table
 from adamolmo.files.sealed_parquet import seal
 from adamolmo.files.training import TRAINING
 from adamolmo.files.writing import file_checksum
@@ -82,6 +82,19 @@ def test_impossible_content_is_not_written(log, tmp_path, change, sentence):
         write_table(log.assign(**change), path, TRAINING)
     assert str(error.value).startswith(str(path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_an_optional_column_may_lack_values(tmp_path):
+    columns = {"name": Column("text", "a name"), "watts": Column("float32", "some", "positive", optional=True)}
+    schema, path = Table("power", "power.parquet", "Some.", ("name",), columns), tmp_path / "power.parquet"
+    rows = pd.DataFrame({"name": ["a", "b", "c"], "watts": [1.5, None, float("nan")]})
+    write_table(rows, path, schema)
+    assert pq.read_table(path)["watts"].to_pylist() == [1.5, None, None]
+    assert read_table(path, schema)[0]["watts"].isna().tolist() == [False, True, True]
+    write_table(rows.assign(watts=None), path, schema)
+    assert read_table(path, schema)[0]["watts"].isna().all()
+    with pytest.raises(AdaMolmoError, match="column watts has the value 0.0; expected a number above 0"):
+        write_table(rows.assign(watts=[0.0, None, 1.0]), path, schema)
 
 
 def test_missing_column_and_empty_list(samples, log, tmp_path):

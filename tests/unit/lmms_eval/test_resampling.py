@@ -9,7 +9,7 @@ from paired_bootstrap import paired_bootstrap
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import write_json
-from adamolmo.files.evaluation import LatencySummary, StageMeans
+from adamolmo.files.evaluation import LatencySummary, Percentiles, StageMeans
 from adamolmo.files.governor import GovernedStream, GovernorState
 from adamolmo.files.lmms_eval import ANSWERS, BENCHMARK_COMPARISONS, BENCHMARKS, Benchmark, Metric
 from adamolmo.files.schema import write_table
@@ -100,6 +100,9 @@ def cell(folder, controller, budget="60pct", **changes):
         "mean_overshoot_pct": INTERVAL,
         "knob_counts": {"high-k8-b16": len(scores)},
         "stages_ms": StageMeans(**dict.fromkeys(StageMeans.model_fields, 4.0)),
+        "ttft_ms": Percentiles(p50=INTERVAL, p95=INTERVAL),
+        "tpot_ms": None,
+        "joules_per_answer": None,
         "controller_ms": 0.1,
         "controller_share_pct": 0.5,
         "flops": 1e9,
