@@ -68,6 +68,8 @@ def test_single_requests_are_those_of_the_cell(opened):
         assert (answer.text, str(answer.config)) == (row.prediction, row.config)
         assert answer.latency_ms == pytest.approx(row.latency_ms, rel=1e-5)
         assert answer.late == row.late
+        assert (answer.ttft_ms, answer.tpot_ms) == pytest.approx((row.ttft_ms, row.tpot_ms), rel=1e-5, nan_ok=True)
+        assert answer.energy_j is None  # the clock is modelled
 
 
 def test_requests_are_shown_on_the_terminal(finished, opened, capsys):
@@ -79,6 +81,7 @@ def test_requests_are_shown_on_the_terminal(finished, opened, capsys):
     assert shown.startswith(f"{cell}: 6 of 6 requests, the first 2:\n")
     first = answers.set_index("request").loc[0]
     assert f"question     {first['question']}\n" in shown and f"knobs        {first['config']}\n" in shown
+    assert f"serving      TTFT {first['ttft_ms']:.2f} ms, TPOT {first['tpot_ms']:.2f} ms\n" in shown
     for option, chosen in {
         "--wrong": ~answers["right"],
         "--late": answers["late"],

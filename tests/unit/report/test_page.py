@@ -12,10 +12,11 @@ import study_data
 from made_documents import manifest
 from PIL import Image
 from playwright.sync_api import sync_playwright
-from study_results import BUDGETS, CONTROLLERS, break_promise, plant, quiet_results
+from study_results import BUDGETS, CONTROLLERS, break_promise, changed, plant, quiet_results
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.report import page
+from adamolmo.report.findings import StudyResults
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
 
 TEMPLATE = Path(__file__).parents[3] / "workflow/report/report.html.j2"
@@ -44,11 +45,21 @@ def test_the_rule_graph_is_read_and_drawn_downwards():
 
 
 @pytest.fixture
-def written(tmp_path) -> Path:
+def results(tmp_path) -> StudyResults:
+    planted = plant(quiet_results(tmp_path), "p95", "two-stage-budget", 0.031, 0.001)
+    return break_promise(planted, "p95", "tier-only")
+
+
+@pytest.fixture
+def written(results, tmp_path) -> Path:
+    return write(results, tmp_path)
+
+
+def write(results: StudyResults, tmp_path: Path) -> Path:
     Image.new("RGB", (40, 20), "red").save(tmp_path / "pareto.png")
     html = page.page(
         TEMPLATE,
-        break_promise(plant(quiet_results(tmp_path), "p95", "two-stage-budget", 0.031, 0.001), "p95", "tier-only"),
+        results,
         study_data.profile(samples=20, seed=1),
         [tmp_path / "pareto.png"],
         {"pareto": "How to read it: 1 < 2 & so on."},
@@ -83,6 +94,22 @@ def test_the_page_has_all_parts_and_refers_to_nothing_outside(written):
     assert outside == {"plots/pareto.pdf", "summary.parquet", "examples.html"}  # links to what lies beside the page
     # Specifications of Vega-Lite name their schema by its address; nobody asks for it.
     assert set(re.findall(r"https?://[^\"]*", page_itself)) <= {"https://vega.github.io/schema/vega-lite/v6.4.1.json"}
+
+
+def test_energy_is_shown_where_it_was_counted_and_else_said_to_be_missing(results, tmp_path):
+    def shown(summary) -> tuple[str, list[str]]:
+        html = write(changed(results, summary=summary), tmp_path).read_text()
+        told, table = html.split("Serving measures")[1].split('<table class="sortable" id="serving">')
+        return told, re.findall(r"<td[^>]*>([^<]*)</td>", table.split("</table>")[0])
+
+    told, cells = shown(results.summary)
+    assert "Energy: not available on this device." in told
+    assert len(cells) == len(results.summary) * 8
+    assert "Energy: none, the clock is modelled." in shown(results.summary.assign(clock="modelled"))[0]
+    counted = {"joules_per_answer": 2.0, "joules_per_answer_low": 1.9, "joules_per_answer_high": 2.2}
+    told, cells = shown(results.summary.assign(**counted))
+    assert "not available" not in told and "by its own counter" in told
+    assert cells.count("2.00 [1.90, 2.20]") == len(results.summary)
 
 
 def test_the_policy_admits_the_pages_own_scripts_and_nothing_else(written):

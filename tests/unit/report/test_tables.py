@@ -75,6 +75,18 @@ def test_the_oracle_is_listed_as_the_upper_bound_and_takes_no_part_in_the_test()
     assert tables.violations(_two_cells(three)).rows["controller"].tolist() == ["a", "b"]
 
 
+def test_serving_measures_are_shown_with_intervals_where_there_are_any(summary):
+    rows = tables.serving(summary)
+    assert list(rows)[3:] == ["ttft_p50_ms", "ttft_p95_ms", "tpot_p50_ms", "tpot_p95_ms", "goodput_per_s"]
+    assert len(rows) == len(summary[summary["controller"] != "oracle"])
+    joules = {"joules_per_answer": 2.0, "joules_per_answer_low": 1.9, "joules_per_answer_high": 2.2}
+    of_one = summary.index == summary.index[summary["controller"] == "lookup-mean"][0]
+    some = summary.assign(**{name: pd.Series(joule, summary.index).where(of_one) for name, joule in joules.items()})
+    shown = tables.serving(some)
+    assert sorted(shown["joules_per_answer"].unique()) == ["", "2.00 [1.90, 2.20]"]
+    assert "joules_per_right_answer" not in shown
+
+
 def test_every_cell_is_in_the_csv_in_percent(summary, comparisons):
     rows = tables.violations(summary).rows
     assert len(rows) == len(summary)
