@@ -109,7 +109,7 @@ def test_energy_is_shown_where_it_was_counted_and_else_said_to_be_missing(result
     counted = {"joules_per_answer": 2.0, "joules_per_answer_low": 1.9, "joules_per_answer_high": 2.2}
     told, cells = shown(results.summary.assign(**counted))
     assert "not available" not in told and "by its own counter" in told
-    assert cells.count("2.00 [1.90, 2.20]") == len(results.summary)
+    assert cells.count("2.00\n[1.90, 2.20]") == len(results.summary)
 
 
 def test_the_policy_admits_the_pages_own_scripts_and_nothing_else(written):
