@@ -28,6 +28,7 @@ from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
 from adamolmo.config.files import read_yaml
+from adamolmo.controllers.registry import CONTROLLERS as LIBRARYS
 from adamolmo.controllers.registry import PREDICTORS, find_controller
 from adamolmo.controllers.roles import ORACLE, heeds_budget
 from adamolmo.controllers.table import AGGREGATIONS, EXPECTED_LATENCY, table_path
@@ -144,6 +145,8 @@ SPLITS = ["importance", "profile", "evaluation"]
 TRAINED = [name for name, controller in CONTROLLERS.items() if controller.trained]
 # Those that earn rewards step by step, without the one that only joins trained parts.
 LEARNING = [name for name in TRAINED if name not in PREDICTORS and not CONTROLLERS[name].parts]
+# What the library has no look for: figures tell them apart, and have to know them all for it.
+UNFAMILIAR = sorted({*STUDY.controllers, *STUDY.lmms_eval.controllers} - {*LIBRARYS, ORACLE})
 # Jobs depend on the manifest alone, which is written last and has the checksum of the others: thousands of jobs with
 # one file each are planned faster than with four.
 MODEL = {

@@ -91,6 +91,7 @@ rule summarise_lmms_eval:
         markdown="results/lmms_eval/summary.md",
         comparisons="results/lmms_eval/comparisons.parquet",
         pdf="results/plots/lmms_eval.pdf",
+        one_column="results/plots/onecolumn/lmms_eval.pdf",
         png=report("results/plots/lmms_eval.png", caption="../workflow/report/lmms_eval.rst", category="Results"),
     log:
         "logs/lmms_eval/summary.log",
@@ -100,8 +101,10 @@ rule summarise_lmms_eval:
         **program("summarise_lmms_eval.py"),
         cells=lambda wildcards: BENCHMARKS_IN_ONE,
         settings=settings("lmms_eval"),
+        unfamiliar=UNFAMILIAR,
     message:
         "Table and figure of the benchmarks"
     shell:
         "{params.run} --cells {params.cells:q} --settings {params.settings:q} --table {output.table:q}"
-        " --markdown {output.markdown:q} --comparisons {output.comparisons:q} --figure {output.pdf:q} 2>&1 | tee {log:q}"
+        " --markdown {output.markdown:q} --comparisons {output.comparisons:q} --figure {output.pdf:q}"
+        " --one-column {output.one_column:q} --unfamiliar {params.unfamiliar:q} 2>&1 | tee {log:q}"

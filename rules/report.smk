@@ -24,13 +24,14 @@ rule figure:
         run=command("plot.py"),
         code=figure_code,
         options=options,
+        unfamiliar=UNFAMILIAR,
         # Snakemake takes one caption for all files of an output; this one includes the figure's own.
         caption=str(TEMPLATES / "{figure}.rst"),
     message:
         "Figure: {wildcards.figure}"
     shell:
         "{params.run} {wildcards.figure:q} {params.options} --output {output.pdf:q}"
-        " --one-column {output.one_column:q} 2>&1 | tee {log:q}"
+        " --one-column {output.one_column:q} --unfamiliar {params.unfamiliar:q} 2>&1 | tee {log:q}"
 
 
 rule controllers_page:
@@ -137,13 +138,14 @@ rule report:
     params:
         **program("report.py"),
         options=options,
+        unfamiliar=UNFAMILIAR,
         settings=settings(*StudyConfig.model_fields),
         data=lambda wildcards: json.dumps({figure: figure_data(figure) for figure in FIGURES}),
     message:
         "Report: results/report.html"
     shell:
-        "{params.run} {params.options} --data {params.data:q} --settings {params.settings:q} --output {output:q}"
-        " 2>&1 | tee {log:q}"
+        "{params.run} {params.options} --data {params.data:q} --settings {params.settings:q}"
+        " --unfamiliar {params.unfamiliar:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
 # Apart from the default targets: for research on routing.

@@ -73,6 +73,11 @@ class Budget:
         return f"{amount} on average" if self.promise == "mean" else f"{amount}, {KINDS[self.promise]}"
 
 
+def place_of_kind(budget: str) -> int:
+    """Of a budget as it is written, where its kind is shown."""
+    return list(KINDS).index(kind_of(budget))
+
+
 def kind_of(budget: str) -> str:
     """Of a budget as it is written, or of the name of a kind, under which tables have the mean over its budgets."""
     return budget if budget in KINDS else Budget.parse(budget).kind

@@ -19,6 +19,7 @@ function update() {
     for (const [name, value] of Object.entries(signals)) view.signal(name, value);
     view.runAsync();
   }
+  document.getElementById("vg-tooltip-element")?.classList.remove("visible"); // its mark may be gone
 }
 
 async function draw(id, specification) {

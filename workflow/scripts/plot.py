@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from adamolmo.jobs.script import run
-from adamolmo.report.figures.style import COLUMN_IN, PAGE_IN, save
+from adamolmo.report.figures.style import COLUMN_IN, PAGE_IN, save, tell_apart
 from adamolmo.report.inputs import READERS, add_inputs, read_inputs
 
 
@@ -16,7 +16,11 @@ def main() -> None:
     add_inputs(parser, optional=READERS)
     parser.add_argument("--output", type=Path, required=True, help="the PDF over both columns; a PNG lies beside it")
     parser.add_argument("--one-column", type=Path, required=True, help="the PDF for one column")
+    parser.add_argument(
+        "--unfamiliar", nargs="*", required=True, help="controllers of the study that are not the library's"
+    )
     args = parser.parse_args()
+    tell_apart(args.unfamiliar)
     figure = importlib.import_module(f"adamolmo.report.figures.{args.figure}")
     inputs = read_inputs(args)
     save(figure.draw(**inputs, width=PAGE_IN), args.output.with_suffix(""))

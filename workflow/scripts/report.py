@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adamolmo.files.writing import replacing
 from adamolmo.jobs.script import run
+from adamolmo.report.figures.style import tell_apart
 from adamolmo.report.findings import StudyResults
 from adamolmo.report.inputs import add_inputs, read_inputs
 from adamolmo.report.page import page
@@ -22,7 +23,11 @@ def main() -> None:
     parser.add_argument("--rule-graph", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--unfamiliar", nargs="*", required=True, help="controllers of the study that are not the library's"
+    )
     args = parser.parse_args()
+    tell_apart(args.unfamiliar)
     inputs = read_inputs(args)
     manifest, grid = inputs.pop("manifest"), inputs.pop("grid")
     text = page(

@@ -10,6 +10,7 @@ from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.script import run
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
+from adamolmo.report.figures.style import COLUMN_IN, PAGE_IN, save, tell_apart
 
 
 def main() -> None:
@@ -17,8 +18,13 @@ def main() -> None:
     parser.add_argument("--cells", type=all_of, required=True)
     parser.add_argument("--markdown", type=Path, required=True)
     parser.add_argument("--comparisons", type=Path, required=True)
-    parser.add_argument("--figure", type=Path, required=True, help="the PDF; the PNG lies beside it")
+    parser.add_argument("--figure", type=Path, required=True, help="the PDF over both columns; a PNG lies beside it")
+    parser.add_argument("--one-column", type=Path, required=True, help="the PDF for one column")
+    parser.add_argument(
+        "--unfamiliar", nargs="*", required=True, help="controllers of the study that are not the library's"
+    )
     args = parser.parse_args()
+    tell_apart(args.unfamiliar)
     settings = args.settings.lmms_eval
     table = collect(args.cells)
     write_table(table, args.table, BENCHMARKS)
@@ -26,7 +32,8 @@ def main() -> None:
     with replacing(args.markdown) as temporary:
         temporary.write_text(as_markdown(table, settings.budgets))
     metrics = {task: entry.metric for task, entry in settings.tasks.items()}
-    benchmarks(table, metrics, args.figure.with_suffix(""))
+    save(benchmarks(table, metrics, PAGE_IN), args.figure.with_suffix(""))
+    save(benchmarks(table, metrics, COLUMN_IN), args.one_column.with_suffix(""), ["pdf"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The figure of the lmms-eval rules: each task's metric against latency, every controller over its budgets."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,12 +16,12 @@ _SMALL = {"ha": "right", "fontsize": 6, "color": style.GREY}
 
 
 @styled
-def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], path: str | Path) -> Figure:
+def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], width: float) -> Figure:
     """One panel per task; `metrics` maps a task to the metric that is drawn. `table` is that of `summary.collect`.
 
     Raises AdaMolmoError when a task has no such metric.
     """
-    figure, panels = panel_grid(metrics, row_in=2.2, width=style.PAGE_IN)
+    figure, panels = panel_grid(metrics, row_in=2.2, width=width)
     for task, axes in panels.items():
         found = table[table["task"] == task]
         cells = found[found["metric"] == metrics[task]]
@@ -40,7 +39,6 @@ def benchmarks(table: pd.DataFrame, metrics: Mapping[str, str], path: str | Path
         axes.grid(axis="y")
     controllers = controller_handles(table["controller"])
     legend_below(figure, [*controllers, Line2D([], [], color=style.LIGHT, label="budget")])
-    style.save(figure, path)
     return figure
 
 

@@ -23,7 +23,7 @@ def winners(results: StudyResults) -> list[dict]:
     chosen = recommended(judged, budgets.index)
     by = judged_by(results.baseline)
     rows = []
-    for budget in sorted(budgets.index, key=lambda budget: list(KINDS).index(kind_of(budget))):
+    for budget in budgets.index:
         if budget not in set(judged["budget"]):
             continue
         feasible, measure = bool(budgets.loc[budget, "feasible"]), by[kind_of(budget)]

@@ -19,11 +19,10 @@ from adamolmo.evaluation.summary import static_configs
 from adamolmo.files.columns import KNOBS
 from adamolmo.knobs import KnobConfig
 from adamolmo.report.figures import style
-from adamolmo.report.figures.style import in_order, look
+from adamolmo.report.figures.style import Look, in_order, look
 from adamolmo.report.results import CELL, everywhere, kinds_of
 
 EVERY_KIND = "every"
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-left", "triangle-right")
 _CHOSEN = "datum.dataset == dataset"
 _SHOWN = f"{_CHOSEN} && (kind == '{EVERY_KIND}' || datum.kind == kind) && indexof(shown, datum.controller) >= 0"
 # Of the gains: of every kind its mean over the budgets, or of one kind also each budget.
@@ -32,6 +31,7 @@ _GAINS_SHOWN = (
     f"&& (kind == '{EVERY_KIND}' ? datum.pooled : datum.kind == kind)"
 )
 _ROW_PX = 18
+_LINE_PX = 1.2
 
 
 def program() -> str:
@@ -62,13 +62,13 @@ def charts(
 
 
 def choices(summary: pd.DataFrame) -> dict[str, object]:
-    """What the page's controls offer: datasets, kinds (name -> title) and controllers (name -> colour)."""
+    """What the page's controls offer: datasets, kinds (name -> title) and controllers (name -> look)."""
     whole = everywhere(summary)
     datasets = sorted(summary["dataset"].unique())
     return {
         "datasets": datasets if whole in datasets else [whole, *datasets],
         "kinds": {EVERY_KIND: "every kind"} | {kind: KINDS[kind] for kind in kinds_of(summary)},
-        "controllers": {name: _color(name) for name in in_order(summary["controller"])},
+        "controllers": {name: _look(name) for name in in_order(summary["controller"])},
     }
 
 
@@ -78,18 +78,20 @@ def _specified(chart: alt.TopLevelMixin, params: Mapping[str, object]) -> dict:
     return configured.configure(font=font, axis={"labelFontSize": 12, "titleFontSize": 12}).to_dict()
 
 
-def _color(controller: str) -> str:
-    return style.BLACK if controller == ORACLE else look(controller).color
+def _look(controller: str) -> Look:
+    """As in the figures."""
+    return Look(style.BLACK, "o", style.UPPER_BOUND["linestyle"]) if controller == ORACLE else look(controller)
 
 
-def _shapes(controllers: Sequence[str]) -> list[str]:
-    """Controllers of one colour differ in shape."""
-    used: dict[str, int] = {}
-    shapes = []
-    for color in map(_color, controllers):
-        shapes.append(_SHAPES[used.get(color, 0) % len(_SHAPES)])
-        used[color] = used.get(color, 0) + 1
-    return shapes
+def _looks(controllers: Sequence[str]) -> dict[str, alt.Scale]:
+    """Colour, marker and line of each, as scales of those channels."""
+    looks = [_look(name) for name in controllers]
+    values = {
+        "color": [one.color for one in looks],
+        "shape": [one.outline for one in looks],
+        "dash": [[round(_LINE_PX * length, 2) for length in one.dashes] or [1, 0] for one in looks],
+    }
+    return {channel: alt.Scale(domain=list(controllers), range=found) for channel, found in values.items()}
 
 
 def _cells(summary: pd.DataFrame, equal_latency: pd.DataFrame) -> pd.DataFrame:
@@ -143,7 +145,7 @@ def _most_chosen(knob_counts: str) -> str:
 
 
 def _interval(low: float, high: float, unit: str) -> str:
-    return "told of single datasets" if pd.isna(low) else f"{low:.1f} to {high:.1f} {unit}"
+    return "of single datasets only" if pd.isna(low) else f"{low:.1f} to {high:.1f} {unit}"
 
 
 def _gain(value: float, low: float, high: float) -> str:
@@ -191,17 +193,13 @@ def _pareto(
         .encode(x, y, tooltip=[alt.Tooltip("configuration:N", title="static configuration"), latency, right])
     )
     frontier = alt.Chart(frontiers).mark_line(color=style.GREY, strokeWidth=1.2).encode(x, y)
-    color = alt.Color(
-        "controller:N",
-        scale=alt.Scale(domain=list(controllers), range=[_color(name) for name in controllers]),
-        legend=None,
-    )
-    shape = alt.Shape(
-        "controller:N", scale=alt.Scale(domain=list(controllers), range=_shapes(controllers)), legend=None
-    )
+    scales = _looks(controllers)
+    color = alt.Color("controller:N", scale=scales["color"], legend=None)
+    shape = alt.Shape("controller:N", scale=scales["shape"], legend=None)
+    dash = alt.StrokeDash("controller:N", scale=scales["dash"], legend=None)
     of_cells = alt.Chart(cells).transform_filter(_SHOWN)
-    lines = of_cells.mark_line(strokeWidth=1.2, opacity=0.7).encode(
-        x, y, color, detail=["controller:N", "kind:N"], order="budget_ms:Q"
+    lines = of_cells.mark_line(strokeWidth=_LINE_PX, opacity=0.7).encode(
+        x, y, color, dash, detail=["controller:N", "kind:N"], order="budget_ms:Q"
     )
     marks = of_cells.mark_point(filled=True, size=80, stroke="#333333", strokeWidth=0.5, opacity=1).encode(
         x,
@@ -225,9 +223,11 @@ def _pareto(
 
 
 def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
-    """In points, by budget and of each kind."""
+    """In points, of each kind and by budget: what can be compared stands together."""
     places = {name: place for place, name in enumerate(in_order(gains["controller"]))}
-    order = gains["controller"].map(places), gains["kind"].map(list(KINDS).index), ~gains["budget"].isin(KINDS)
+    kinds, pooled = gains["kind"].map(list(KINDS).index), gains["budget"].isin(KINDS)
+    value = gains["budget"].where(~pooled).map(lambda budget: Budget.parse(budget).value, na_action="ignore")
+    order = kinds, ~pooled, value.fillna(0.0), gains["budget"], gains["controller"].map(places)
     gains = gains.iloc[np.lexsort(order[::-1])]
     pooled = gains["budget"].isin(KINDS)
     labels = [
@@ -241,7 +241,7 @@ def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
             "kind": gains["kind"],
             "pooled": pooled,
             "budget": labels,
-            "row": [f"{name}, {label}" for name, label in zip(gains["controller"], labels, strict=True)],
+            "row": [f"{label}: {name}" for name, label in zip(gains["controller"], labels, strict=True)],
             **{end: (100 * gains[end]).round(2) for end in ("gain", "gain_low", "gain_high")},
             "points": [_gain(row.gain, row.gain_low, row.gain_high) for row in gains.itertuples()],
             "promise": np.where(gains["broken"], "broken", np.where(gains["kind"] == "per-request", "none", "kept")),
@@ -251,9 +251,9 @@ def _gain_rows(gains: pd.DataFrame) -> pd.DataFrame:
 
 def _gains(rows: pd.DataFrame, controllers: Sequence[str]) -> alt.LayerChart:
     shown = [name for name in controllers if name in set(rows["controller"])]
-    color = alt.Color(
-        "controller:N", scale=alt.Scale(domain=shown, range=[_color(name) for name in shown]), legend=None
-    )
+    scales = _looks(shown)
+    color = alt.Color("controller:N", scale=scales["color"], legend=None)
+    shape = alt.Shape("controller:N", scale=scales["shape"], legend=None)
     order = list(dict.fromkeys(rows["row"]))
     y = alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, grid=True))
     tooltip = [
@@ -267,7 +267,7 @@ def _gains(rows: pd.DataFrame, controllers: Sequence[str]) -> alt.LayerChart:
         alt.X("gain_low:Q", title="gain (points)"), alt.X2("gain_high:Q"), y, color
     )
     marks = base.mark_point(filled=True, size=60, stroke="#333333", strokeWidth=0.5, opacity=1).encode(
-        alt.X("gain:Q"), y, color, tooltip=tooltip
+        alt.X("gain:Q"), y, color, shape, tooltip=tooltip
     )
     zero = (
         alt.Chart(pd.DataFrame({"gain": [0.0]})).mark_rule(color=style.GREY, strokeDash=[4, 3]).encode(alt.X("gain:Q"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from adamolmo.budgets import KINDS, kind_of
+from adamolmo.budgets import KINDS, kind_of, place_of_kind
 from adamolmo.report.figures.style import in_order
 from adamolmo.report.numbers import estimate
 from adamolmo.report.results import budget_name
@@ -65,7 +65,7 @@ def latex(template: Path, name: str, table: StudyTable) -> str:
 def _by_budget(rows: pd.DataFrame, measure: str) -> Iterator[Block]:
     """Per group of budgets and dataset: a controller per row, a budget per column, from tight to loose by kind."""
     by_ms = rows.groupby("budget")["budget_ms"].mean().sort_values(kind="stable").index
-    budgets = sorted(by_ms, key=lambda budget: list(KINDS).index(kind_of(budget)))
+    budgets = sorted(by_ms, key=place_of_kind)
     for group in _groups(budgets):
         columns = tuple(budget_name(budget) for budget in group)
         for dataset, of_dataset in rows.groupby("dataset", observed=True):

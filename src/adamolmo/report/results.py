@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from adamolmo.budgets import KINDS, Budget, kind_of
+from adamolmo.budgets import KINDS, Budget, kind_of, place_of_kind
 from adamolmo.controllers.roles import heeds_budget, without_oracle
 from adamolmo.evaluation.summary import misses_budget, static_configs, tiers_by_cost
 from adamolmo.files.columns import KNOBS
@@ -14,9 +14,10 @@ CELL = ["controller", "budget"]
 
 
 def budgets_of(cells: pd.DataFrame) -> pd.DataFrame:
-    """budget_ms and feasible by budget, from tight to loose."""
+    """budget_ms and feasible by budget, kind by kind, of each from tight to loose."""
     budgets = cells.groupby("budget", observed=True)[["budget_ms", "feasible"]].first()
-    return budgets.sort_values(["budget_ms", "budget"])
+    budgets = budgets.sort_values(["budget_ms", "budget"])
+    return budgets.loc[sorted(budgets.index, key=place_of_kind)]
 
 
 def budget_name(budget: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from adamolmo.budgets import KINDS
+from adamolmo.budgets import KINDS, place_of_kind
 from adamolmo.controllers.roles import baseline_of, without_oracle
 from adamolmo.evaluation.summary import misses_budget
 from adamolmo.report.figures.style import EXPLAINED, in_order
@@ -115,9 +115,11 @@ TABLES: Mapping[str, Callable[[pd.DataFrame, pd.DataFrame], StudyTable]] = {
 
 
 def by_dataset(rows: pd.DataFrame) -> list[dict]:
-    """Of a table with a measure, per dataset its budgets from tight to loose and each controller's cells at them."""
+    """Of a table with a measure, per dataset its budgets, kind by kind from tight to loose, and each controller's cells
+    at them."""
     blocks = []
-    for dataset, block in rows.sort_values(["budget_ms", "budget"]).groupby("dataset", observed=True):
+    rows = rows.assign(kind=rows["budget"].map(place_of_kind)).sort_values(["kind", "budget_ms", "budget"])
+    for dataset, block in rows.groupby("dataset", observed=True):
         budgets = block.drop_duplicates("budget")
         cells = {name: block[block["controller"] == name].to_dict("records") for name in in_order(block["controller"])}
         blocks.append({"dataset": dataset, "budgets": budgets.to_dict("records"), "controllers": cells})

@@ -17,18 +17,20 @@ from adamolmo.controllers.governor import Governor, load_governor
 from adamolmo.controllers.modules import load_controller
 from adamolmo.controllers.registry import find_controller
 from adamolmo.errors import AdaMolmoError
-from adamolmo.evaluation.cell import evaluate_cell, governed_answer
+from adamolmo.evaluation.cell import governed_answer
 from adamolmo.evaluation.cell_summary import Cell
 from adamolmo.evaluation.requests import read_questions, with_questions
 from adamolmo.evaluation.serving import tpot_ms, ttft_ms
+from adamolmo.files.core_exp import Reference
+from adamolmo.files.documents import read_json
 from adamolmo.files.governor import GovernorState
 from adamolmo.inference.clock import StageTimes, warm_up
 from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
-from adamolmo.jobs.loading import controller_context, energy_counter, load_engine, load_questions
+from adamolmo.jobs.cell import run_cell
+from adamolmo.jobs.loading import controller_context, energy_counter, load_engine
 from adamolmo.knobs import KnobConfig
-from adamolmo.statistics.intervals import Resampling
 from adamolmo.study.asked import Asked
 
 _PROBES = 3
@@ -163,22 +165,12 @@ class Answering:
 
     def evaluate(self, asked: Asked) -> DataFrame:
         """The requests of a cell of its own, as `with_questions` has them."""
-        settings, stream = self.settings, asked.stream
-        path = self.results / "data" / asked.dataset / "evaluation.parquet"
-        questions, _ = load_questions(settings, self.engine, asked.dataset, path)
-        cell = Cell(asked.dataset, stream.controller, asked.budget, asked.reference(self.results))
+        name = asked.stream.controller
+        samples = self.results / "data" / asked.dataset / "evaluation.parquet"
+        cell = Cell(asked.dataset, name, asked.budget, read_json(asked.reference_path(self.results), Reference))
         controller, governor = self._load(asked)
-        rows, _ = evaluate_cell(
-            self.engine,
-            questions,
-            controller,
-            governor,
-            cell,
-            full=settings.knobs.grid.full,
-            max_warmup=settings.latency.max_warmup,
-            resampling=Resampling(settings.bootstrap.resamples, settings.seed),
-        )
-        names = (asked.dataset, stream.controller, str(asked.budget), cell.budget_ms)
+        rows, _, _ = run_cell(self.settings, self.engine, cell, controller, governor, samples)
+        names = (asked.dataset, name, str(asked.budget), cell.budget_ms)
         return with_questions(rows, read_questions(self.results, asked.dataset), *names)
 
     def _stream(self, asked: Asked, state: Path | None) -> tuple[bool, _OpenStream]:

@@ -33,12 +33,16 @@ class Asked:
         """The same for the requests of one stream; controllers of one's own are told apart even under one name."""
         return self.controller if isinstance(self.controller, str) else id(self.controller), self.dataset, self.budget
 
+    def reference_path(self, results: Path) -> Path:
+        """Of the dataset's profile."""
+        return results / "core_exp" / f"{self.dataset}.reference.json"
+
     def reference(self, results: Path) -> Reference | None:
         """Of the dataset's profile; None where there is none and nothing depends on it, as for a budget in ms.
 
         Raises AdaMolmoError when the file is missing or unusable.
         """
-        path = results / "core_exp" / f"{self.dataset}.reference.json"
+        path = self.reference_path(results)
         return None if self.budget.unit == "ms" and not path.exists() else read_json(path, Reference)
 
     def budget_ms(self, results: Path) -> float:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from figure_checks import check_layout
 from paired_bootstrap import paired_bootstrap
 
 from adamolmo.errors import AdaMolmoError
@@ -16,6 +17,7 @@ from adamolmo.files.schema import write_table
 from adamolmo.lmms_eval.figure import benchmarks
 from adamolmo.lmms_eval.resampling import resampled_values
 from adamolmo.lmms_eval.summary import as_markdown, collect, compare
+from adamolmo.report.figures.style import COLUMN_IN, PAGE_IN
 from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling
 
@@ -162,17 +164,19 @@ def test_cells_of_two_devices_are_refused(tmp_path):
     )
 
 
-def test_figure_has_a_panel_per_task_and_a_curve_per_controller(tmp_path):
+@pytest.mark.parametrize("width", [PAGE_IN, COLUMN_IN])
+def test_figure_has_a_panel_per_task_and_a_curve_per_controller(tmp_path, width):
     table = collect([cell(tmp_path, c, b) for c in SCORES for b in ("60pct", "100pct")])
-    figure = benchmarks(table, {"quiz": "accuracy"}, tmp_path / "figure")
+    figure = benchmarks(table, {"quiz": "accuracy"}, width)
     (axes,) = figure.axes
     assert axes.get_ylabel() == "accuracy"
     curves = {tuple(line.get_ydata()) for line in axes.lines if line.get_marker() not in ("None", "", None)}
     assert (0.75, 0.75) in curves and (0.5, 0.5) in curves
-    assert (tmp_path / "figure.png").is_file()
+    figure.draw_without_rendering()
+    check_layout(figure)
 
 
 def test_figure_of_a_metric_that_the_task_lacks(tmp_path):
     table = collect([cell(tmp_path, "static-full")])
     with pytest.raises(AdaMolmoError, match="lmms_eval.tasks.quiz.metric is 'f1'; expected one of accuracy, other"):
-        benchmarks(table, {"quiz": "f1"}, tmp_path / "figure")
+        benchmarks(table, {"quiz": "f1"}, PAGE_IN)

@@ -55,7 +55,7 @@ def _heat_map(axes: Axes, scores: Importance, datasets: list[str]) -> None:
         axes.text(
             column + 0.5,
             row + 0.5,
-            f"{value:.1f}",
+            f"{value:.{0 if upright and abs(value) >= 9.95 else 1}f}",
             ha="center",
             va="center",
             fontsize=style.TEXT_PT,

@@ -19,7 +19,7 @@ from adamolmo.report.results import budget_name, budgets_of, knob_values
 _COLORS = {"tier": style.BLUE, "top_k": style.VERMILLION, "num_active_blocks": style.GREEN}
 _TITLES = {"tier": "tier", "top_k": "top-k", "num_active_blocks": "blocks"}
 _LETTERS = {"tier": "", "top_k": "k", "num_active_blocks": "b"}  # as in the name of a config, before the value
-_NAMES_ACROSS = 5  # more names of budgets in a group would touch
+_NAMES_ACROSS = 7  # more names of budgets in a group would touch
 _ROW_HEIGHT = 0.82  # of a controller's bars, so that rows one unit apart do not touch
 
 

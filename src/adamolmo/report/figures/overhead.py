@@ -20,7 +20,7 @@ def draw(summary: pd.DataFrame, width: float) -> Figure:
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, column, label in [
         (left, "controller_ms", "Time to decide (ms)"),
-        (right, "controller_share_pct", "Share (%)"),
+        (right, "controller_share_pct", "Share of request (%)"),
     ]:
         for place, controller in enumerate(controllers):
             cells = summary.loc[summary["controller"] == controller, column]

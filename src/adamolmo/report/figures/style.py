@@ -2,14 +2,17 @@
 same data."""
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 
 import matplotlib.style
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path as Outline
 
 from adamolmo.controllers.roles import ORACLE
 from adamolmo.files.writing import replacing
@@ -80,10 +83,31 @@ class Look:
         return {"marker": self.marker, "mfc": "white", "mec": self.color, "mew": 0.8, "markersize": self._size}
 
     @property
+    def outline(self) -> str:
+        """The marker as a path of SVG around the origin; that of most is 2 high, as Vega-Lite expects it."""
+        shape = MarkerStyle(self.marker)
+        path = shape.get_path().transformed(shape.get_transform().scale(self._size / 2, -self._size / 2))
+        return "".join(
+            _SVG[code] + ",".join(f"{value:.3f}" for value in ([] if code == Outline.CLOSEPOLY else points))
+            for points, code in path.iter_segments(simplify=False)
+        )
+
+    @property
+    def dashes(self) -> list[float]:
+        """The line in units of its width: drawn, left out, drawn, ...; nothing of a whole line."""
+        if self.linestyle == "None":
+            return [0.0, 1.0]
+        if not isinstance(self.linestyle, str):
+            return list(self.linestyle[1])
+        named = {"--": "lines.dashed_pattern", ":": "lines.dotted_pattern", "-.": "lines.dashdot_pattern"}
+        return matplotlib.rcParamsDefault[named[self.linestyle]] if self.linestyle in named else []
+
+    @property
     def _size(self) -> float:
         return 7.0 if self.marker == "*" else 4.0
 
 
+_SVG = {Outline.MOVETO: "M", Outline.LINETO: "L", Outline.CURVE3: "Q", Outline.CURVE4: "C", Outline.CLOSEPOLY: "Z"}
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 # In the order of every legend. A family has one colour, and each of it another line; no two have marker and line in
 # common, so that they are told apart in grey print as well.
@@ -113,7 +137,9 @@ LOOKS = {
 # Of controllers that LOOKS does not know, one's own and single static configurations.
 _OTHER_COLORS = (GREY, SKY, BLACK)
 _OTHER_MARKERS = ("o", "s", "D", "^", "v", "<", ">", "p", "h", "d", "P", "X")
-_OTHER_DASHES = ((0, (1, 1)), (0, (4, 1, 1, 1)), (0, (3, 3)), (0, (6, 1)))
+_OTHER_DASHES = ((1, 1), (4, 1, 1, 1), (3, 3), (6, 1))
+_LONG_DASH = (10, 2)  # after them, as often as needed
+_told_apart: dict[str, Look] = {}
 
 _FAMILIES = {
     "tables": ("static-", "lookup-", "tier-only", "topk-only", "blocks-only"),
@@ -130,16 +156,40 @@ EXPLAINED = {
 
 
 def look(controller: str) -> Look:
-    """The same for one name in every figure and study."""
-    if controller in LOOKS:
-        return LOOKS[controller]
-    found = zlib.crc32(controller.encode())
-    parts = []
-    for choices in (_OTHER_MARKERS, _OTHER_DASHES, _OTHER_COLORS):
-        found, place = divmod(found, len(choices))
-        parts.append(choices[place])
-    marker, linestyle, color = parts
-    return Look(color, marker, linestyle)
+    """The same for one name in every figure of a study; in every study, but for those that `tell_apart` changed."""
+    return LOOKS.get(controller) or _told_apart.get(controller) or next(_others(controller))
+
+
+def tell_apart(controllers: Iterable[str]) -> None:
+    """From now on no two of these controllers of one study look alike, however many there are: marker and line differ
+    from those of all others, and colour and marker as long as they can. Whose look is taken, in the order of names,
+    gets the next one that is free."""
+    _told_apart.clear()
+    taken = list(LOOKS.values())
+    for name in sorted(set(controllers) - LOOKS.keys()):
+        _told_apart[name] = _free(name, taken)
+        taken.append(_told_apart[name])
+
+
+def _free(name: str, taken: Sequence[Look]) -> Look:
+    in_grey, in_colour = (
+        {(key(one), one.marker) for one in taken} for key in (lambda x: x.linestyle, lambda x: x.color)
+    )
+    free = (one for one in _others(name) if (one.linestyle, one.marker) not in in_grey)
+    some = list(islice(free, len(_OTHER_MARKERS) * len(_OTHER_COLORS)))
+    return next((one for one in some if (one.color, one.marker) not in in_colour), some[0])
+
+
+def _others(name: str) -> Iterator[Look]:
+    """Looks for a controller that LOOKS does not know, without end, the name's own first."""
+    start, without_long_dash = zlib.crc32(name.encode()), len(_OTHER_MARKERS) * len(_OTHER_DASHES) * len(_OTHER_COLORS)
+    for step in count():
+        place, parts = start + step, []
+        for choices in (_OTHER_MARKERS, _OTHER_DASHES, _OTHER_COLORS):
+            place, chosen = divmod(place, len(choices))
+            parts.append(choices[chosen])
+        marker, dashes, color = parts
+        yield Look(color, marker, (0, (*dashes, *(step // without_long_dash * _LONG_DASH))))
 
 
 def family(controller: str) -> str:

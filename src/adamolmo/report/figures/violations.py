@@ -123,5 +123,5 @@ def _handles(cells: pd.DataFrame, kinds: list[str]) -> list[Line2D]:
     if not cells["feasible"].all():
         handles.append(Line2D([], [], label="pale: no static config meets the budget", **dot, alpha=_PALE))
     if (per_request["slowdown"] != 1).any():
-        handles.append(Line2D([], [], label="had the device been as fast as during the profile", **_CROSS))
+        handles.append(Line2D([], [], label="at the profile's speed", **_CROSS))
     return handles

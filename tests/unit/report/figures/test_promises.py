@@ -8,8 +8,8 @@ from adamolmo.report.figures.style import look
 
 def test_a_row_per_promise_shows_margins_and_what_was_kept_so_far(figures):
     streams = figures.inputs["streams"]
-    (left_mean, right_mean), (left_p95, right_p95) = np.reshape(figures["promises"].axes, (2, 2))
-    assert [axes.get_ylabel() for axes in (left_mean, left_p95)] == ["60 % mean\nmargin", "60 % p95\nmargin"]
+    (left_p95, right_p95), (left_mean, right_mean) = np.reshape(figures["promises"].axes, (2, 2))
+    assert [axes.get_ylabel() for axes in (left_p95, left_mean)] == ["60 % p95\nmargin", "60 % mean\nmargin"]
     for left, right, budget in ((left_mean, right_mean, "60pct-mean"), (left_p95, right_p95, "60pct-p95")):
         of_table = streams[(streams["controller"] == "lookup-mean") & (streams["budget"] == budget)]
         late, used = ~of_table["budget_met"], of_table["latency_ms"] / of_table["budget_ms"]
@@ -25,7 +25,7 @@ def test_a_row_per_promise_shows_margins_and_what_was_kept_so_far(figures):
 
 
 def test_the_scale_of_what_was_kept_is_that_of_the_later_requests(figures):
-    (_, right_mean), _ = np.reshape(figures["promises"].axes, (2, 2))
+    _, (_, right_mean) = np.reshape(figures["promises"].axes, (2, 2))
     lines = [line.get_ydata() for line in right_mean.lines if len(line.get_ydata()) > 2]
     bottom, top = right_mean.get_ylim()
     assert all(bottom < value < top for line in lines for value in line[len(line) // 4 :])
