@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 
 from figure_checks import FIGURES
 from mini_study import MINI, ROOT
@@ -19,25 +18,11 @@ from adamolmo.files.schema import read_table
 from adamolmo.files.summary import SUMMARY
 
 CONFIG = StudyConfig.load(ROOT / "config.yaml", ROOT / MINI)
-TABLES = (".parquet", ".json", ".safetensors")
 # Budgets that each request is aimed at, and those that each request of the oracle is within.
 AIMED = [budget for budget in CONFIG.budgets if Budget.parse(budget).promise is None]
 WITHIN = [budget for budget in CONFIG.budgets if Budget.parse(budget).promise != "mean"]
 
 DRAWN = [name for name in FIGURES if name != "repeatability"]  # nothing is timed: the clock is modelled
-
-
-def test_two_runs_give_equal_bytes(finished, tmp_path):
-    again = replace(finished, directory=tmp_path)
-    result = again.snakemake("--", "results/comparisons.parquet", "results/lookup/mean.json")
-    assert result.returncode == 0, result.output
-    made = [
-        path for path in finished.path("results").rglob("*") if path.suffix in TABLES and path.parent.name != "report"
-    ]
-    made = [path.relative_to(finished.directory) for path in made]
-    assert len(made) > 40
-    different = [str(name) for name in made if finished.path(name).read_bytes() != again.path(name).read_bytes()]
-    assert different == []
 
 
 def test_every_cell_is_in_the_summary(finished):

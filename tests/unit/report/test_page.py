@@ -44,15 +44,15 @@ def test_the_rule_graph_is_read_and_drawn_downwards():
         read_rule_graph("digraph {}")
 
 
-@pytest.fixture
-def results(tmp_path) -> StudyResults:
-    planted = plant(quiet_results(tmp_path), "p95", "two-stage-budget", 0.031, 0.001)
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> StudyResults:
+    planted = plant(quiet_results(tmp_path_factory.mktemp("study")), "p95", "two-stage-budget", 0.031, 0.001)
     return break_promise(planted, "p95", "tier-only")
 
 
-@pytest.fixture
-def written(results, tmp_path) -> Path:
-    return write(results, tmp_path)
+@pytest.fixture(scope="module")
+def written(results, tmp_path_factory) -> Path:
+    return write(results, tmp_path_factory.mktemp("page"))
 
 
 def write(results: StudyResults, tmp_path: Path) -> Path:
@@ -126,21 +126,26 @@ def test_the_policy_admits_the_pages_own_scripts_and_nothing_else(written):
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-@pytest.fixture
-def opened(written):
-    """The page in a real browser, its charts drawn; whatever the browser complains of fails the test."""
+@pytest.fixture(scope="module")
+def browser():
+    """A real one, for all tests."""
     if BROWSER is None:
         pytest.skip("no chromium or google-chrome is installed")
-    complaints = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1100, "height": 900})
-        tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.goto(written.as_uri())
-        tab.wait_for_selector("body[data-drawn]", timeout=60_000)
-        yield tab
-        browser.close()
+        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def opened(browser, written):
+    """The page, its charts drawn; whatever the browser complains of fails the test."""
+    complaints = []
+    tab = browser.new_page(viewport={"width": 1100, "height": 900})
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.goto(written.as_uri())
+    tab.wait_for_selector("body[data-drawn]", timeout=60_000)
+    yield tab
+    tab.close()
     assert complaints == []
 
 

@@ -65,7 +65,8 @@ def _stacked_shares(
         foot = np.repeat(_ROW_HEIGHT + np.arange(len(controllers)), len(budgets))  # downwards
         for value, color in shades.items():
             height = _ROW_HEIGHT * shares[value].ravel()
-            axes.bar(np.tile(x, len(controllers)), -height, bottom=foot, width=0.85, color=color)
+            some = height > 0
+            axes.bar(np.tile(x, len(controllers))[some], -height[some], bottom=foot[some], width=0.85, color=color)
             foot = foot - height
         above = {"xycoords": axes.get_xaxis_transform(), "textcoords": "offset points", "ha": "center"}
         axes.annotate(_TITLES[knob], (x.mean(), 1), (0, 3), **above)
