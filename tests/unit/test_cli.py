@@ -159,7 +159,7 @@ def test_predict_with_a_request_agrees_with_the_table_alone(study, capsys):
         (["predict", "picture.png", "--budget", "9ms", "--controller", "static-full"], "image was given without"),
         (
             ["predict", "--budget", "9ms", "--controller", "two-stage-language"],
-            "policy.json: does not exist",
+            "was not trained in this study; trained are none.",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 from pandas import DataFrame
 from PIL import Image
@@ -25,7 +26,7 @@ from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.files.governor import GovernorState
 from adamolmo.inference.clock import StageTimes, warm_up
-from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
+from adamolmo.inference.controller import Controller, Decision, Limit, Reading, Stage1Inputs
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.jobs.cell import run_cell
@@ -192,5 +193,10 @@ class Answering:
 
     def _controller(self, controller: str | Controller, context: ControllerContext) -> Controller:
         if isinstance(controller, Controller):
+            if unknown := set(controller.reads(Limit(1.0))) - set(get_args(Reading)):
+                raise AdaMolmoError(
+                    f"controller '{controller.name}' reads {unknown.pop()!r}; expected some of "
+                    f"{', '.join(get_args(Reading))}."
+                )
             return controller
         return load_controller(controller, find_controller(controller, self.settings.own_controllers).module, context)

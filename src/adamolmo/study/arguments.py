@@ -19,8 +19,10 @@ def expect(name: str, value: Any, kinds: type | tuple[type, ...], expected: str)
 
 
 def expect_text(name: str, value: Any) -> None:
-    """Raises AdaMolmoError when it is no text that can be read."""
+    """Raises AdaMolmoError when it is no text that can be read, or says nothing."""
     expect(name, value, str, "a text")
+    if not value.strip():
+        raise AdaMolmoError(f"{name} is empty; expected a text.")
     if value != printable(value):
         raise AdaMolmoError(f"{name} is '{value}'; expected text in UTF-8, without control characters.")
 

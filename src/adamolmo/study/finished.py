@@ -55,6 +55,9 @@ class Study:
         for path in self._configs:
             expect("config", path, PATH, "the path of a configuration file, or several")
 
+    def __repr__(self) -> str:
+        return f"Study({str(self.results)!r}, {list(map(str, self._configs))})"
+
     @cached_property
     def settings(self) -> StudyConfig:
         """The study's configuration."""
@@ -65,14 +68,21 @@ class Study:
 
         Their columns, with units, are in docs/results-schema.md.
         """
+        expect("table", name, str, f"one of {', '.join(TABLES)}")
         if name not in TABLES:
             raise AdaMolmoError(f"table is {name!r}; expected one of {', '.join(TABLES)}.")
-        return read_table(self.results / f"{name}.parquet", TABLES[name])[0]
+        path = self.results / f"{name}.parquet"
+        if name == REGRET.name and not path.exists():
+            raise AdaMolmoError(f"{path}: does not exist; expected a study whose controllers name the oracle.")
+        return read_table(path, TABLES[name])[0]
 
     def questions(self, dataset: str) -> DataFrame:
         """The questions that controllers are judged on: sample_id, image_id, image (the file's bytes), question and
         answers (the references)."""
         expect("dataset", dataset, str, "a name")
+        known = sorted(path.parent.name for path in self.results.glob("data/*/evaluation.parquet"))
+        if dataset not in known:
+            raise AdaMolmoError(f"dataset is {dataset!r}; this study's results have {', '.join(known) or 'none'}.")
         return read_table(self.results / "data" / dataset / "evaluation.parquet", SAMPLES)[0]
 
     def answers(
@@ -165,7 +175,10 @@ class Study:
         expect("controller", controller, (str, Controller), "the name of a controller, or an adamolmo.Controller")
         own = self.settings.own_controllers
         if isinstance(controller, str):
-            find_controller(controller, own)
+            trained = {path.parent.name for path in self.results.glob("controllers/*/policy.json")}
+            if find_controller(controller, own).trained and controller not in trained:
+                names = ", ".join(sorted(trained)) or "none"
+                raise AdaMolmoError(f"controller '{controller}' was not trained in this study; trained are {names}.")
         elif not isinstance(getattr(controller, "name", None), str) or controller.name in {*CONTROLLERS, *own}:
             raise AdaMolmoError(
                 f"the controller's name is {getattr(controller, 'name', None)!r}; expected a name that no other has."

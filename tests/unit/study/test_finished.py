@@ -19,6 +19,13 @@ class Cheapest(adamolmo.Controller):
         return adamolmo.Decision.of(adamolmo.KnobConfig("low", 2, 5))
 
 
+class Curious(Cheapest):
+    name = "curious"
+
+    def reads(self, limit):
+        return {"picture"}
+
+
 def test_importing_the_package_loads_nothing_heavy():
     heavy = "torch", "pandas", "numpy", "PIL", "pydantic"
     code = f"import adamolmo, sys; assert adamolmo.__version__; sys.exit(any(m in sys.modules for m in {heavy}))"
@@ -91,6 +98,18 @@ def test_a_controller_of_ones_own_stands_where_a_name_stands(study):
         (lambda s: s.predict("9ms", "static-full", image="picture.png"), "image was given without question"),
         (lambda s: s.table("sumary"), "table is 'sumary'; expected one of summary, comparisons, "),
         (lambda s: s.answers(controller=["a"]), "controller is ['a'], of type list; expected a name, or None"),
+        (lambda s: s.table(["summary"]), "table is ['summary'], of type list; expected one of summary, "),
+        (
+            lambda s: s.table("regret"),
+            "regret.parquet: does not exist; expected a study whose controllers name the oracle",
+        ),
+        (lambda s: s.questions("../okvqa"), "dataset is '../okvqa'; this study's results have none."),
+        (lambda s: s.answer("picture.png", " ", "9ms", "static-full"), "question is empty; expected a text."),
+        (lambda s: s.predict("9ms", "hybrid"), "controller 'hybrid' was not trained in this study; trained are none."),
+        (
+            lambda s: s.answer(*ASK, "9ms", Curious()),
+            "controller 'curious' reads 'picture'; expected some of size, question",
+        ),
         (lambda s: adamolmo.Study("nowhere"), "nowhere: does not exist; expected the directory 'results'"),
         (lambda s: adamolmo.Study(pd.DataFrame()), "results is of type DataFrame; expected the path"),
         (lambda s: adamolmo.Study(config=[3]), "config is 3, of type int; expected the path of a configuration"),
