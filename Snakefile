@@ -1,11 +1,3 @@
-import os
-
-BASE_CONFIG = os.path.join(workflow.basedir, "config.yaml")
-
-
-configfile: BASE_CONFIG
-
-
 report: "workflow/report/workflow.rst"
 
 

@@ -47,6 +47,14 @@ os.environ[LAUNCHER] = launcher(os.getpid())
 os.environ.update(MPLBACKEND="agg")
 
 
+def known(call, *arguments):
+    """`call(*arguments)`, where a fault is one sentence instead of a missing rule or a traceback."""
+    try:
+        return call(*arguments)
+    except AdaMolmoError as error:
+        sys.exit(f"error: {error}")
+
+
 @cache
 def config_sources():
     """What the configuration is merged from, later ones override: its files, the Snakefile's own first, and --config."""
@@ -127,6 +135,12 @@ def configured_backends():
 
 
 RESULTS, RECORDS = Path("results"), Path(".snakemake")
+BASE_CONFIG = os.path.join(workflow.basedir, "config.yaml")
+known(read_yaml, BASE_CONFIG)  # before Snakemake reads it, as `adamolmo.jobs.first_look` does with the other files
+
+
+configfile: BASE_CONFIG
+
 
 try:
     if not {"--touch", "-t"} & set(sys.argv):
@@ -197,14 +211,6 @@ wildcard_constraints:
     split=either(SPLITS),
     tier=either(STUDY.knobs.tiers),
     shard=r"\d+",
-
-
-def known(call, *arguments):
-    """`call(*arguments)`, where a fault is one sentence instead of a missing rule or a traceback."""
-    try:
-        return call(*arguments)
-    except AdaMolmoError as error:
-        sys.exit(f"error: {error}")
 
 
 @cache

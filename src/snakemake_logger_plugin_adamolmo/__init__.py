@@ -1,5 +1,10 @@
-"""Where Snakemake looks for what `--logger adamolmo` means."""
+"""What Snakemake loads for `--logger adamolmo`, before it reads any configuration: the time to look at that."""
 
-from adamolmo.jobs.study_log import LogHandler
+from adamolmo.jobs import study_log
+from adamolmo.jobs.first_look import exit_if_refused
 
-__all__ = ["LogHandler"]
+
+class LogHandler(study_log.LogHandler):
+    def __post_init__(self) -> None:
+        exit_if_refused()
+        super().__post_init__()

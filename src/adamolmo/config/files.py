@@ -8,9 +8,13 @@ import yaml
 from adamolmo.config.yaml_text import MOST_BYTES, parse_yaml
 from adamolmo.errors import AdaMolmoError
 
+_PROGRAM = "__use_yte__"  # makes a YAML file a program in YTE, the language of templates that Snakemake knows
+
 
 def read_yaml(path: str | Path) -> dict:
     """Raises AdaMolmoError that names the file."""
+    if Path(path).exists() and not Path(path).is_file():  # a pipe can be read once, and the study reads it twice
+        raise AdaMolmoError(f"{path}: is no regular file; expected a YAML file.")
     try:
         with open(path, "rb") as file:
             content = parse_yaml(file.read(MOST_BYTES + 1))
@@ -21,6 +25,8 @@ def read_yaml(path: str | Path) -> dict:
     if not isinstance(content, dict):
         found = {list: "a list", str: "a text", type(None): "nothing"}.get(type(content), "one value")
         raise AdaMolmoError(f"{path}: holds {found}; expected keys and values.")
+    if _PROGRAM in content:
+        raise AdaMolmoError(f"{path}: key '{_PROGRAM}': Snakemake would run what follows; expected values.")
     return content
 
 

@@ -1,0 +1,45 @@
+"""A first look at the files of `--configfile`, before Snakemake reads them.
+
+Its reader hangs at a few lines of YAML that stand for billions of values, ends in a traceback at others, and runs what
+a file calls a program (`__use_yte__`). A logger plugin is what Snakemake loads before that.
+"""
+
+import io
+import re
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+
+from snakemake.cli import parse_args
+from snakemake.common.configfile import load_configfile
+
+from adamolmo.config.files import read_yaml
+from adamolmo.errors import AdaMolmoError, stable
+
+
+def check_command_line(arguments: Sequence[str]) -> None:
+    """Raises AdaMolmoError for a file that is not the part of YAML that a configuration is written in, and for a second
+    `--configfile`, of which Snakemake would forget the first."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    given = [option for option in options if re.match(r"--configfiles?(=|\Z)", option)]
+    if len(given) > 1:
+        raise AdaMolmoError(
+            f"{given[0].partition('=')[0]} is given {len(given)} times; expected once, with all files behind it: "
+            "--configfile a.yaml b.yaml."
+        )
+    with redirect_stderr(io.StringIO()):  # it says again which profile it uses
+        _, settings = parse_args(list(arguments))
+    for path in settings.configfile:
+        read_yaml(path)
+        try:
+            load_configfile(path)  # it takes a date for a date, and a number of any length for one
+        except Exception as error:
+            raise AdaMolmoError(f"{path}: Snakemake cannot read it ({stable(str(error))}).") from error
+
+
+def exit_if_refused() -> None:
+    """Of this process, as Snakemake was started."""
+    try:
+        check_command_line(sys.argv[1:])
+    except AdaMolmoError as error:
+        sys.exit(f"error: {error}")

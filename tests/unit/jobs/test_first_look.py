@@ -1,0 +1,63 @@
+"""What Snakemake is given is looked at before it reads it: it would hang, end in a traceback, or run what it reads."""
+
+import os
+
+import pytest
+from snakemake.cli import main
+
+from adamolmo.errors import AdaMolmoError
+from adamolmo.jobs.first_look import check_command_line
+
+MERGED = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 31))
+NESTED = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{a: *m{i - 1}, b: *m{i - 1}}}\n" for i in range(1, 41))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (MERGED, "(line 2: an alias; expected keys and values, lists, text and numbers, each written out)."),
+        (NESTED, "(line 2: an alias; expected keys and values, lists, text and numbers, each written out)."),
+        ("a: &a {b: *a}", "(line 1: an alias; expected"),
+        ("a: " + "[" * 3000, "nested too deeply"),
+        ("__use_yte__: true\nseed: ?open('ran', 'w')", "key '__use_yte__': Snakemake would run what follows"),
+        ("seed: " + "9" * 5000, "Snakemake cannot read it (Exceeds the limit"),
+        ("datasets: 2024-13-45", "Snakemake cannot read it (month must be in 1..12)."),
+        ("<<: 3", "Snakemake cannot read it"),
+        ("seed: 1".encode("utf-16"), "byte 0 is no UTF-8"),
+        ("- 1", "holds a list; expected keys and values."),
+    ],
+)
+def test_snakemake_stops_at_a_file_before_it_reads_it(tmp_path, monkeypatch, capsys, text, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text("seed: 1")
+    (tmp_path / "bad.yaml").write_bytes(text.encode() if isinstance(text, str) else text)
+    arguments = ["--logger", "adamolmo", "--snakefile", "none", "--configfile", "good.yaml", "bad.yaml", "--", "all"]
+    monkeypatch.setattr("sys.argv", ["snakemake", *arguments])
+    with pytest.raises(SystemExit) as exit:
+        main()
+    assert str(exit.value).startswith("error: bad.yaml: ") and sentence in str(exit.value)
+    assert capsys.readouterr().err == ""
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_a_profile_names_is_looked_at_too(tmp_path):
+    (tmp_path / "bad.yaml").write_text("a: &a {b: *a}")
+    (tmp_path / "profile.yaml").write_text(f"configfile: {tmp_path}/bad.yaml\n")
+    with pytest.raises(AdaMolmoError, match="bad.yaml: cannot be read as YAML"):
+        check_command_line(["--profile", str(tmp_path), "--cores", "1"])
+
+
+@pytest.mark.parametrize("options", [["--configfile", "--configfile"], ["--configfile", "--configfiles"]])
+def test_a_file_that_snakemake_would_forget_is_not_forgotten(tmp_path, options):
+    for name in "ab":
+        (tmp_path / name).write_text("seed: 1")
+    first, second = options
+    with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, with all files behind it"):
+        check_command_line([first, str(tmp_path / "a"), f"{second}={tmp_path / 'b'}"])
+    check_command_line([first, str(tmp_path / "a"), str(tmp_path / "b"), "--", second])
+
+
+def test_what_can_be_read_once_alone_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AdaMolmoError, match="pipe: is no regular file; expected a YAML file"):
+        check_command_line(["--configfile", str(tmp_path / "pipe")])
