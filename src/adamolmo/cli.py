@@ -8,10 +8,12 @@ import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError, printable
+from adamolmo.jobs.caches import use_writable_caches
 from adamolmo.jobs.script import run
 from adamolmo.study.bundle import run_again, verify_bundle, write_bundle
 from adamolmo.study.finished import Study
@@ -20,7 +22,8 @@ from adamolmo.study.finished import Study
 def main(arguments: list[str] | None = None) -> None:
     sys.stdout.reconfigure(errors="backslashreplace")  # a terminal need not know all letters of an answer
     args = command_line().parse_args(arguments)
-    run(lambda: args.run(args))
+    with TemporaryDirectory(prefix="adamolmo-") as caches:
+        run(lambda: (use_writable_caches(Path(caches)), args.run(args)))
 
 
 class CommandLine(ArgumentParser):

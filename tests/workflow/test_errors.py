@@ -34,6 +34,13 @@ def test_configuration(clone, config, text, sentence):
     assert error.partition(": ")[0].endswith(path.name)
 
 
+def test_a_bomb_in_the_repositorys_own_configuration(clone):
+    merged = (f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 31))
+    path = clone.path("config.yaml")
+    path.write_text(path.read_text() + "m0: &m0 {k: 1}\n" + "".join(merged))
+    assert "config.yaml: cannot be read as YAML (line " in only_error(clone.snakemake("--dry-run"))
+
+
 def test_configuration_on_the_command_line(clone, config):
     path = config("seed: 3")
     error = only_error(clone.snakemake("--dry-run", "--config", "latency={clock: wall}", configs=(path,)))

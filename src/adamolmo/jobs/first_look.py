@@ -1,4 +1,4 @@
-"""A first look at the files of `--configfile`, before Snakemake reads them.
+"""A first look at what Snakemake is given, before it reads the files of `--configfile`.
 
 Its reader hangs at a few lines of YAML that stand for billions of values, ends in a traceback at others, and runs what
 a file calls a program (`__use_yte__`). A logger plugin is what Snakemake loads before that.
@@ -6,20 +6,24 @@ a file calls a program (`__use_yte__`). A logger plugin is what Snakemake loads 
 
 import io
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr
+from pathlib import Path
 
 from snakemake.cli import parse_args
 from snakemake.common.configfile import load_configfile
 
 from adamolmo.config.files import read_yaml
 from adamolmo.errors import AdaMolmoError, stable
+from adamolmo.jobs.caches import use_writable_caches
 
 
-def check_command_line(arguments: Sequence[str]) -> None:
-    """Raises AdaMolmoError for a file that is not the part of YAML that a configuration is written in, and for a second
-    `--configfile`, of which Snakemake would forget the first."""
+def before_snakemake(arguments: Sequence[str]) -> None:
+    """Looks at what Snakemake is given, and gives it caches that it can write.
+
+    Raises AdaMolmoError for a file that is not the part of YAML that a configuration is written in, and for a second
+    `--configfile`, of which Snakemake would forget the first.
+    """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     given = [option for option in options if re.match(r"--configfiles?(=|\Z)", option)]
     if len(given) > 1:
@@ -30,16 +34,13 @@ def check_command_line(arguments: Sequence[str]) -> None:
     with redirect_stderr(io.StringIO()):  # it says again which profile it uses
         _, settings = parse_args(list(arguments))
     for path in settings.configfile:
-        read_yaml(path)
-        try:
-            load_configfile(path)  # it takes a date for a date, and a number of any length for one
-        except Exception as error:
-            raise AdaMolmoError(f"{path}: Snakemake cannot read it ({stable(str(error))}).") from error
+        _check_file(path)
+    use_writable_caches(Path(settings.directory or ".", ".snakemake", "caches"))
 
 
-def exit_if_refused() -> None:
-    """Of this process, as Snakemake was started."""
+def _check_file(path: Path) -> None:
+    read_yaml(path)
     try:
-        check_command_line(sys.argv[1:])
-    except AdaMolmoError as error:
-        sys.exit(f"error: {error}")
+        load_configfile(path)  # it takes a date for a date, and a number of any length for one
+    except Exception as error:
+        raise AdaMolmoError(f"{path}: Snakemake cannot read it ({stable(str(error))}).") from error

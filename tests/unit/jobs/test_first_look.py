@@ -6,7 +6,7 @@ import pytest
 from snakemake.cli import main
 
 from adamolmo.errors import AdaMolmoError
-from adamolmo.jobs.first_look import check_command_line
+from adamolmo.jobs.first_look import before_snakemake
 
 MERGED = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 9)}]}}\n" for i in range(1, 31))
 NESTED = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{a: *m{i - 1}, b: *m{i - 1}}}\n" for i in range(1, 41))
@@ -44,7 +44,7 @@ def test_a_file_that_a_profile_names_is_looked_at_too(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: &a {b: *a}")
     (tmp_path / "profile.yaml").write_text(f"configfile: {tmp_path}/bad.yaml\n")
     with pytest.raises(AdaMolmoError, match="bad.yaml: cannot be read as YAML"):
-        check_command_line(["--profile", str(tmp_path), "--cores", "1"])
+        before_snakemake(["--profile", str(tmp_path), "--cores", "1"])
 
 
 @pytest.mark.parametrize("options", [["--configfile", "--configfile"], ["--configfile", "--configfiles"]])
@@ -53,11 +53,11 @@ def test_a_file_that_snakemake_would_forget_is_not_forgotten(tmp_path, options):
         (tmp_path / name).write_text("seed: 1")
     first, second = options
     with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, with all files behind it"):
-        check_command_line([first, str(tmp_path / "a"), f"{second}={tmp_path / 'b'}"])
-    check_command_line([first, str(tmp_path / "a"), str(tmp_path / "b"), "--", second])
+        before_snakemake([first, str(tmp_path / "a"), f"{second}={tmp_path / 'b'}"])
+    before_snakemake([first, str(tmp_path / "a"), str(tmp_path / "b"), "--", second])
 
 
 def test_what_can_be_read_once_alone_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(AdaMolmoError, match="pipe: is no regular file; expected a YAML file"):
-        check_command_line(["--configfile", str(tmp_path / "pipe")])
+        before_snakemake(["--configfile", str(tmp_path / "pipe")])
