@@ -16,6 +16,7 @@ should be lost.
 """
 
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +31,7 @@ from adamolmo.controllers.choosing import best_within
 from adamolmo.controllers.policy_file import load_card, load_weights
 from adamolmo.controllers.registry import PREDICTORS
 from adamolmo.controllers.training import outcome_trust
+from adamolmo.files.policy import PredictorCard
 from adamolmo.inference.device import claim_device
 from adamolmo.jobs.script import run
 from adamolmo.statistics.interval import Interval
@@ -96,12 +98,12 @@ class Judged:
             for name in names:
                 with TemporaryDirectory() as directory:
                     part = take(self.data, learn)
+                    target = Path(directory, name)
                     log = predict.train(
-                        name, Path(directory), part, lambda controller: 0.0, self.settings.training, self.settings.seed
+                        name, target, part, lambda controller: 0.0, self.settings.training, self.settings.seed
                     )
-                    card = load_card(Path(directory), self.data.fingerprint)
-                    predictor = predict.Predictor(name, card.architecture)
-                    load_weights(Path(directory), predictor)
+                    card = load_card(target, self.data.fingerprint, PredictorCard)
+                    predictor = load_weights(target, partial(predict.Predictor, name, card.architecture))
                 probability = self.probability.setdefault(name, np.zeros_like(self.right))
                 probability[test] = predictions(name, predictor, self.data, test, self.table[test])
                 for of_question, gain in zip(

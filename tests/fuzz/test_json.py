@@ -15,11 +15,17 @@ import pytest
 from damage import damaged, read_or_refused
 from hub_cache import released_config
 from made_documents import ORIGIN, beam_search, importance, manifest, reference
+from policies import ARCHITECTURE, FINGERPRINT, context, load_named, policy_card
+from policies import GRID as TRAINED_GRID
 
+from adamolmo.controllers.policy_file import save_policy
+from adamolmo.controllers.predict import Predictor
+from adamolmo.controllers.single_stage import SingleStagePolicy
+from adamolmo.controllers.two_stage import TwoStagePolicy
 from adamolmo.files.documents import Document, read_json, sealed, write_json
 from adamolmo.files.governor import ConfigLatency, ControllerResponse, DatasetResponse, Spent, SpentByLimit, StreamState
 from adamolmo.files.lookup import ExpectedLatencyFile, LatencyEntry, LookupEntry, LookupFile
-from adamolmo.files.policy import Fingerprint, PolicyCard
+from adamolmo.files.policy import PolicyCard, PredictorArchitecture, PredictorCard
 from adamolmo.knobs import KnobGrid
 from adamolmo.model.config import MolmoEConfig
 
@@ -55,12 +61,18 @@ DOCUMENTS: tuple[Document, ...] = (
     ),
     StreamState(requests=3, margin=0.25, slowdown=1.5, controller="lookup-mean", dataset="okvqa", budget="60pct-p95"),
     PolicyCard(
-        controller="two-stage-budget",
-        fingerprint=Fingerprint(
-            grid=GRID, model_checksum="abc", fixed_prefix_layers=3, clock="modelled", device={"kind": "cpu"}
-        ),
+        controller="mine",
+        fingerprint=FINGERPRINT,
         architecture={"d_model": 16},
         scale_ms=20.0,
+        training={"overhead_ms": 0.5},
+    ),
+    policy_card("two-stage-budget", ARCHITECTURE),
+    PredictorCard(
+        controller="predict-neighbours",
+        fingerprint=FINGERPRINT,
+        architecture=PredictorArchitecture(dim=25, num_configs=len(TRAINED_GRID.configs), num_parts=40),
+        scale_ms=1.0,
         training={"overhead_ms": 0.5},
     ),
 )
@@ -125,6 +137,39 @@ def test_an_impossible_document_with_a_right_checksum_is_one_sentence(document, 
     for _ in range(CHANGES // 10):
         path.write_text(json.dumps(sealed(edited(content, rng))))
         read_or_refused(path, lambda path: read_json(path, type(document)))
+
+
+@pytest.mark.parametrize(
+    ("controller", "sizes"),
+    [
+        ("two-stage-budget", ["d_model"]),
+        ("single-stage-mlp", ["d_model", "overview_dim"]),
+        ("predict-neighbours", ["dim", "num_configs", "num_parts"]),
+        ("predict-overview", ["dim", "num_configs", "num_parts"]),
+    ],
+)
+def test_a_policy_edited_with_a_right_checksum_is_one_sentence_or_loads(controller, sizes, tmp_path):
+    """None of them hangs, makes networks of any size that it says, or loads with others than it has weights for."""
+    directory, rng = tmp_path / "controllers" / controller, random.Random(controller)
+    if controller.startswith("predict"):
+        (card,) = (document for document in DOCUMENTS if isinstance(document, PredictorCard))
+        card = card.model_copy(update={"controller": controller})
+        save_policy(directory, Predictor(controller, card.architecture), card)
+    else:
+        card = policy_card(controller, ARCHITECTURE)
+        build = TwoStagePolicy if controller.startswith("two") else SingleStagePolicy
+        save_policy(directory, build(controller, ARCHITECTURE, TRAINED_GRID), card)
+    path, study = directory / "policy.json", context(tmp_path)
+    content, loaded = json.loads(path.read_text()), 0
+    load_named(controller, study)
+    for _ in range(CHANGES // 4):
+        found = edited(content, rng)
+        path.write_text(json.dumps(sealed(found)))
+        if read_or_refused(directory, lambda _: load_named(controller, study)):
+            assert all(found["architecture"][size] == content["architecture"][size] for size in sizes), found
+            assert all(found[key] == content[key] for key in ("controller", "fingerprint"))
+            loaded += 1
+    assert 0 < loaded < CHANGES / 4
 
 
 def test_configurations_of_checkpoints_are_right_or_one_sentence(tiny_config, tmp_path):

@@ -22,7 +22,7 @@ from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.data.samples import Questions
 from adamolmo.data.scoring import vqa_score
 from adamolmo.files.documents import write_json
-from adamolmo.files.policy import Fingerprint, PolicyCard
+from adamolmo.files.policy import Fingerprint, LearnedArchitecture, LearnedCard
 from adamolmo.inference.controller import Controller, Limit
 from adamolmo.knobs import KnobConfig, KnobGrid
 from adamolmo.model.budget_prefix import FixedPrefix
@@ -40,6 +40,7 @@ EXPECTED = {"okvqa": ExpectedLatency(np.repeat([0, 1], 9), LATENCY_MS, np.zeros(
 SIZE = (2, 30)  # crops and tokens of every sample
 BUDGETS_MS = {"okvqa": (11.0, 36.0)}
 MOBILEVIT = {"checkpoint": None, "width": 0.1}
+ARCHITECTURE = LearnedArchitecture(d_model=16, overview_dim=64, mobilevit=MOBILEVIT)
 
 
 def settings(**changes) -> TrainingSettings:
@@ -80,10 +81,10 @@ def with_twins(samples) -> list:
     return [*samples, *(replace(s, sample_id=f"t{s.sample_id}", image_id=f"t{s.image_id}") for s in samples)]
 
 
-def policy_card(name, architecture, fingerprint=FINGERPRINT, scale_ms=27.0) -> PolicyCard:
+def policy_card(name, architecture, fingerprint=FINGERPRINT, scale_ms=27.0) -> LearnedCard:
     """Of an untrained policy."""
     training = {"settings": settings().model_dump(), "overhead_ms": 0.0}
-    return PolicyCard(
+    return LearnedCard(
         controller=name, fingerprint=fingerprint, architecture=architecture, scale_ms=scale_ms, training=training
     )
 

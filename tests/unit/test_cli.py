@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 from made_documents import reference
-from policies import policy_card
+from policies import ARCHITECTURE, policy_card
 
 from adamolmo.cli import main
 from adamolmo.config import StudyConfig
@@ -179,10 +179,9 @@ def test_bad_budget_is_a_usage_error(study, capsys):
 
 def test_a_controller_that_reads_the_request_asks_for_it(study):
     study_now = study_fingerprint(StudyConfig.load(CONFIG), Path("results/model"), {})
-    architecture = {"d_model": 16, "overview_dim": 64}
     torch.manual_seed(0)
-    policy = SingleStagePolicy("single-stage-mlp", architecture, study_now.grid)
-    card = policy_card("single-stage-mlp", architecture, study_now, 4.0)
+    policy = SingleStagePolicy("single-stage-mlp", ARCHITECTURE, study_now.grid)
+    card = policy_card("single-stage-mlp", ARCHITECTURE, study_now, 4.0)
     save_policy(Path("results/controllers/single-stage-mlp"), policy, card)
     shared = ["--budget", "55pct", "--controller", "single-stage-mlp"]
     with pytest.raises(SystemExit, match="reads overview and question and size; expected image and question as well"):

@@ -31,7 +31,7 @@ from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
-from adamolmo.files.policy import PolicyCard
+from adamolmo.files.policy import LearnedArchitecture, LearnedCard
 from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -44,7 +44,7 @@ SWITCH_CANDIDATES = 33
 class HybridPolicy(Policy):
     """Copies of two trained policies, and the relative budget from which the second decides."""
 
-    def __init__(self, name: str, architecture: dict, grid: KnobGrid):
+    def __init__(self, name: str, architecture: LearnedArchitecture, grid: KnobGrid):
         super().__init__(grid)
         two_stage, single_stage = HYBRID_PARTS
         self.two_stage = TwoStagePolicy(two_stage, architecture, grid)
@@ -59,7 +59,7 @@ class HybridPolicy(Policy):
 class HybridController(LearnedController):
     """Hands every call to the part that the budget belongs to."""
 
-    def __init__(self, name: str, policy: HybridPolicy, card: PolicyCard, *fitted):
+    def __init__(self, name: str, policy: HybridPolicy, card: LearnedCard, *fitted):
         super().__init__(name, policy, card, *fitted)
         two_stage, single_stage = HYBRID_PARTS
         self.tight = TwoStageController(two_stage, policy.two_stage, card, *fitted)

@@ -31,7 +31,7 @@ from adamolmo.controllers.training.outcome_trust import HeldOut, Trust
 from adamolmo.controllers.training.reliability import reliability
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.expected_latency import ExpectedLatency
-from adamolmo.files.policy import PolicyCard
+from adamolmo.files.policy import PredictorArchitecture, PredictorCard
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import PREDICTOR_TRAINING, RELIABILITY
 from adamolmo.inference.controller import Controller, Decision, Limit, Reading, Stage1Inputs
@@ -50,16 +50,12 @@ _READS: dict[str, tuple[Reading, ...]] = {
 
 
 class Predictor(nn.Module):
-    """All that is fitted of a controller.
+    """All that is fitted of a controller."""
 
-    Args:
-        architecture: dim, num_configs and num_parts, which are folds, or the profiled questions of the neighbours.
-    """
-
-    def __init__(self, name: str, architecture: dict):
+    def __init__(self, name: str, architecture: PredictorArchitecture):
         super().__init__()
         model = OutcomeNeighbours if name == "predict-neighbours" else OutcomeNetworks
-        self.outcome: OutcomeModel = model(architecture["dim"], architecture["num_configs"], architecture["num_parts"])
+        self.outcome: OutcomeModel = model(architecture.dim, architecture.num_configs, architecture.num_parts)
         self.trust = Trust()
 
 
@@ -78,7 +74,7 @@ class PredictController(Controller):
         self,
         name: str,
         predictor: Predictor,
-        card: PolicyCard,
+        card: PredictorCard,
         accuracy: np.ndarray,
         latency: ExpectedLatency,
         full_ms: float,
@@ -130,9 +126,8 @@ def load(name: str, context: ControllerContext) -> PredictController:
     Raises AdaMolmoError when a file is unusable or the predictor was fitted for another study.
     """
     directory = context.results / "controllers" / name
-    card = load_card(directory, context.fingerprint)
-    predictor = Predictor(name, card.architecture)
-    load_weights(directory, predictor)
+    card = load_card(directory, context.fingerprint, PredictorCard)
+    predictor = load_weights(directory, lambda: Predictor(name, card.architecture))
     return PredictController(name, predictor, card, *load_dataset(context), mean_full_ms(context), context.torch_device)
 
 
@@ -148,11 +143,11 @@ def train(
     fold = folds_by_image(profile.images, settings.held_out, seed)
     outcomes = Outcomes(features_of(name, data), profile.accuracy, profile.dataset, fold)
     num_questions, num_configs = profile.accuracy.shape
-    architecture = {
-        "dim": outcomes.features.shape[1],
-        "num_configs": num_configs,
-        "num_parts": num_questions if name == "predict-neighbours" else outcomes.num_folds,
-    }
+    architecture = PredictorArchitecture(
+        dim=outcomes.features.shape[1],
+        num_configs=num_configs,
+        num_parts=num_questions if name == "predict-neighbours" else outcomes.num_folds,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         predictor = Predictor(name, architecture)
@@ -160,7 +155,7 @@ def train(
     probability, losses = calibrate(predictor.outcome, outcomes, correction)
 
     table = outcomes.table(torch.ones(num_questions, dtype=torch.bool))[0].double().numpy()
-    card = PolicyCard(
+    card = PredictorCard(
         controller=name, fingerprint=data.fingerprint, architecture=architecture, scale_ms=1.0, training={}
     )
     predictor.trust.budgets.fill_(1)  # so that what is timed is a prediction

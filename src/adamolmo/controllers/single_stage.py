@@ -30,7 +30,7 @@ from adamolmo.controllers.training.learned import (
 )
 from adamolmo.controllers.training.light_vision import DistilledFeature, MobileViTFeature
 from adamolmo.controllers.training.training_set import TrainingSet
-from adamolmo.files.policy import PolicyCard
+from adamolmo.files.policy import LearnedArchitecture, LearnedCard
 from adamolmo.inference.controller import Decision, Limit, Reading, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -49,9 +49,9 @@ class FullFeature(nn.Module):
 
     reading = "overview"
 
-    def __init__(self, architecture: dict):
+    def __init__(self, architecture: LearnedArchitecture):
         super().__init__()
-        self.width = architecture["overview_dim"]
+        self.width = architecture.overview_dim
         self.scale = Standardise(self.width)
 
     def fit(self, data: TrainingSet, rows: Tensor) -> None:
@@ -103,13 +103,13 @@ def _reads(source: nn.Module | type[nn.Module]) -> frozenset[Reading]:
 class SingleStagePolicy(Policy):
     """Feature of the image, pooled question and budget -> one distribution per knob."""
 
-    def __init__(self, name: str, architecture: dict, grid: KnobGrid):
+    def __init__(self, name: str, architecture: LearnedArchitecture, grid: KnobGrid):
         super().__init__(grid)
         body, source = _parts(name)
         self.vision = source(architecture)
         self.of_vision = nn.Linear(self.vision.width, WIDTH)
-        self.scale = Standardise(architecture["d_model"])
-        self.of_question = nn.Linear(architecture["d_model"], WIDTH)
+        self.scale = Standardise(architecture.d_model)
+        self.of_question = nn.Linear(architecture.d_model, WIDTH)
         self.of_budget = nn.Linear(CODE_SIZE, WIDTH)
         self.body = body()
         self.heads = nn.ModuleList(undecided(WIDTH, choices) for choices in grid.shape)
@@ -153,7 +153,7 @@ def of_configs(logits: list[Tensor]) -> Tensor:
 class SingleStageController(LearnedController):
     """The most probable tier, and at that tier the most probable rest."""
 
-    def __init__(self, name: str, policy: SingleStagePolicy, card: PolicyCard, *fitted):
+    def __init__(self, name: str, policy: SingleStagePolicy, card: LearnedCard, *fitted):
         super().__init__(name, policy, card, *fitted)
         self._decisions = [Decision.of(config) for config in self.grid.configs]
         self._reads = _reads(policy.vision)

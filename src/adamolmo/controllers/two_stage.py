@@ -33,7 +33,7 @@ from adamolmo.controllers.training.learned import (
     undecided,
 )
 from adamolmo.controllers.training.training_set import TrainingSet
-from adamolmo.files.policy import PolicyCard
+from adamolmo.files.policy import LearnedArchitecture, LearnedCard
 from adamolmo.inference.controller import NOTHING, Decision, Limit, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -203,9 +203,9 @@ STAGE_1 = {"two-stage-budget": BudgetTier, "two-stage-language": LanguageTier, "
 class TwoStagePolicy(Policy):
     """Both stages, trained together."""
 
-    def __init__(self, name: str, architecture: dict, grid: KnobGrid):
+    def __init__(self, name: str, architecture: LearnedArchitecture, grid: KnobGrid):
         super().__init__(grid)
-        d_model = architecture["d_model"]
+        d_model = architecture.d_model
         self.tier = STAGE_1[name](d_model, grid)
         self.encoder = BudgetEncoder(d_model)
         self.scheduler = Scheduler(d_model, grid)
@@ -241,7 +241,7 @@ class TwoStageController(LearnedController):
     What follows from the budget alone is computed at the first request of each budget and kept for the others.
     """
 
-    def __init__(self, name: str, policy: TwoStagePolicy, card: PolicyCard, *fitted):
+    def __init__(self, name: str, policy: TwoStagePolicy, card: LearnedCard, *fitted):
         super().__init__(name, policy, card, *fitted)
         self._encoded = lru_cache(KEPT_BUDGETS)(self._encode)
         self._reads = policy.tier.reads | {"size"}

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from math import inf
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, JsonValue, model_validator
 
 from adamolmo.files.documents import Clock, Device, Document, Part
 from adamolmo.files.schema import Tensors
 from adamolmo.knobs import KnobGrid
+
+Width = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 class Fingerprint(Part):
@@ -36,7 +38,8 @@ class PolicyCard(Document):
     controller: str = Field(description="its name")
     fingerprint: Fingerprint = Field(description="of the study that it was trained for")
     architecture: dict[str, JsonValue] = Field(
-        description="what the networks are built from: d_model, overview_dim, mobilevit"
+        description="what the networks are built from; of predictors: dim, num_configs, num_parts; of the "
+        "library's other controllers: d_model, overview_dim, mobilevit"
     )
     scale_ms: float = Field(gt=0, description="budgets enter the networks as budget / scale_ms")
     training: dict[str, JsonValue] = Field(
@@ -53,6 +56,41 @@ class PolicyCard(Document):
     def overhead_ms(self) -> float:
         """What deciding adds to a request's latency; of a controller with parts, that of the slowest."""
         return self.training.get("overhead_ms", 0.0)
+
+
+class MobileViT(Part):
+    """The encoder of a policy that looks at the image through one, as `training.mobilevit` had it."""
+
+    checkpoint: str | None = Field(min_length=1, max_length=4096)
+    width: float = Field(gt=0, le=1)
+
+
+class LearnedArchitecture(Part):
+    """Widths of what a policy that is trained by rewards reads: of the embedded question, and of the overview crop."""
+
+    d_model: Width
+    overview_dim: Width
+    mobilevit: MobileViT
+
+
+class PredictorArchitecture(Part):
+    """Features of a request; configurations; parts, which are folds, or the profiled questions of the neighbours."""
+
+    dim: Width
+    num_configs: int = Field(ge=1, le=10_000)
+    num_parts: int = Field(ge=1, le=10_000_000)
+
+
+class LearnedCard(PolicyCard):
+    """Of a policy that is trained by rewards."""
+
+    architecture: LearnedArchitecture
+
+
+class PredictorCard(PolicyCard):
+    """Of a controller that predicts which configurations are right."""
+
+    architecture: PredictorArchitecture
 
 
 WEIGHTS = Tensors(

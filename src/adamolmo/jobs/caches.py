@@ -21,7 +21,7 @@ def use_writable_caches(directory: Path) -> None:
         os.environ.setdefault("HF_HOME", os.path.abspath(downloads))
     directory = directory.absolute()
     if not _is_writable(directory):
-        raise AdaMolmoError(f"neither {usual} nor {directory} can be written to; set XDG_CACHE_HOME to a folder that can.")
+        raise AdaMolmoError(f"neither {usual} nor {directory} can be written to; set XDG_CACHE_HOME.")
     os.environ["XDG_CACHE_HOME"] = str(directory)
     os.environ.setdefault("MPLCONFIGDIR", str(directory / "matplotlib"))
     os.environ.setdefault("TRITON_HOME", str(directory))

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 from policies import (
+    ARCHITECTURE,
     BUDGETS_MS,
     EXPECTED,
     GRID,
     LATENCY_MS,
-    MOBILEVIT,
     ask,
     choices_when_dearer_is_better,
     context,
@@ -35,13 +35,13 @@ from adamolmo.controllers.training import grpo, light_vision
 from adamolmo.controllers.two_stage import STAGE_1, TwoStagePolicy
 from adamolmo.core_exp.expected_latency import ExpectedLatency
 from adamolmo.errors import AdaMolmoError
+from adamolmo.files.policy import MobileViT
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import TRAINING
 from adamolmo.inference.controller import Limit, RequestSize, Stage1Inputs
 
 NAMES = [name for name in CONTROLLERS if name.startswith("single-stage")]
 FULL = ["single-stage-mlp", "single-stage-transformer"]
-ARCHITECTURE = {"d_model": 16, "overview_dim": 64, "mobilevit": MOBILEVIT}
 
 
 def test_there_are_two_designs_with_three_sources_each():
@@ -174,7 +174,7 @@ def test_mobilevit_from_a_checkpoint_is_frozen(data, tmp_path):
 
 
 def test_missing_mobilevit_checkpoint_is_named(tmp_path):
-    nowhere = {"mobilevit": {"checkpoint": str(tmp_path / "nowhere"), "width": 0.1}}
+    nowhere = ARCHITECTURE.model_copy(update={"mobilevit": MobileViT(checkpoint=str(tmp_path / "nowhere"), width=0.1)})
     with pytest.raises(AdaMolmoError, match=r"training.mobilevit.checkpoint is '.*nowhere', which cannot be loaded"):
         light_vision.MobileViTFeature(nowhere)
 

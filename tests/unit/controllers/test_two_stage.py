@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from policies import (
+    ARCHITECTURE,
     FINGERPRINT,
     GRID,
     ask,
@@ -34,7 +35,6 @@ from adamolmo.knobs import KnobGrid
 
 NAME = "two-stage-budget"
 NAMES = ("two-stage-budget", "two-stage-language", "two-stage-router")
-ARCHITECTURE = {"d_model": 16, "overview_dim": 64}
 SEED = 1  # its held-out samples need either choice
 
 
@@ -284,14 +284,16 @@ def test_unusable_files_are_named(name, tmp_path):
 def test_weights_of_another_size_are_refused(tmp_path):
     saved = save(tmp_path)
     card = json.loads((saved / "policy.json").read_text())
-    (saved / "policy.json").write_text(json.dumps(sealed(card | {"architecture": {"d_model": 32}})))
+    (saved / "policy.json").write_text(
+        json.dumps(sealed(card | {"architecture": card["architecture"] | {"d_model": 32}}))
+    )
     with pytest.raises(AdaMolmoError, match=r"policy.safetensors: wrong shapes encoder"):
         load_named(NAME, context(tmp_path))
 
 
 def test_stage_1_is_tiny_and_the_token_fits_the_model(tmp_path):
     grid = KnobGrid(("low", "medium", "high"), (4, 5, 6, 7, 8), (12, 13, 14, 15, 16))
-    policy = TwoStagePolicy(NAME, {"d_model": 64}, grid)
+    policy = TwoStagePolicy(NAME, ARCHITECTURE.model_copy(update={"d_model": 64}), grid)
     assert 9_000 < sum(parameter.numel() for parameter in policy.tier.parameters()) < 11_000
     save(tmp_path)
     controller = load_named(NAME, replace(context(tmp_path), dtype="bfloat16"))

@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from adamolmo.config.training import TrainingSettings
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.controllers.lookup_sized import load_dataset
-from adamolmo.controllers.policy_file import load_card, load_weights, save_policy
+from adamolmo.controllers.policy_file import CARD, load_card, load_weights, save_policy
 from adamolmo.controllers.training import grpo
 from adamolmo.controllers.training.budget_code import BudgetCode
 from adamolmo.controllers.training.table_prior import ProfilePrior, RequestPrior
 from adamolmo.controllers.training.training_set import TrainingSet
-from adamolmo.files.policy import Fingerprint, PolicyCard
+from adamolmo.errors import AdaMolmoError
+from adamolmo.faults import sentence
+from adamolmo.files.policy import Fingerprint, LearnedArchitecture, LearnedCard, MobileViT
 from adamolmo.inference.controller import Controller
 from adamolmo.knobs import KnobGrid
 
@@ -54,7 +57,7 @@ class LearnedController(Controller):
     """The most probable choice of a trained policy."""
 
     def __init__(
-        self, name: str, policy: Policy, card: PolicyCard, prior: RequestPrior, device: str, dtype: torch.dtype
+        self, name: str, policy: Policy, card: LearnedCard, prior: RequestPrior, device: str, dtype: torch.dtype
     ):
         self.name = name
         self.prior = prior
@@ -68,25 +71,31 @@ class LearnedController(Controller):
         return torch.tensor([budget_ms / self.scale_ms], device=self.device)
 
 
-Build = Callable[[str, dict, KnobGrid], Policy]
-MakeController = Callable[[str, Policy, PolicyCard, RequestPrior, str, torch.dtype], LearnedController]
+Build = Callable[[str, LearnedArchitecture, KnobGrid], Policy]
+MakeController = Callable[[str, Policy, LearnedCard, RequestPrior, str, torch.dtype], LearnedController]
 OverheadMs = Callable[[Controller], float]
 
 
 def load_learned(name: str, context: ControllerContext, build: Build, make: MakeController) -> LearnedController:
     """Raises AdaMolmoError when a file is unusable or the policy was trained for another study."""
     policy, card = load_policy(context.results / "controllers" / name, context.fingerprint, build)
-    settings = TrainingSettings.model_validate(card.training["settings"])
+    settings = _training_settings(card, context.results / "controllers" / name / CARD)
     prior = RequestPrior(*load_dataset(context), settings, card.overhead_ms)
     return make(name, policy, card, prior, context.torch_device, getattr(torch, context.dtype))
 
 
-def load_policy(directory: Path, fingerprint: Fingerprint, build: Build) -> tuple[Policy, PolicyCard]:
+def _training_settings(card: LearnedCard, path: Path) -> TrainingSettings:
+    """Raises AdaMolmoError when these are none."""
+    try:
+        return TrainingSettings.model_validate(card.training.get("settings"))
+    except ValidationError as error:
+        raise AdaMolmoError(sentence(error, TrainingSettings, lambda _: f"{path}: training.settings")) from error
+
+
+def load_policy(directory: Path, fingerprint: Fingerprint, build: Build) -> tuple[Policy, LearnedCard]:
     """Raises AdaMolmoError when the policy's files are unusable or it was trained for another study."""
-    card = load_card(directory, fingerprint)
-    policy = build(card.controller, card.architecture, card.fingerprint.grid)
-    load_weights(directory, policy)
-    return policy, card
+    card = load_card(directory, fingerprint, LearnedCard)
+    return load_weights(directory, lambda: build(card.controller, card.architecture, card.fingerprint.grid)), card
 
 
 def train_learned(
@@ -105,13 +114,13 @@ def train_learned(
         overhead_ms: what a controller adds to a request's latency; the profile's latencies know nothing of it.
     """
     scale_ms = data.profile.latency_ms[:, -1].median().item()
-    architecture = data.sizes | {"mobilevit": settings.mobilevit.model_dump()}
+    architecture = LearnedArchitecture(**data.sizes, mobilevit=MobileViT(**settings.mobilevit.model_dump()))
     split = grpo.Split.by_image(data.profile.images, settings.held_out, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = build(name, architecture, data.fingerprint.grid).to(data.device)
         policy.fit(data, split.learned)
-    card = PolicyCard(
+    card = LearnedCard(
         controller=name, fingerprint=data.fingerprint, architecture=architecture, scale_ms=scale_ms, training={}
     )
     of_requests = request_prior(data, settings)

@@ -18,6 +18,7 @@ from adamolmo.inference.readings import THUMBNAIL_PX
 
 if TYPE_CHECKING:
     from adamolmo.controllers.training.training_set import TrainingSet
+    from adamolmo.files.policy import LearnedArchitecture
 
 COMPONENTS = 8
 DISTILLATION_STEPS = 300
@@ -33,7 +34,7 @@ class DistilledFeature(nn.Module):
     reading = "thumbnail"
     width = COMPONENTS
 
-    def __init__(self, architecture: dict):
+    def __init__(self, architecture: LearnedArchitecture):
         super().__init__()
         side = THUMBNAIL_PX // 16
         self.layers = nn.Sequential(
@@ -82,11 +83,11 @@ class MobileViTFeature(nn.Module):
 
     reading = "thumbnail"
 
-    def __init__(self, architecture: dict):
+    def __init__(self, architecture: LearnedArchitecture):
         super().__init__()
-        settings = architecture["mobilevit"]
-        self.frozen = settings["checkpoint"] is not None
-        self.encoder = _pretrained(settings["checkpoint"]) if self.frozen else _from_scratch(settings["width"])
+        settings = architecture.mobilevit
+        self.frozen = settings.checkpoint is not None
+        self.encoder = _pretrained(settings.checkpoint) if self.frozen else _from_scratch(settings.width)
         self.width = self.encoder.config.neck_hidden_sizes[-1]
         if self.frozen:
             self.encoder.requires_grad_(False)
@@ -117,6 +118,8 @@ def _from_scratch(width: float) -> nn.Module:
 def _pretrained(checkpoint: str) -> nn.Module:
     transformers = _transformers()
     try:
+        if torch.get_default_device().type == "meta":  # sizes are asked for, not weights
+            return transformers.MobileViTModel(transformers.MobileViTConfig.from_pretrained(checkpoint))
         return transformers.MobileViTModel.from_pretrained(checkpoint, use_safetensors=True)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
