@@ -138,6 +138,26 @@ def test_not_one_image(bench, visuals):
         model.generate_until([request])
 
 
+@pytest.mark.parametrize("doc_id", [0, 7])
+def test_too_long_a_question_is_named(bench, doc_id):
+    """As the first request it is what warms up as well."""
+    model = bench.model("static-full", "60pct")
+    model.task_dict = {"films": {"test": [None] * 8}}
+    visuals = [Image.new("RGB", (60, 60))]
+    questions = dict.fromkeys(range(8), "what ?") | {doc_id: " ".join(["red"] * 480)}
+    requests = [
+        Instance(
+            "generate_until",
+            (question, {}, lambda document: visuals, number, "films", "test"),
+            0,
+            {"task": "films", "doc_id": number, "repeats": 1},
+        )
+        for number, question in questions.items()
+    ]
+    with pytest.raises(AdaMolmoError, match=f"^task 'films': document {doc_id}: the prompt has 5.. tokens with those"):
+        model.generate_until(requests)
+
+
 @pytest.mark.parametrize(
     ("until", "expected"),
     [(None, "yes. ASSISTANT: no"), (["ASSISTANT:"], "yes."), (".", "yes"), (["", "x"], "yes. ASSISTANT: no")],

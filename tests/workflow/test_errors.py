@@ -1,6 +1,7 @@
 """Bad input: one clear sentence, no traceback, exit status 1, and nothing lost."""
 
 import json
+import re
 
 import pytest
 from mini_study import only_error
@@ -114,37 +115,48 @@ def test_an_input_that_does_not_exist_is_refused_although_all_results_do(finishe
     assert error.partition(": ")[0].endswith(path.name)
 
 
-def test_a_tenth_of_the_images_unreadable(study, config):
-    """The study goes on, lists what failed and why, and counts it; above the limit it stops with one sentence."""
+def test_some_samples_cannot_be_asked(study, config):
+    """One image is torn, one question has 480 words at 512 positions: the study goes on without the two, lists what
+    failed and why, and counts it, in the profile as in a cell; above the limit it stops with one sentence."""
     small = "samples: {importance: 10, profile: 10, evaluation: 10}\ncontrollers: [static-full]\nbudgets: [60pct]\n"
     small += "datasets: {text_vqa: null}\ncore_exp: {max_failed_fraction: %s}"
-    tolerant = config(small % 0.1)
+    tolerant = config(small % 0.2)
     splits = [study.path(f"results/data/okvqa/{split}.parquet") for split in ("importance", "profile", "evaluation")]
     made = study.snakemake("--", *(path.relative_to(study.directory) for path in splits), configs=(tolerant,))
     assert made.returncode == 0, made.output
-    torn = {}
+    torn, long = {}, {}
     for path in splits:
         samples, metadata = read_table(path, SAMPLES)
         assert len(samples) == 10
         torn[path.stem] = samples.loc[2, "sample_id"]
         samples.loc[2, "image"] = samples.loc[2, "image"][:100]
+        long[path.stem] = samples.loc[5, "sample_id"]
+        samples.loc[5, "question"] = " ".join(["red"] * 480)
         write_table(samples, path, SAMPLES, metadata)
 
     result = study.snakemake("--", "results/summary.parquet", configs=(tolerant,))
     assert result.returncode == 0, result.output
     profile, metadata = read_table(study.path("results/core_exp/okvqa.parquet"), CORE_EXP)
-    assert [failed["sample_id"] for failed in metadata["failed"]] == [torn["profile"]]
-    assert "its image cannot be read" in metadata["failed"][0]["reason"]
-    assert profile["sample_id"].nunique() == 9
+    check_failed(metadata["failed"], torn["profile"], long["profile"])
+    assert profile["sample_id"].nunique() == 8
     scores = json.loads(study.path("results/importance/okvqa.json").read_text())
-    assert [failed["sample_id"] for failed in scores["failed"]] == [torn["importance"]]
+    check_failed(scores["failed"], torn["importance"], long["importance"])
+    cell = json.loads(study.path("results/eval/okvqa/static-full/60pct.json").read_text())
+    check_failed(cell["failed"], torn["evaluation"], long["evaluation"])
     summary, _ = read_table(study.path("results/summary.parquet"), SUMMARY)
-    assert (summary["num_samples"].item(), summary["num_failed"].item()) == (9, 1)
+    assert (summary["num_samples"].item(), summary["num_failed"].item()) == (8, 2)
     report = inspect_profile(study.path("results/core_exp/okvqa.parquet"))
-    assert "1 of 10 samples" in report
+    assert "2 of 10 samples" in report
     assert f"{torn['profile']}: sample '{torn['profile']}': its image cannot be read" in report
 
-    strict = config(small % 0.05)
+    strict = config(small % 0.1)
     error = only_error(study.snakemake("--", "results/core_exp/okvqa.parquet", configs=(strict,)))
-    assert "1 of 10 samples are unreadable, expected at most 5 %" in error
+    assert "2 of 10 samples are unreadable, expected at most 10 %" in error
     assert torn["importance"] in error
+
+
+def check_failed(failed, torn, long):
+    assert sorted(entry["sample_id"] for entry in failed) == sorted([torn, long])
+    reasons = {entry["sample_id"]: entry["reason"] for entry in failed}
+    assert "its image cannot be read" in reasons[torn]
+    assert re.search(f"^sample '{long}': the prompt has 5[0-9][0-9] tokens .* has room for ", reasons[long])

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 
@@ -103,7 +104,8 @@ class AdaMolmo(lmms):
 
         A task's `max_new_tokens` and stop strings (`until`) are respected, as far as the model has positions; the
         engine's limit is the default.
-        Raises AdaMolmoError for a document that has not exactly one image, and for half a pair of MME.
+        Raises AdaMolmoError for a document that has not exactly one image or too long a prompt, and for half a pair
+        of MME.
         """
         asked = [request.args for request in requests]
         for task in dict.fromkeys(task for *_, task, _ in asked):
@@ -123,19 +125,21 @@ class AdaMolmo(lmms):
         return results
 
     def _answer(self, request: tuple) -> Answer:
-        prompt, generation, doc_to_visual, doc_id, task, split = request
+        prompt, generation, _, doc_id, task, _ = request
         image, setting = self._image(request), self.setting(task)
-        response, governed = governed_answer(
-            setting.governor, lambda limit: self._ask(image, prompt, generation, setting, limit)
-        )
+        with _about(task, doc_id):
+            response, governed = governed_answer(
+                setting.governor, lambda limit: self._ask(image, prompt, generation, setting, limit)
+            )
         text = cut(response.answer, generation.get("until"))
         return Answer(task, doc_id, _image_id(image), prompt, text, response, setting.governor.budget_ms, governed)
 
     def _warm_up(self, request: tuple) -> None:
-        prompt, generation, _, _, task, _ = request
+        prompt, generation, _, doc_id, task, _ = request
         image, setting = self._image(request), self.setting(task)
         limit = setting.governor.limit
-        warm_up(lambda: self._ask(image, prompt, generation, setting, limit).stages.total_ms, self.max_warmup)
+        with _about(task, doc_id):
+            warm_up(lambda: self._ask(image, prompt, generation, setting, limit).stages.total_ms, self.max_warmup)
 
     def _ask(self, image: Image.Image, prompt: str, generation: Mapping, setting: Setting, limit: Limit) -> Response:
         engine = copy(self.engine)
@@ -152,10 +156,8 @@ class AdaMolmo(lmms):
 
     def _image(self, request: tuple) -> Image.Image:
         *_, doc_to_visual, doc_id, task, split = request
-        try:
+        with _about(task, doc_id):
             visuals = doc_to_visual(self.task_dict[task][split][doc_id])
-        except AdaMolmoError as error:
-            raise AdaMolmoError(f"task '{task}': document {doc_id}: {error}") from error
         return _only_image(visuals, task, doc_id)
 
     def _check_pairs(self, asked: Sequence[tuple]) -> None:
@@ -187,6 +189,15 @@ def cut(text: str, until: str | Sequence[str] | None) -> str:
         if stop:
             text = text.partition(stop)[0]
     return text.strip()
+
+
+@contextmanager
+def _about(task: str, doc_id: int) -> Iterator[None]:
+    """Whatever is wrong with a document is said with its name."""
+    try:
+        yield
+    except AdaMolmoError as error:
+        raise AdaMolmoError(f"task '{task}': document {doc_id}: {error}") from error
 
 
 def _only_image(visuals: Sequence, task: str, doc_id: int) -> Image.Image:
