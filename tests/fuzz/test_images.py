@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mutations import damaged
 from PIL import Image, PngImagePlugin
 
-from adamolmo.data.images import as_rgb, is_transparent, read_image, upright_size
+from adamolmo.data.images import as_rgb, read_image, read_with_transparency, upright_size
 from adamolmo.errors import AdaMolmoError
 
 MOST_PIXELS = 100_000
@@ -86,7 +86,8 @@ def check(file: bytes) -> None:
     assert 0 < picture.width * picture.height <= MOST_PIXELS
     assert as_rgb(picture) is picture and upright_size(picture) == (picture.height, picture.width)
     assert read_image(file).tobytes() == picture.tobytes()
-    assert is_transparent(file) in (True, False)
+    again, transparent = read_with_transparency(file)
+    assert again.tobytes() == picture.tobytes() and transparent in (True, False)
 
 
 @pytest.mark.parametrize("file_format", FILES)

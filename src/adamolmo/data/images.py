@@ -32,6 +32,15 @@ def read_image(file: bytes, fault: str = "the image cannot be read", max_pixels:
         return _as_rgb(_open(file, max_pixels))
 
 
+def read_with_transparency(file: bytes, max_pixels: int = MOST_PIXELS) -> tuple[Image.Image, bool]:
+    """As `read_image`, and whether some pixel is not opaque in the file. Raises AdaMolmoError."""
+    with _one_sentence("the image cannot be read"):
+        image = _open(file, max_pixels)
+        picture = _as_rgb(image)
+        transparent = image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema()[0] < 255
+        return picture, transparent
+
+
 def as_rgb(image: Image.Image, fault: str = "the image cannot be read") -> Image.Image:
     """Upright and 8-bit RGB, without transparency; the image itself where it is that already.
 
@@ -49,15 +58,6 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
         image.load()  # TIFF is turned by that
         lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     return (image.width, image.height) if lies_on_its_side else (image.height, image.width)
-
-
-def is_transparent(file: bytes, max_pixels: int = MOST_PIXELS) -> bool:
-    """Whether some pixel is not opaque. Raises AdaMolmoError."""
-    with _one_sentence("the image cannot be read"):
-        image = _open(file, max_pixels)
-        if not image.has_transparency_data:
-            return False
-        return image.convert("RGBA").getchannel("A").getextrema()[0] < 255
 
 
 def _open(file: bytes, max_pixels: int) -> Image.Image:

@@ -7,7 +7,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from adamolmo.data.images import is_transparent, read_image
+from adamolmo.data.images import read_with_transparency
 from adamolmo.data.samples import Sample
 from adamolmo.errors import AdaMolmoError
 from adamolmo.progress import note
@@ -68,11 +68,11 @@ class Vetting:
     def _picture_checksum(self, file: bytes) -> str | None:
         """Of the pixels; None for a picture that cannot be read."""
         try:
-            picture = read_image(file, max_pixels=self._max_pixels)
-            if is_transparent(file, self._max_pixels):
-                self._transparent.add(hashlib.sha256(file).hexdigest())
+            picture, transparent = read_with_transparency(file, self._max_pixels)
         except AdaMolmoError:
             return None
+        if transparent:
+            self._transparent.add(hashlib.sha256(file).hexdigest())
         return hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).hexdigest()
 
     def left_out(self) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
-from adamolmo.data.images import as_rgb, is_transparent, read_image, upright_size
+from adamolmo.data.images import as_rgb, read_image, read_with_transparency, upright_size
 from adamolmo.data.samples import Sample, split_readable
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.readings import make_thumbnail
@@ -60,11 +60,14 @@ def test_transparency_is_dropped_as_by_the_official_preprocessing():
     clear = np.zeros((4, 6, 4), np.uint8)
     clear[:, :, 3] = 128
     assert np.asarray(read_image(saved(clear))).max() == 0
-    assert is_transparent(saved(clear)) and is_transparent(saved(Image.fromarray(clear).convert("LA")))
+    assert (
+        read_with_transparency(saved(clear))[1]
+        and read_with_transparency(saved(Image.fromarray(clear).convert("LA")))[1]
+    )
     clear[:, :, 3] = 255
-    assert not is_transparent(saved(clear)) and not is_transparent(saved(clear[:, :, :3]))
+    assert not read_with_transparency(saved(clear))[1] and not read_with_transparency(saved(clear[:, :, :3]))[1]
     palette = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(4, 6)).convert("P")
-    assert is_transparent(saved(palette, transparency=3)) and not is_transparent(saved(palette))
+    assert read_with_transparency(saved(palette, transparency=3))[1] and not read_with_transparency(saved(palette))[1]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr"])
