@@ -119,6 +119,11 @@ class DatasetSettings(Section):
                 f"columns.image is '{self.columns.image}', a path; source '{self.source}' holds the images themselves, "
                 "expected their column"
             )
+        if (self.scorer == "multiple_choice") != bool(self.columns.options):  # answers have a letter and a text each
+            has = "are set" if self.columns.options else "are not"
+            raise ValueError(
+                f"scorer is '{self.scorer}' and columns.options {has}; expected 'multiple_choice' with options alone"
+            )
         return self
 
 

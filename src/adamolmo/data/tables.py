@@ -15,6 +15,7 @@ from adamolmo.data.conversion import to_image
 from adamolmo.data.division import owner, seeded_hash, sharing_with
 from adamolmo.data.image_files import ImageFiles
 from adamolmo.data.rows import Row, image_cell, samples_of_row
+from adamolmo.data.scoring import SCORERS
 from adamolmo.data.split_files import Files, files_of_split
 from adamolmo.data.text_tables import text_rows
 from adamolmo.errors import AdaMolmoError, printable
@@ -50,11 +51,21 @@ def _samples(
         for row in rows:
             try:
                 row_id = f"{shown_name}:{row.number}"
-                yield from samples_of_row(row.cells(), settings.columns, row_id, load_image)
+                for sample in samples_of_row(row.cells(), settings.columns, row_id, load_image):
+                    _check_scorable(sample["answers"], settings)
+                    yield sample
             except ValueError as error:
                 raise AdaMolmoError(
                     f"datasets.{dataset}: {row.place} of {files.source}, file {name}: {error}."
                 ) from error
+
+
+def _check_scorable(answers: list[str], settings: DatasetSettings) -> None:
+    """Now, instead of in the middle of the profile. Raises ValueError."""
+    try:
+        SCORERS[settings.scorer]("", answers)
+    except AdaMolmoError as error:
+        raise ValueError(f"column '{settings.columns.answers}': {str(error).rstrip('.')}") from error
 
 
 def _table(

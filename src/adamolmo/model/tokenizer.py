@@ -8,7 +8,7 @@ from typing import Self
 from tokenizers import Tokenizer as Backend
 
 from adamolmo.data.options import with_options
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, quoted
 from adamolmo.model.config import MolmoEConfig
 
 # Styles of the official formatter that are written differently in the prompt.
@@ -68,6 +68,7 @@ class Tokenizer:
             raise AdaMolmoError(f"{path} is not a tokenizer of the `tokenizers` library: {error}") from None
         backend.no_padding()
         backend.no_truncation()
+        backend.encode_special_tokens = True  # "<im_patch>" in a question is text: it stands for no part of an image
         ids = {field: backend.token_to_id(name) for field, name in SPECIAL_NAMES.items()}
         for field, token_id in ids.items():
             if token_id is None:
@@ -89,8 +90,14 @@ class Tokenizer:
         return self
 
     def encode(self, text: str) -> list[int]:
-        """Ids of the text alone: no BOS or EOS is added."""
-        return self._backend.encode(text, add_special_tokens=False).ids
+        """Ids of the text alone: no BOS or EOS is added, and none of the text is a special token.
+
+        Raises AdaMolmoError where the vocabulary takes a part of the text for one all the same.
+        """
+        ids = self._backend.encode(text, add_special_tokens=False).ids
+        if found := set(ids) & set(vars(self.specials).values()):
+            raise AdaMolmoError(f"the text {quoted(text)} has the special token {min(found)}; expected plain text.")
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text up to the first EOS, special tokens left out."""

@@ -1,6 +1,7 @@
 """Questions from Parquet files in the schemas of the Hub's datasets, from a local cache and from local files."""
 
 import hashlib
+import re
 
 import hub_cache
 import pytest
@@ -150,6 +151,17 @@ def test_multiple_choice(tmp_path):
     write_rows(tmp_path / "IMG/train-00000-of-00001.parquet", [row | {"answer": 2}])
     found = next(split for split in SPLITS if "expected the number of one of 2 options" in _fault(entry, split))
     assert "row 0 of" in _fault(entry, found)
+
+
+@pytest.mark.parametrize("answer", ["a few", "1,2", "²"])
+def test_an_answer_that_cannot_be_scored_is_refused_with_its_row(tmp_path, answer):
+    """Not in the middle of the profile."""
+    row = {"image": image_entry(0), "question": "how many ?", "answer": "3"}
+    write_rows(tmp_path / "mine.parquet", [row, row | {"answer": answer}])
+    entry = settings(LOCAL, path=str(tmp_path / "mine.parquet"), columns={"answers": "answer"}, scorer="count")
+    faults = [_fault(entry, split) for split in SPLITS]
+    expected = f"row 1 of .*column 'answer': the answer '{answer}' is no number, as scorer 'count' expects"
+    assert any(re.search(expected, fault) for fault in faults), faults
 
 
 def _fault(entry: DatasetSettings, split: str) -> str:

@@ -37,6 +37,22 @@ def test_encode_and_decode(tmp_path):
     assert tokenizer.decode([tokenizer.specials.im_patch, 5, 4]) == "red it"
 
 
+@pytest.mark.parametrize("special", [True, False])
+@pytest.mark.parametrize("name", SPECIAL_NAMES.values())
+def test_no_question_has_a_special_token(tmp_path, name, special):
+    """A vocabulary may have them as special, so that they can be told from text, or as ordinary added tokens."""
+    backend = Backend(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = Whitespace()
+    backend.add_tokens([AddedToken(name, special=special) for name in SPECIAL_NAMES.values()])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = Tokenizer.load(tmp_path)
+    if special:
+        assert set(tokenizer.encode(f"what is {name} ?")) == {0, 1, 3, 6}
+    else:
+        with pytest.raises(AdaMolmoError, match="has the special token 1[0-5]; expected plain text"):
+            tokenizer.encode(f"what is {name} ?")
+
+
 @pytest.mark.parametrize("missing", SPECIAL_NAMES.values())
 def test_missing_special_token(tmp_path, missing):
     save(tmp_path, [name for name in SPECIAL_NAMES.values() if name != missing])
