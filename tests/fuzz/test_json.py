@@ -26,13 +26,11 @@ from adamolmo.files.documents import Document, read_json, sealed, write_json
 from adamolmo.files.governor import ConfigLatency, ControllerResponse, DatasetResponse, Spent, SpentByLimit, StreamState
 from adamolmo.files.lookup import ExpectedLatencyFile, LatencyEntry, LookupEntry, LookupFile
 from adamolmo.files.policy import PolicyCard, PredictorArchitecture, PredictorCard
-from adamolmo.knobs import KnobGrid
 from adamolmo.model.config import MolmoEConfig
 
 CHANGES = 1000
 ODD_NUMBERS = (0, -1, 1, 2**40, -(2**70), 10**400, 0.5, 1e308, math.nan, math.inf, True)
 ODD_VALUES = (*ODD_NUMBERS, None, "", "x", [], [1, 2], {}, {"a": 1})
-GRID = KnobGrid(("low", "high"), (2, 4), (5, 7))
 SPENT = Spent(mean=1.0, p90=2.0, p95=3.0, p99=4.0)
 BY_LIMIT = SpentByLimit(mean=(1.0,), p90=(2.0,), p95=(3.0,), p99=(4.0,))
 DOCUMENTS: tuple[Document, ...] = (
