@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.linear import Linear
 from adamolmo.model.moe import MixtureOfExperts
 
 
@@ -54,10 +55,10 @@ class Attention(nn.Module):
         super().__init__()
         self.head_dim = config.head_dim
         self.attn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.att_proj = nn.Linear(config.d_model, 3 * config.d_model, bias=False)
+        self.att_proj = Linear(config.d_model, 3 * config.d_model, bias=False)
         self.q_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.k_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.attn_out = nn.Linear(config.d_model, config.d_model, bias=False)
+        self.attn_out = Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Tensor, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
         """[batch, tokens, d_model] -> the same. `cache`: keys and values, each [batch, heads, slots, head_dim]."""

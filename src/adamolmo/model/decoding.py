@@ -17,6 +17,7 @@ from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import DecoderKnobs
+from adamolmo.model.decode_on_cpu import TokenPass
 from adamolmo.model.decoder import KVCache
 from adamolmo.model.molmoe import MolmoE, PrefixState
 
@@ -46,6 +47,9 @@ class EagerDecoder:
 
     def __init__(self, model: MolmoE, eos_id: int | None):
         self._model, self._eos_id = model, eos_id
+        weight = model.lm_head.weight
+        on_cpu = weight.device.type == "cpu" and weight.dtype == torch.float32
+        self._token_pass = TokenPass(model) if on_cpu else None
 
     def prepare(self, knobs: DecoderKnobs) -> None:
         """There is nothing to prepare."""
@@ -57,16 +61,21 @@ class EagerDecoder:
     def continue_greedily(
         self, first: Tensor, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache, max_new_tokens: int
     ) -> list[int]:
-        token, position, num_keys = first, prefix.lengths, prefix.hidden.shape[1]
+        position = prefix.lengths.item()
 
-        def next_token() -> int:
-            nonlocal token, position, num_keys
-            num_keys += 1
-            token = self._model.decode(token, position, knobs, cache, num_keys).argmax(dim=-1)
-            position = position + 1
-            return token.item()
+        def next_token(token: int) -> int:
+            nonlocal position
+            logits = self._logits(token, position, knobs, cache)
+            position += 1
+            return logits.argmax().item()
 
         return _until_end(first.item(), next_token, self._eos_id, max_new_tokens)
+
+    def _logits(self, token: int, position: int, knobs: DecoderKnobs, cache: KVCache) -> Tensor:
+        """[embedding_size]."""
+        if self._token_pass is not None:
+            return self._token_pass(token, position, knobs, cache)
+        return self._model.decode(torch.tensor([token]), torch.tensor([position]), knobs, cache, position + 1)[0]
 
 
 class GraphDecoder:
@@ -107,7 +116,7 @@ class GraphDecoder:
         self._token.copy_(first)
         self._position.copy_(prefix.lengths)
 
-        def next_token() -> int:
+        def next_token(_: int) -> int:
             run_pass()
             return self._token.item()
 
@@ -146,11 +155,11 @@ class GraphDecoder:
         return graph.replay
 
 
-def _until_end(first: int, next_token: Callable[[], int], eos_id: int | None, max_new_tokens: int) -> list[int]:
+def _until_end(first: int, next_token: Callable[[int], int], eos_id: int | None, max_new_tokens: int) -> list[int]:
     """Tokens up to the end token, which is left out, or to the longest answer."""
     tokens = [first]
     while tokens[-1] != eos_id and len(tokens) < max_new_tokens:
-        tokens.append(next_token())
+        tokens.append(next_token(tokens[-1]))
     return tokens[:-1] if tokens[-1] == eos_id else tokens
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.linear import Linear
 
 
 class Experts(nn.Module):
@@ -77,7 +78,7 @@ class MixtureOfExperts(nn.Module):
     def __init__(self, config: MolmoEConfig):
         super().__init__()
         self.ff_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.gate = nn.Linear(config.d_model, config.num_experts, bias=False)
+        self.gate = Linear(config.d_model, config.num_experts, bias=False)
         self.experts = Experts(config.num_experts, config.d_model, config.expert_dim)
 
     def forward(self, x: Tensor, top_k: int) -> Tensor:

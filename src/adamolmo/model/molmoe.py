@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
+from adamolmo.model.linear import Linear
 from adamolmo.model.moe import is_one_token_on_gpu
 from adamolmo.model.vision import VisionBackbone
 
@@ -72,7 +73,7 @@ class MolmoE(nn.Module):
                 "ln_f": nn.RMSNorm(config.d_model, eps=config.norm_eps),
             }
         )
-        self.lm_head = nn.Linear(config.d_model, config.embedding_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.embedding_size, bias=False)
         self.rotary = Rotary(config)
 
     @property

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from adamolmo.model.config import MolmoEConfig, VisionConfig
+from adamolmo.model.linear import Linear
 
 
 class MultiHeadAttention(nn.Module):
@@ -17,8 +18,8 @@ class MultiHeadAttention(nn.Module):
         super().__init__()
         width = num_heads * head_dim
         self.head_dim = head_dim
-        self.wq, self.wk, self.wv = (nn.Linear(in_dim, width) for _ in range(3))
-        self.wo = nn.Linear(width, width)
+        self.wq, self.wk, self.wv = (Linear(in_dim, width) for _ in range(3))
+        self.wo = Linear(width, width)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
         # q [N, heads, Q, head_dim]; k and v [N, heads, S, head_dim]
@@ -34,8 +35,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, hidden_dim: int):
         super().__init__()
-        self.w1 = nn.Linear(width, hidden_dim)
-        self.w2 = nn.Linear(hidden_dim, width)
+        self.w1 = Linear(width, hidden_dim)
+        self.w2 = Linear(hidden_dim, width)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.w1(x)
@@ -65,7 +66,7 @@ class VisionTransformer(nn.Module):
         super().__init__()
         self.class_embedding = nn.Parameter(torch.zeros(config.width))
         self.positional_embedding = nn.Parameter(torch.zeros(config.num_positions, config.width))
-        self.patch_embedding = nn.Linear(config.patch_size**2 * 3, config.width, bias=False)
+        self.patch_embedding = Linear(config.patch_size**2 * 3, config.width, bias=False)
         self.pre_ln = nn.LayerNorm(config.width, eps=config.norm_eps)
         self.transformer = nn.ModuleDict(
             {"resblocks": nn.ModuleList(VisionBlock(config) for _ in range(config.num_layers))}
@@ -88,9 +89,9 @@ class Projector(nn.Module):
 
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int):
         super().__init__()
-        self.w1 = nn.Linear(in_dim, hidden_dim, bias=False)
-        self.w2 = nn.Linear(hidden_dim, out_dim, bias=False)
-        self.w3 = nn.Linear(in_dim, hidden_dim, bias=False)
+        self.w1 = Linear(in_dim, hidden_dim, bias=False)
+        self.w2 = Linear(hidden_dim, out_dim, bias=False)
+        self.w3 = Linear(in_dim, hidden_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.w2(F.silu(self.w1(x)) * self.w3(x))
