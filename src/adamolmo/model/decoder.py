@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.linear import Linear
 from adamolmo.model.moe import MixtureOfExperts
+from adamolmo.model.norm import RMSNorm
 
 
 class KVCache:
@@ -54,10 +55,10 @@ class Attention(nn.Module):
     def __init__(self, config: MolmoEConfig):
         super().__init__()
         self.head_dim = config.head_dim
-        self.attn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.attn_norm = RMSNorm(config.d_model, eps=config.norm_eps)
         self.att_proj = Linear(config.d_model, 3 * config.d_model, bias=False)
-        self.q_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.k_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
+        self.q_norm = RMSNorm(config.d_model, eps=config.norm_eps)
+        self.k_norm = RMSNorm(config.d_model, eps=config.norm_eps)
         self.attn_out = Linear(config.d_model, config.d_model, bias=False)
 
     def forward(self, x: Tensor, positions: Positions, cache: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -84,8 +85,8 @@ class Attention(nn.Module):
 
 def _rotate(x: Tensor, positions: Positions) -> Tensor:
     """[batch, heads, tokens, head_dim] -> the same; in float32, whatever x is."""
-    halves_swapped = x.roll(x.shape[-1] // 2, dims=-1)
-    return (x * positions.cos + halves_swapped * positions.sin).to(x.dtype)
+    halves_swapped = x.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+    return (halves_swapped * positions.sin).add_(x * positions.cos).to(x.dtype)
 
 
 def _store(slots: Tensor, new: Tensor, positions: Positions) -> Tensor:

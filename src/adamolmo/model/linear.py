@@ -1,4 +1,4 @@
-"""Linear layers as a CPU reads them fastest: weights column by column, large products by the library that is fast there.
+"""Linear layers as a CPU runs them fastest: how weights lie in memory, and which library multiplies.
 
 PyTorch multiplies float32 matrices with Intel's MKL. On AMD's processors MKL takes a path of half the width, whatever
 the processor could do, and oneDNN, which comes with PyTorch as well, does not: there, large products go to oneDNN. It
@@ -24,12 +24,31 @@ class Linear(nn.Linear):
             return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return F.linear(x, self.weight, self.bias)
 
+    def scaled(self, x: Tensor, before: float = 1.0, after: float = 1.0) -> Tensor:
+        """`after * self(before * x)`, [..., in] -> [..., out]; the product scales on its way, without another pass."""
+        if _belongs_to_onednn(x, self.out_features):
+            return self(x * before) * after
+        rows = x.flatten(0, -2)
+        out = torch.addmm(self.bias, rows, self.weight.T, beta=after, alpha=before * after)
+        return out.view(*x.shape[:-1], -1)
 
-def product(x: Tensor, matrix: Tensor) -> Tensor:
-    """[rows, in] @ [in, out] -> [rows, out]."""
-    if _belongs_to_onednn(x, matrix.shape[1]):
-        return torch.ops.mkldnn._linear_pointwise(x, matrix.T, None, "none", [], "")
-    return x @ matrix
+
+def grouped_product(x: Tensor, matrices: Tensor, group_ends: Tensor) -> Tensor:
+    """Groups of rows, each times its own matrix: [rows, in] and [groups, in, out] -> [rows, out].
+
+    Args:
+        group_ends: number of rows in this group and all before it, [groups], int32.
+    """
+    num_groups, _, out_features = matrices.shape
+    if not _belongs_to_onednn(x, out_features // num_groups):  # by the size of an average group
+        return F.grouped_mm(x, matrices, offs=group_ends)
+    sizes = group_ends.diff(prepend=group_ends.new_zeros(1)).tolist()
+    products = [
+        torch.ops.mkldnn._linear_pointwise(rows, matrix.T, None, "none", [], "")
+        for rows, matrix in zip(x.split(sizes), matrices, strict=True)
+        if len(rows)
+    ]
+    return torch.cat(products)
 
 
 def lay_out_for_cpu(model: nn.Module) -> None:

@@ -20,6 +20,7 @@ from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.decoder import DecoderBlock, KVCache, Positions, Rotary
 from adamolmo.model.linear import Linear
 from adamolmo.model.moe import is_one_token_on_gpu
+from adamolmo.model.norm import RMSNorm
 from adamolmo.model.vision import VisionBackbone
 
 
@@ -70,7 +71,7 @@ class MolmoE(nn.Module):
             {
                 "wte": TokenEmbedding(config),
                 "blocks": nn.ModuleList(DecoderBlock(config) for _ in range(config.num_layers)),
-                "ln_f": nn.RMSNorm(config.d_model, eps=config.norm_eps),
+                "ln_f": RMSNorm(config.d_model, eps=config.norm_eps),
             }
         )
         self.lm_head = Linear(config.d_model, config.embedding_size, bias=False)

@@ -39,8 +39,8 @@ class FeedForward(nn.Module):
         self.w2 = Linear(hidden_dim, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.w1(x)
-        return self.w2(h * torch.sigmoid(1.702 * h))
+        # x * sigmoid(1.702 * x) is silu(1.702 * x) / 1.702.
+        return self.w2.scaled(F.silu(self.w1.scaled(x, after=1.702)), before=1 / 1.702)
 
 
 class VisionBlock(nn.Module):
@@ -143,7 +143,7 @@ class VisionBackbone(nn.Module):
         outputs = self.image_vit(pixels, num_blocks=max(self.feature_layers) + 1)
         features = torch.cat([outputs[layer] for layer in self.feature_layers], dim=-1)[:, 1:]
         # A padding crop is -1 in ALL its values; single pixels of -1 occur in real photographs.
-        is_padding = (pixels == -1).flatten(1).all(dim=1)  # [N]
+        is_padding = (pixels.amin(dim=(1, 2)) == -1) & (pixels.amax(dim=(1, 2)) == -1)  # [N]
         return features.masked_fill(is_padding[:, None, None], 0)
 
     def _mark_padding(self, features: Tensor, masks: Tensor) -> Tensor:

@@ -83,8 +83,8 @@ def test_output_tokens_vary(tiny_engine, tiny_samples, tiny_grid):
 
 def test_decode_steps_are_the_passes_that_ran(tiny_engine, tiny_samples, monkeypatch):
     """Both kinds of answer occur: ended by the end token, which takes a pass of its own, and cut off at the limit."""
-    passes, decode = [], tiny_engine.backend.model.decode
-    monkeypatch.setattr(tiny_engine.backend.model, "decode", lambda *args: passes.append(1) or decode(*args))
+    passes, token_pass = [], tiny_engine.backend.decoder._token_pass
+    monkeypatch.setattr(tiny_engine.backend.decoder, "_token_pass", lambda *args: passes.append(1) or token_pass(*args))
     lengths = set()
     for sample in tiny_samples:
         passes.clear()
