@@ -35,7 +35,7 @@ def main() -> None:
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resampling, settings.samples.max_pixels)
-    device = describe_device(settings.model.device)
+    device = describe_device(settings.model.device, settings.latency.clock)
     reference = read_json(args.reference, Reference)
     write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
     benchmark = Benchmark(

@@ -19,7 +19,7 @@ KEYS = ("device", "clock", "versions", "model_checksum", "data_checksum", "seed"
 def provenance(engine: Engine, model_dir: Path, samples: Path, seed: int) -> dict:
     """The values of KEYS; `samples` is the file of the split."""
     return {
-        "device": describe_device(engine.backend.device.type),
+        "device": describe_device(engine.backend.device.type, engine.clock.name),
         "clock": engine.clock.name,
         "versions": {
             "adamolmo": adamolmo.__version__,

@@ -42,7 +42,8 @@ def evaluate_cell(
 
     Raises AdaMolmoError when the cell's reference was made on another device or with another clock.
     """
-    device, clock = describe_device(engine.backend.device.type), engine.clock.name
+    clock = engine.clock.name
+    device = describe_device(engine.backend.device.type, clock)
     check_reference(cell.reference, device, clock)
 
     def ask(sample: Sample, limit: Limit) -> Response:

@@ -3,6 +3,7 @@
 Importing this module does not import torch, so that a device can be claimed and threads be limited before that.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -20,6 +21,13 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.progress import note
 
 _SECONDS_BETWEEN_TRIES = 0.2
+# Read by PyTorch when it first allocates, and by glibc when a process starts: children inherit them.
+HUGE_PAGES, _MMAP_THRESHOLD, _TRIM_THRESHOLD = (
+    "THP_MEM_ALLOC_ENABLE",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TRIM_THRESHOLD_",
+)
+_MALLOPT = {_MMAP_THRESHOLD: (-3, 32 * 2**20), _TRIM_THRESHOLD: (-1, 2**30)}  # mallopt(3): parameter, bytes
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -28,8 +36,8 @@ def claim_device(device: str, gpus: int = 1) -> Iterator[str]:
     """Holds one CPU core, or GPUs, alone among all who ask for them; waits while there are too few. Yields the names.
 
     The claim is an advisory lock on a file in the temporary directory: it ends with the process, however that ends.
-    On the CPU the process is pinned to the core and torch limited to one thread; among GPUs only the claimed ones stay
-    visible. Call it before torch is imported.
+    On the CPU the process is pinned to the core, torch limited to one thread, and memory kept as `_keep_memory` says;
+    among GPUs only the claimed ones stay visible. Call it before torch is imported.
 
     Args:
         device: "cpu" or "cuda".
@@ -54,6 +62,7 @@ def claim_device(device: str, gpus: int = 1) -> Iterator[str]:
         else:
             _pin({int(indices[0])})
             _use_one_thread()
+            _keep_memory()
         yield " ".join(held)
     finally:
         _pin(allowed_before)
@@ -136,6 +145,21 @@ def _use_one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
+def _keep_memory() -> None:
+    """Memory that a request frees stays with the process for the next one, and large tensors lie in huge pages.
+
+    Otherwise the kernel takes pages back, and hands them out again one by one and zeroed, within what is timed. Both
+    settings are for good: a process that has timed one configuration times all others alike.
+    """
+    os.environ.setdefault(HUGE_PAGES, "1")
+    mallopt = getattr(
+        ctypes.CDLL(None), "mallopt", None
+    )  # glibc has it; a process that runs does not read its variables
+    for variable, (parameter, size_bytes) in _MALLOPT.items():
+        if mallopt is not None and mallopt(parameter, size_bytes):
+            os.environ[variable] = str(size_bytes)
+
+
 def _visible_gpus() -> list[str]:
     """UUIDs of the GPUs this process may use: an index means different GPUs in different processes."""
     command = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
@@ -151,22 +175,28 @@ def _visible_gpus() -> list[str]:
     return gpus
 
 
-def describe_device(device: str) -> dict:
-    """What a latency belongs to; tables of different descriptions must not be mixed. The machine's name is left out."""
+def describe_device(device: str, clock: str = "measured") -> dict:
+    """What a latency belongs to; tables of different descriptions must not be mixed. The machine's name is left out.
+
+    How a CPU's memory is managed (`_keep_memory`; "default" where it is not) belongs to measured latencies only.
+    """
     import torch
 
     if device == "cuda":
-        several = (
-            {"gpus": count} if (count := torch.cuda.device_count()) > 1 else {}
-        )  # only the claimed ones are visible
+        count = torch.cuda.device_count()  # the claimed ones alone are visible
+        several = {"gpus": count} if count > 1 else {}
         return {"kind": "cuda", "name": torch.cuda.get_device_name(), **several, "torch": torch.__version__}
-    return {
+    description = {
         "kind": "cpu",
         "name": _cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+    if clock == "measured":
+        variables = HUGE_PAGES, _MMAP_THRESHOLD, _TRIM_THRESHOLD
+        description |= {variable: os.environ.get(variable, "default") for variable in variables}
+    return description
 
 
 def _cpu_name() -> str:

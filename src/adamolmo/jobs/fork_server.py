@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adamolmo.files.launcher import launcher_is_gone, own_launcher
+from adamolmo.inference.device import HUGE_PAGES
 
 # What most jobs import and takes long.
 PRELOADED = ("torch", "pandas", "pyarrow.parquet", "scipy.stats", "adamolmo.jobs.loading", "adamolmo.evaluation.cell")
@@ -205,10 +206,11 @@ def _connect(address: str, preloaded: Sequence[str]) -> socket.socket:
         with suppress(OSError):  # another job was faster
             return _connected(address)
         command = [sys.executable, "-m", "adamolmo.jobs.start", "--serve", address, *preloaded]
-        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # a fork keeps no other threads
+        # What is read once, when libraries are loaded; a fork keeps no other threads.
+        settings = {HUGE_PAGES: "1", **os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         with open(_log_of(Path(address)), "w") as log:
             server = subprocess.Popen(
-                command, env=one_thread, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                command, env=settings, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         end = time.monotonic() + _SECONDS_TO_START
         while time.monotonic() < end and server.poll() is None:

@@ -92,7 +92,9 @@ def controller_context(settings: StudyConfig, model_dir: Path, dataset: str) -> 
         dataset: whose lookup tables are used.
     """
     return ControllerContext(
-        fingerprint=study_fingerprint(settings, model_dir, describe_device(settings.model.device)),
+        fingerprint=study_fingerprint(
+            settings, model_dir, describe_device(settings.model.device, settings.latency.clock)
+        ),
         results=model_dir.parent,
         dataset=dataset,
         lookup_tolerance=settings.lookup.tolerance,

@@ -33,7 +33,7 @@ def load_setting(
 
     Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
     """
-    device = describe_device(settings.model.device)
+    device = describe_device(settings.model.device, settings.latency.clock)
     context = controller_context(settings, model_dir, profile)
     reference_ms = 0.0
     if budget.unit == "pct":

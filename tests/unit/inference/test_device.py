@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -198,3 +199,46 @@ def test_device_description_names_the_hardware_and_not_the_machine():
     assert description["name"]
     assert description["cores"] == os.cpu_count()
     assert platform.node() not in description.values()
+
+
+def test_memory_management_belongs_to_what_is_measured():
+    """In a process of its own, whose allocator the claim changes for good."""
+    code = """
+import ctypes, json, os
+from adamolmo.inference.device import claim_device, describe_device
+before = describe_device("cpu")
+with claim_device("cpu"):
+    print(json.dumps([before, describe_device("cpu"), describe_device("cpu", "modelled")]))
+"""
+    settings = "THP_MEM_ALLOC_ENABLE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
+    environment = {name: value for name, value in os.environ.items() if name not in settings}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    before, measured, modelled = json.loads(run.stdout)
+    assert [before[name] for name in settings] == ["default"] * 3
+    assert [measured[name] for name in settings] == ["1", str(32 * 2**20), str(2**30)]
+    assert not modelled.keys() & set(settings)
+
+
+FAULTS = """
+import resource, sys
+from contextlib import nullcontext
+from adamolmo.inference.device import claim_device
+with claim_device("cpu") if sys.argv[1] == "claimed" else nullcontext():
+    import torch
+    torch.set_num_threads(1)
+    def work():
+        for _ in range(20):
+            torch.ones(2**18).add(1)  # two of 1 MiB, freed at once
+    work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [work() for _ in range(5)]
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_freed_memory_is_not_given_back_to_the_kernel():
+    def faults(how):
+        run = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        return int(run.stdout)
+
+    assert faults("claimed") < 100
