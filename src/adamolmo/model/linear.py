@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 # Multiplications from which oneDNN beats MKL's path of half the width; below, its set-up costs more than it saves.
 _LARGE = 5_000_000
+_CPUINFO = Path("/proc/cpuinfo")
 
 
 class Linear(nn.Linear):
@@ -77,5 +78,4 @@ def mkl_is_slow() -> bool:
     """Whether float32 products on this CPU are by MKL, on a processor of AMD's."""
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         return False
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "AuthenticAMD" in cpuinfo.read_text()
+    return _CPUINFO.exists() and "AuthenticAMD" in _CPUINFO.read_text()

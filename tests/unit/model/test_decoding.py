@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import pytest
@@ -7,6 +8,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.controller import FixedController, Limit
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, DecoderKnobs, KnobConfig
+from adamolmo.model.decode_on_cpu import TokenPass
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
 from adamolmo.model.inputs import collate
 from adamolmo.model.molmoe import MolmoE
@@ -57,6 +59,22 @@ def test_all_25_knob_settings_decode_the_same_with_and_without_cache(deep_model)
             assert decode(static, deep_model, ids, knobs) == expected
             answers.add(tuple(expected))
     assert len(answers) > 10, "the knobs change too little for this test to say anything"
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("top_k", [1, 5, 16])  # of 16
+def test_a_token_on_the_cpu_has_the_logits_of_the_modules(deep_model, top_k):
+    ids, knobs = prompt_of(deep_model, 11), DecoderKnobs(top_k, (0, 1, 2, 5, 9, 15))
+    fast, plain = TokenPass(deep_model), deep_model.new_cache(1, 20)
+    prefix = deep_model.run_prefix(deep_model.embed(ids), cache=plain)
+    deep_model.next_token_logits(prefix, knobs, plain)
+    cache = copy.deepcopy(plain)
+    for position, token in enumerate([3, 1, 2], start=11):
+        expected = deep_model.decode(torch.tensor([token]), torch.tensor([position]), knobs, plain, position + 1)[0]
+        found = fast(token, position, knobs, cache)
+        assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+    for ours, theirs in zip(cache.keys + cache.values, plain.keys + plain.values, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_what_an_earlier_request_left_in_the_static_cache_is_not_read(tiny_model):
