@@ -6,6 +6,7 @@ from adamolmo.controllers.training.grpo import Split
 from adamolmo.controllers.training.rehearsal import rehearse
 from adamolmo.files.documents import write_json
 from adamolmo.files.governor import ControllerResponse
+from adamolmo.files.policy import PolicyCard
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import controller_context
 from adamolmo.jobs.script import run
@@ -22,7 +23,7 @@ def main() -> None:
     no_budgets = dict.fromkeys(datasets, (0.0, 0.0))  # nothing is rewarded here
     data = load_training_set(settings, args.model, args.core_exp, args.latency, args.features, no_budgets)
     held_out = Split.by_image(data.profile.images, settings.training.held_out, settings.seed).held_out.tolist()
-    overhead_ms = load_card(args.output.parent, contexts[datasets[0]].fingerprint).overhead_ms
+    overhead_ms = load_card(args.output.parent, contexts[datasets[0]].fingerprint, PolicyCard).overhead_ms
     responses = {}
     for dataset, context in contexts.items():
         rows = [row for row in held_out if data.places[row][0] == dataset]
