@@ -151,7 +151,7 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
         return tensor
 
     with replacing(output / WEIGHTS, size_bytes) as temporary:
-        _write_safetensors(temporary, checkpoint.shapes, dtype, read)
+        write_safetensors(temporary, checkpoint.shapes, dtype, read)
     with replacing(output / "config.json") as temporary:
         temporary.write_text(json.dumps(read_config(config_file(directory)), indent=2, sort_keys=True) + "\n")
     with replacing(output / "tokenizer.json") as temporary:
@@ -159,7 +159,7 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
     return checkpoint
 
 
-def _write_safetensors(
+def write_safetensors(
     path: Path, shapes: Mapping[str, Shape], dtype: torch.dtype, read: Callable[[str], Tensor]
 ) -> None:
     """One file of the safetensors format, of tensors that never are in memory together."""
