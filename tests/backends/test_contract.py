@@ -198,7 +198,7 @@ def test_an_image_is_seen_once_for_all_its_questions(backend, pictures, monkeypa
 
 
 def test_an_overview_is_used_again_at_the_cheapest_tier_alone(backend, pictures):
-    overview = backend.encode_overview(backend.load_overview(pictures[0]))
+    overview = backend.encode_overviews([backend.load_overview(pictures[0])])
     for tier in backend.tiers:
         prompt = prompt_of(backend, pictures[0], tier=tier)
         seen, cost = backend.see(prompt, overview.reusable)
@@ -207,7 +207,7 @@ def test_an_overview_is_used_again_at_the_cheapest_tier_alone(backend, pictures)
         cache, fresh = backend.new_cache(0), backend.new_cache(0)
         got, want = backend.run_prefix(prompt, seen, cache), backend.run_prefix(prompt, again, fresh)
         assert torch.equal(got.prompts.hidden, want.prompts.hidden)
-    assert overview.features.shape[0] == 1 and overview.features.ndim == 3
+    assert [tokens.shape[1] for tokens in overview.features] == [backend.sizes.d_model]
     assert overview.cost == backend.costs.vision(prompt_of(backend, pictures[0]).num_crops)
 
 

@@ -21,7 +21,7 @@ from adamolmo.knobs import DecoderKnobs
 from adamolmo.transformers_backend.batch import Batch
 from adamolmo.transformers_backend.cache import LayerCache
 from adamolmo.transformers_backend.costs import CostModel
-from adamolmo.transformers_backend.decoder import Decoder, Prompts
+from adamolmo.transformers_backend.decoder import Decoder, Prompts, image_tokens
 from adamolmo.transformers_backend.processing import ImagePrompt, Pictures, Question, Texts, image_to
 
 
@@ -104,12 +104,11 @@ class TransformersBackend:
         inputs, size = self.pictures.load(image, self.tiers[0])
         return inputs, size.units
 
-    def encode_overview(self, loaded: tuple[Mapping[str, Tensor], int]) -> Overview:
-        inputs, units = loaded
-        seen = self.decoder.see(image_to(inputs, self.device, self.dtype))
-        pooled = seen.pooler_output
-        features = pooled.flatten(0, 1) if torch.is_tensor(pooled) else torch.cat(list(pooled))  # [patches, d_model]
-        return Overview(features[None], reusable=seen, cost=self.costs.vision(units))
+    def encode_overviews(self, loaded: Sequence[tuple[Mapping[str, Tensor], int]]) -> Overview:
+        """One by one: images have different numbers of tokens."""
+        seen = [self.decoder.see(image_to(inputs, self.device, self.dtype)) for inputs, _ in loaded]
+        costs = (self.costs.vision(units) for _, units in loaded)
+        return Overview([image_tokens(one) for one in seen], reusable=seen[0], cost=sum(costs, Cost()))
 
     def see(self, prompt: ImagePrompt, overview: Any | None = None) -> tuple[Any, Cost]:
         if overview is not None and prompt.tier == self.tiers[0]:

@@ -171,6 +171,12 @@ def join(seen: Sequence[SimpleNamespace]) -> SimpleNamespace:
     return SimpleNamespace(pooler_output=[part for one in pooled for part in one], deepstack_features=levels)
 
 
+def image_tokens(seen: SimpleNamespace) -> Tensor:
+    """Of one image, [tokens, d_model]; families have them per crop or per image."""
+    pooled = seen.pooler_output
+    return pooled.flatten(0, 1) if torch.is_tensor(pooled) else torch.cat(list(pooled))
+
+
 def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     """Rows of ids [1, tokens] as [rows, tokens], padded on the right, and where it is real; None where all is."""
     longest = max(row.shape[1] for row in rows)
