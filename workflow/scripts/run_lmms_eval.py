@@ -8,7 +8,6 @@ from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.governor import GovernedStream
 from adamolmo.files.lmms_eval import ANSWERS, Benchmark
 from adamolmo.files.schema import write_table
-from adamolmo.inference.device import describe_device
 from adamolmo.jobs.arguments import job_parser
 from adamolmo.jobs.loading import energy_counter, load_engine
 from adamolmo.jobs.script import run
@@ -35,7 +34,7 @@ def main() -> None:
     model = AdaMolmo(engine, lambda task: setting, settings.latency.max_warmup)
     resampling = Resampling(settings.bootstrap.resamples, settings.seed)
     result = run_task(model, args.task, args.data, settings.lmms_eval.limit, resampling, settings.samples.max_pixels)
-    device = describe_device(settings.model.device, settings.latency.clock)
+    device = engine.device
     reference = read_json(args.reference, Reference)
     write_table(result.answers, args.table, ANSWERS, {"resampled": result.resampled})
     benchmark = Benchmark(

@@ -203,10 +203,13 @@ class Backend(Protocol):
     Attributes:
         name: the architecture, as `model_type` of the checkpoint's configuration says it.
         tiers: names of the vision tiers, cheapest first.
+        decoding_on_gpu: how tokens follow each other on a GPU, such as "CUDA graphs"; latencies of two ways must not be
+            compared.
         device, dtype: of the weights.
     """
 
     name: str
+    decoding_on_gpu: str
     sizes: Sizes
     tiers: tuple[str, ...]
     costs: Costs

@@ -97,6 +97,11 @@ def _architecture(directory: Path) -> str:
         return "molmo"  # whose reader says what is wrong with the file
 
 
+def decoding_on_gpu(directory: Path) -> str:
+    """`Backend.decoding_on_gpu` of a prepared directory's model, without loading it."""
+    return _module_of(directory).BACKEND.decoding_on_gpu
+
+
 def weight_bytes(directory: Path) -> int:
     """That the model's weights take in memory, about."""
     return sum(path.stat().st_size for path in directory.glob("*.safetensors"))

@@ -10,7 +10,6 @@ import adamolmo
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.files.writing import file_checksum
-from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine
 
 KEYS = ("device", "clock", "versions", "model_checksum", "data_checksum", "seed")
@@ -19,7 +18,7 @@ KEYS = ("device", "clock", "versions", "model_checksum", "data_checksum", "seed"
 def provenance(engine: Engine, model_dir: Path, samples: Path, seed: int) -> dict:
     """The values of KEYS; `samples` is the file of the split."""
     return {
-        "device": describe_device(engine.backend.device.type, engine.clock.name),
+        "device": engine.device,
         "clock": engine.clock.name,
         "versions": {
             "adamolmo": adamolmo.__version__,

@@ -11,7 +11,6 @@ from adamolmo.evaluation.cell_summary import Cell, Timing, check_reference
 from adamolmo.files.evaluation import StageMeans
 from adamolmo.inference.clock import warm_up
 from adamolmo.inference.controller import Controller, Limit
-from adamolmo.inference.device import describe_device
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.knobs import KnobConfig
@@ -42,8 +41,7 @@ def evaluate_cell(
 
     Raises AdaMolmoError when the cell's reference was made on another device or with another clock.
     """
-    clock = engine.clock.name
-    device = describe_device(engine.backend.device.type, clock)
+    device, clock = engine.device, engine.clock.name
     check_reference(cell.reference, device, clock)
 
     def ask(sample: Sample, limit: Limit) -> Response:

@@ -175,17 +175,21 @@ def _visible_gpus() -> list[str]:
     return gpus
 
 
-def describe_device(device: str, clock: str = "measured") -> dict:
+def describe_device(device: str, clock: str, decoding_on_gpu: str) -> dict:
     """What a latency belongs to; tables of different descriptions must not be mixed. The machine's name is left out.
 
     How a CPU's memory is managed (`_keep_memory`; "default" where it is not) belongs to measured latencies only.
+
+    Args:
+        decoding_on_gpu: how tokens follow each other there; it decides whether their time is the GPU's or the host's.
     """
     import torch
 
     if device == "cuda":
         count = torch.cuda.device_count()  # the claimed ones alone are visible
         several = {"gpus": count} if count > 1 else {}
-        return {"kind": "cuda", "name": torch.cuda.get_device_name(), **several, "torch": torch.__version__}
+        name, decoding = torch.cuda.get_device_name(), {"decoding": decoding_on_gpu}
+        return {"kind": "cuda", "name": name, **several, **decoding, "torch": torch.__version__}
     description = {
         "kind": "cpu",
         "name": _cpu_name(),

@@ -31,6 +31,7 @@ from adamolmo.inference.controller import (
     Stage1Inputs,
     decides_by_network,
 )
+from adamolmo.inference.device import describe_device
 from adamolmo.inference.energy import EnergyCounter
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.inference.ranking import load_ranking
@@ -194,6 +195,11 @@ class Engine:
         for config in configs:
             if config.num_active_blocks in self.ranking.counts:
                 self.backend.prepare_decoder(self.decoder_knobs(config))
+
+    @property
+    def device(self) -> dict:
+        """What its latencies belong to, see `describe_device`."""
+        return describe_device(self.backend.device.type, self.clock.name, self.backend.decoding_on_gpu)
 
     @property
     def room(self) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from adamolmo.backend.loading import decoding_on_gpu
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.data.samples import Questions, Sample, check_failures, read_samples, split_readable
@@ -84,6 +85,11 @@ def study_fingerprint(settings: StudyConfig, model_dir: Path, device: dict) -> F
     )
 
 
+def study_device(settings: StudyConfig, model_dir: Path) -> dict:
+    """The device at hand, as an engine of the study would describe it."""
+    return describe_device(settings.model.device, settings.latency.clock, decoding_on_gpu(model_dir))
+
+
 def controller_context(settings: StudyConfig, model_dir: Path, dataset: str) -> ControllerContext:
     """Where the controllers of a study are loaded from, and what they must fit on the device at hand.
 
@@ -92,9 +98,7 @@ def controller_context(settings: StudyConfig, model_dir: Path, dataset: str) -> 
         dataset: whose lookup tables are used.
     """
     return ControllerContext(
-        fingerprint=study_fingerprint(
-            settings, model_dir, describe_device(settings.model.device, settings.latency.clock)
-        ),
+        fingerprint=study_fingerprint(settings, model_dir, study_device(settings, model_dir)),
         results=model_dir.parent,
         dataset=dataset,
         lookup_tolerance=settings.lookup.tolerance,

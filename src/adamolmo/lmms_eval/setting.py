@@ -10,8 +10,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.evaluation.cell_summary import check_reference
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
-from adamolmo.inference.device import describe_device
-from adamolmo.jobs.loading import controller_context
+from adamolmo.jobs.loading import controller_context, study_device
 from adamolmo.lmms_eval.model import Setting
 
 
@@ -33,7 +32,7 @@ def load_setting(
 
     Raises AdaMolmoError when a file of the study is missing, or was made for another model, device or clock.
     """
-    device = describe_device(settings.model.device, settings.latency.clock)
+    device = study_device(settings, model_dir)
     context = controller_context(settings, model_dir, profile)
     reference_ms = 0.0
     if budget.unit == "pct":

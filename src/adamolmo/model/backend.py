@@ -33,6 +33,7 @@ class MolmoEBackend:
     """
 
     name = "molmo"
+    decoding_on_gpu = "CUDA graphs"
 
     def __init__(self, model: MolmoE, tokenizer: Tokenizer, tiers: Mapping[str, CropRange]):
         self.model = model

@@ -16,6 +16,8 @@ from adamolmo.model.preprocess import CropRange
 from adamolmo.model.self_check import self_check
 from adamolmo.model.tokenizer import Tokenizer
 
+BACKEND = MolmoEBackend
+
 
 def prepare(checkpoint: Path, output: Path, dtype: torch.dtype, fixed_prefix_layers: int) -> Prepared:
     """Raises AdaMolmoError for an unusable checkpoint."""

@@ -40,6 +40,8 @@ class Prefix:
 class TransformersBackend:
     """See `adamolmo.backend.interface.Backend`; made by `loading.load`."""
 
+    decoding_on_gpu = "step by step"
+
     def __init__(self, decoder: Decoder, texts: Texts, pictures: Pictures, costs: CostModel, ends: frozenset[int]):
         text, layers = decoder.config.get_text_config(), decoder.layers
         self.decoder, self.texts, self.pictures, self.costs, self.end_ids = decoder, texts, pictures, costs, ends

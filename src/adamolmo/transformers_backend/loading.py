@@ -20,6 +20,7 @@ from adamolmo.transformers_backend.self_check import self_check
 from adamolmo.transformers_backend.weights import end_ids, load_config, load_first_layers, load_model, read_family
 from adamolmo.transformers_backend.work import WORK_FILE, load_work, measure_work
 
+BACKEND = TransformersBackend
 _OWN_TIER = {"own": {}}  # images as the checkpoint's own settings have them
 
 

@@ -35,14 +35,15 @@ def load_config(directory: Path, family: Family, fixed_prefix_layers: int) -> An
 def load_model(
     directory: Path, family: Family, config: Any, dtype: torch.dtype, device: str | torch.device
 ) -> nn.Module:
-    """The model, ready for inference.
+    """The model, ready for inference; layer by layer over all GPUs, where the job has several.
 
     Raises AdaMolmoError when there are no safetensors, or tensors are missing, unused, or of another shape: the library
     would fill them with random numbers and say so in a log.
     """
-    model = _load(directory, family, config, dtype)
+    spread = {"device_map": "balanced"} if str(device) == "cuda" and torch.cuda.device_count() > 1 else {}
+    model = _load(directory, family, config, dtype, **spread)
     model.set_experts_implementation("grouped_mm")  # not when loading: some towers refuse it
-    return model.to(device).eval().requires_grad_(False)
+    return (model if spread else model.to(device)).eval().requires_grad_(False)
 
 
 def load_first_layers(
@@ -75,7 +76,9 @@ def end_ids(directory: Path, config: Any) -> frozenset[int]:
     return frozenset([found] if isinstance(found, int) else found)
 
 
-def _load(directory: Path, family: Family, config: Any, dtype: torch.dtype, unused_layers: bool = False) -> nn.Module:
+def _load(
+    directory: Path, family: Family, config: Any, dtype: torch.dtype, unused_layers: bool = False, **placement: str
+) -> nn.Module:
     weight_files(Path(directory))  # complains about pickles and about nothing at all
     try:
         model, report = getattr(transformers, family.model_class).from_pretrained(
@@ -88,8 +91,9 @@ def _load(directory: Path, family: Family, config: Any, dtype: torch.dtype, unus
             trust_remote_code=False,
             ignore_mismatched_sizes=True,  # refused below, by name
             output_loading_info=True,
+            **placement,
         )
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise AdaMolmoError(f"{directory}: cannot be loaded as {family.model_type} ({stable(str(error))}).") from error

@@ -19,7 +19,6 @@ from adamolmo.files.governor import GovernedStream, GovernorState, Spent
 from adamolmo.files.schema import read_table, write_table
 from adamolmo.inference.clock import StageTimes
 from adamolmo.inference.controller import Controller, Decision, FixedController
-from adamolmo.inference.device import describe_device
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.interval import Interval
 from adamolmo.statistics.intervals import Resampling
@@ -33,7 +32,7 @@ def evaluate(engine, samples, budget="120pct", probe_ms=1.0, **overrides):
         median_latency_ms=2.0,
         lowest_median_latency_ms=1.0,
         reference_request_ms=None if engine.clock.name == "modelled" else Interval(*3 * [probe_ms]),
-        device=describe_device("cpu"),
+        device=engine.device,
         clock=overrides.pop("reference_clock", engine.clock.name),
     )
     controller = overrides.pop("controller", FixedController(CONFIG))
