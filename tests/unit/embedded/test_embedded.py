@@ -46,7 +46,7 @@ def test_packed_questions_are_answered_as_if_asked_alone(model, tokenizer):
     for question in asked:
         prompt = tokenizer.encode(format_prompt(question.text, "vqa2"))
         answer = tokenizer.encode(f" {question.answer}")
-        inputs = build_inputs(prompt + answer, crops, config, tokenizer.specials, most_tokens=512)
+        inputs = build_inputs(prompt + answer, crops, config, tokenizer.specials)
         logits = model(inputs.input_ids, None, inputs.pixels, inputs.masks, inputs.image_input_idx)
         alone.append(logits[0, -len(answer) - 1 :])
     torch.testing.assert_close(packed, torch.cat(alone), rtol=1e-4, atol=1e-4)
