@@ -131,7 +131,7 @@ def drawn(path, columns: dict[str, str]) -> list[dict] | str:
         splits={"importance": "another", "profile": "another"},  # all rows are for evaluation
         columns={"question": "question", "answers": "answers", **columns},
         style=None,
-        scorer="vqa",
+        scorer="multiple_choice" if "options" in columns else "vqa",
     )
     try:
         return draw_samples(settings, "mine", "evaluation", ROWS, seed=0)

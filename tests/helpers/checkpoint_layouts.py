@@ -25,6 +25,6 @@ def write_olmo_checkpoint(folder: Path, model: MolmoE) -> None:
         else:
             native = re.sub(r"(transformer\.blocks\.\d+)\.(attn|mlp)\.(?!gate)", r"\1.", name)
             native = native.replace(".mlp.gate.", ".ffn.router.layer.").replace("lm_head.", "transformer.ff_out.")
-            tensors[native] = tensor
+            tensors[native] = tensor.contiguous()
     save_file(tensors, folder / WEIGHTS)
     (folder / "config.yaml").write_text(yaml.safe_dump({"run_name": "x", "model": released_config(model.config)}))

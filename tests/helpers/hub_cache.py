@@ -142,7 +142,9 @@ def write_released_checkpoint(folder: Path, model: "MolmoE", shards: int, dtype:
     files = [f"model-{shard + 1:05d}-of-{shards:05d}.safetensors" for shard in range(shards)]
     weight_map = {name: files[number % shards] for number, name in enumerate(sorted(tensors))}
     for file in files:
-        save_file({n: tensors[n] for n, f in weight_map.items() if f == file}, folder / file, {"format": "pt"})
+        save_file(
+            {n: tensors[n].contiguous() for n, f in weight_map.items() if f == file}, folder / file, {"format": "pt"}
+        )
     (folder / "model.safetensors.index.json").write_text(
         json.dumps({"metadata": {"total_size": 0}, "weight_map": weight_map})
     )

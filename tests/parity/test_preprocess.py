@@ -72,7 +72,7 @@ def test_crops_masks_and_positions(golden, index, config, specials):
         np.testing.assert_allclose(extremes, want["crop_stats"][:, 2:], atol=1e-3, rtol=0, err_msg=str(case))
 
         assert image_token_ids(crops.tiling, config, specials) == want["image_tokens"].tolist(), case
-        inputs = build_inputs(index["prompt_token_ids"], crops, config, specials, most_tokens=4096)
+        inputs = build_inputs(index["prompt_token_ids"], crops, config, specials)
         assert inputs.input_ids.shape == (1, expected["n_input_tokens"]), case
         np.testing.assert_array_equal(inputs.input_ids[0], want["input_tokens"], str(case))
         np.testing.assert_array_equal(inputs.image_input_idx[0], want["image_input_idx"], str(case))

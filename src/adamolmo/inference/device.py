@@ -175,7 +175,7 @@ def _visible_gpus() -> list[str]:
     return gpus
 
 
-def describe_device(device: str, clock: str, decoding_on_gpu: str) -> dict:
+def describe_device(device: str, clock: str = "measured", decoding_on_gpu: str | None = None) -> dict:
     """What a latency belongs to; tables of different descriptions must not be mixed. The machine's name is left out.
 
     How a CPU's memory is managed (`_keep_memory`; "default" where it is not) belongs to measured latencies only.
@@ -188,7 +188,8 @@ def describe_device(device: str, clock: str, decoding_on_gpu: str) -> dict:
     if device == "cuda":
         count = torch.cuda.device_count()  # the claimed ones alone are visible
         several = {"gpus": count} if count > 1 else {}
-        name, decoding = torch.cuda.get_device_name(), {"decoding": decoding_on_gpu}
+        name = torch.cuda.get_device_name()
+        decoding = {} if decoding_on_gpu is None else {"decoding": decoding_on_gpu}
         return {"kind": "cuda", "name": name, **several, **decoding, "torch": torch.__version__}
     description = {
         "kind": "cpu",

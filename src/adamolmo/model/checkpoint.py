@@ -194,7 +194,8 @@ def weight_files(directory: Path) -> list[Path]:
 
 def save_released(model: MolmoE, path: Path, dtype: torch.dtype) -> None:
     """Writes the weights in the released layout (names, one matrix per expert) to one safetensors file."""
-    tensors = {name: t.detach().to(dtype) for name, t in model.state_dict().items()}
+    # A model that has answered on a CPU has its matrices turned in memory.
+    tensors = {name: t.detach().to(dtype).contiguous() for name, t in model.state_dict().items()}
     save_file(unstack_experts(tensors), path, metadata={"format": "pt"})
 
 

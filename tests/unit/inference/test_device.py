@@ -194,7 +194,7 @@ def test_more_gpus_than_there_are_is_one_sentence(two_gpus):
 def test_device_description_names_the_hardware_and_not_the_machine():
     import platform
 
-    description = describe_device("cpu", "measured", "")
+    description = describe_device("cpu")
     assert description["kind"] == "cpu"
     assert description["name"]
     assert description["cores"] == os.cpu_count()
@@ -206,9 +206,9 @@ def test_memory_management_belongs_to_what_is_measured():
     code = """
 import ctypes, json, os
 from adamolmo.inference.device import claim_device, describe_device
-before = describe_device("cpu", "measured", "")
+before = describe_device("cpu")
 with claim_device("cpu"):
-    print(json.dumps([before, describe_device("cpu", "measured", ""), describe_device("cpu", "modelled", "")]))
+    print(json.dumps([before, describe_device("cpu"), describe_device("cpu", "modelled")]))
 """
     settings = "THP_MEM_ALLOC_ENABLE", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"
     environment = {name: value for name, value in os.environ.items() if name not in settings}
