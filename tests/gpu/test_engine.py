@@ -1,5 +1,6 @@
 import pytest
 import torch
+from decode_reference import check_attention, check_experts
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.clock import MeasuredClock
@@ -8,13 +9,13 @@ from adamolmo.inference.engine import Engine
 from adamolmo.inference.gpu_memory import explain_out_of_memory
 from adamolmo.knobs import BlockRanking, DecoderKnobs, KnobConfig, KnobGrid
 from adamolmo.model.backend import MolmoEBackend
-from adamolmo.model.decoder import KVCache, Positions
 from adamolmo.model.decoding import EagerDecoder, GraphDecoder
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import CropRange
 
 RANKING = BlockRanking(16, (9, 4, 13, 6))
 MAX_NEW_TOKENS = 6
+ROUNDOFF = {torch.float32: 2.0**-24, torch.bfloat16: 2.0**-8}
 HOPPER = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (9, 0)
 
 
@@ -53,39 +54,16 @@ def test_logits_are_those_of_the_cpu(cpu_model, gpu_model):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_expert_kernels_at_the_size_of_the_real_model(dtype):
-    """One token through experts as large as MolmoE-1B's, against gathered matrices in float32."""
-    from adamolmo.model import decode_kernels  # needs Triton
-
-    torch.manual_seed(0)
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if dtype == torch.bfloat16 else {"rtol": 1e-4, "atol": 1e-4}
-    gate_up = torch.randn(64, 2048, 2048, device="cuda", dtype=dtype) * 2048**-0.5
-    down = torch.randn(64, 1024, 2048, device="cuda", dtype=dtype) * 1024**-0.5
-    x = torch.randn(1, 2048, device="cuda", dtype=dtype)
-    weights, chosen = torch.rand(1, 64, device="cuda").softmax(dim=-1).topk(8)
-    gate, up = (x.float() @ gate_up[chosen[0]].float()).squeeze(1).chunk(2, dim=-1)
-    hidden = torch.nn.functional.silu(gate) * up
-    outputs = (hidden[:, None] @ down[chosen[0]].float()).squeeze(1)
-    found = decode_kernels.expert_mixture(x, weights, chosen, gate_up, down)
-    torch.testing.assert_close(found.float(), weights @ outputs, **tolerance)
+@pytest.mark.parametrize(("dtype", "roundoff"), ROUNDOFF.items())
+def test_expert_kernels_at_the_size_of_the_real_model_are_within_rounding_of_float64(dtype, roundoff):
+    check_experts(dtype, roundoff, d_model=2048, expert_dim=1024, num_experts=64, top_k=8, device="cuda")
 
 
 @torch.inference_mode()
-def test_attention_kernels_equal_plain_attention(bf16_model):
-    attention, config = bf16_model.transformer["blocks"][0].attn, bf16_model.config
-    for position in (0, 63, 64, 500):
-        caches = [KVCache(config, 1, 512, torch.device("cuda"), torch.bfloat16) for _ in range(2)]
-        caches[0].keys[0].normal_()
-        caches[0].values[0].normal_()
-        caches[1].keys[0].copy_(caches[0].keys[0])
-        caches[1].values[0].copy_(caches[0].values[0])
-        x, slot = torch.randn(1, 1, 64, device="cuda").bfloat16(), torch.tensor([[position]], device="cuda")
-        mask = (torch.arange(512, device="cuda") <= slot)[:, None, None, :]
-        cos_sin = bf16_model.rotary(slot)
-        plain = attention(x, Positions(*cos_sin, mask, slot, 512), (caches[0].keys[0], caches[0].values[0]))
-        fused = attention(x, Positions(*cos_sin, None, slot, 512), (caches[1].keys[0], caches[1].values[0]))
-        torch.testing.assert_close(fused, plain, rtol=3e-2, atol=3e-2)
+@pytest.mark.parametrize(("dtype", "roundoff"), ROUNDOFF.items())
+@pytest.mark.parametrize("position", [0, 63, 64, 500])
+def test_attention_kernels_at_the_size_of_the_real_model_are_within_rounding_of_float64(dtype, roundoff, position):
+    check_attention(dtype, roundoff, position, num_heads=16, head_dim=128, num_slots=512, device="cuda")
 
 
 @pytest.mark.skipif(not HOPPER, reason="before Hopper torch multiplies groups in a loop on the host")
