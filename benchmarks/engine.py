@@ -3,9 +3,10 @@
 Random weights: `molmoe` is MolmoE-1B; `medium` has its depth, experts and tokens, and a quarter of its widths; `small`,
 to try it out, a sixteenth, and fewer vision blocks. The physical ceiling comes first: the time that a stage's
 operations or bytes (each weight read once; activations and cache) take at the rates of the device, whichever is longer.
-Then vision, prefill and decode are measured at batch 1, and on the same weights, in the same run, the decoder of
-transformers (text alone, full knobs) with its implementations of the experts. All cases take turns in a random order in
-every repeat.
+The rates are measured without PyTorch (`machine_rates.py`). Then vision, prefill and decode are measured at batch 1,
+and on the same weights, in the same run, the peers (text alone, full knobs): transformers, eager with each
+implementation of the experts and compiled; on a CPU llama.cpp where it is installed (README.md beside this file). Their
+logits are compared before anything is timed; all cases take turns in a random order in every repeat.
 
     python benchmarks/engine.py                   # CPU: medium, one core
     python benchmarks/engine.py --device cuda     # molmoe
@@ -13,16 +14,18 @@ every repeat.
 
 import platform
 import re
-import time
+import shutil
 from argparse import Namespace
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 import torch
 from arguments import benchmark_parser, write_record
+from cases import Case, Peer, timed_ms
+from machine_rates import device_rates
 from olmoe_twin import olmoe_twin
 
 from adamolmo.errors import AdaMolmoError
@@ -44,27 +47,8 @@ TILINGS = {4: (1, 3), 7: (2, 3), 13: (3, 4)}  # by crops with the overview: the 
 TEXT_TOKENS = 24
 # By what the widths of MolmoE-1B are divided, and the number of vision blocks.
 SIZES = {"molmoe": (1, 23), "medium": (4, 23), "small": (16, 9)}
-# Data sheets, dense bfloat16: operations and bytes per second. Other devices are measured.
-DATA_SHEETS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12)}
-
-
-@dataclass
-class Case:
-    """Something to time.
-
-    Attributes:
-        unit: what `ms` is per.
-        run: does it `count` times.
-        cost: what the machine must do at least, per unit; None where it is not known.
-        ms: one measurement per repeat.
-    """
-
-    name: str
-    unit: str
-    run: Callable[[], object]
-    cost: Cost | None = None
-    count: int = 1
-    ms: list[float] = field(default_factory=list)
+# Largest difference of a peer's logits, in parts of the largest logit.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1}
 
 
 def main() -> None:
@@ -88,20 +72,23 @@ def benchmark(args: Namespace) -> dict:
     costs = CostModel(config, dtype.itemsize)
     check_memory(costs, args.device, args.size)
     device = describe_device(args.device)
-    rates = device_rates(device["name"], args.device, dtype)
-    versions = {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers")}}
+    rates = device_rates(device["name"], args.device, dtype, megabytes=64 if args.size == "small" else 1024)
+    versions = {"python": platform.python_version(), **installed("torch", "transformers", "llama_cpp_python")}
     print(f"{device['name']}, {dtype}, size {args.size}, prompt of {args.tokens} tokens; {versions}")
     with torch.inference_mode():
         model = random_model(config, args.device, dtype, args.seed)
         own = own_cases(model, costs, args)
         print_ceiling(own, costs, rates)
-        cases = own + transformers_cases(model, costs, args)
+        peers, missing = find_peers(model, args)
+        cases = own + [case for peer in peers for case in peer.cases]
         measure(cases, args)
     rows = [summarise(case, rates) for case in cases]
     print_table(rows)
-    ratios = compare(cases)
+    ratios, strongest = compare(cases), strongest_peers(peers)
     for name, ratio in ratios.items():
         print(f"{name}: {ratio['value']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})")
+    for stage, name in strongest.items():
+        print(f"the strongest peer in {stage}: {name}")
     settings = {key: getattr(args, key) for key in ("size", "tokens", "decode_tokens", "repeats", "seed")}
     return {
         "benchmark": "engine",
@@ -112,7 +99,18 @@ def benchmark(args: Namespace) -> dict:
         "rates": rates,
         "cases": rows,
         "ratios": ratios,
+        "strongest_peers": strongest,
+        "missing_peers": missing,
     }
+
+
+def installed(*packages: str) -> dict[str, str]:
+    """Their versions, of those that are here."""
+    versions = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 def model_config(size: str) -> MolmoEConfig:
@@ -139,36 +137,18 @@ def model_config(size: str) -> MolmoEConfig:
 
 
 def check_memory(costs: CostModel, device: str, size: str) -> None:
-    """Raises AdaMolmoError when the weights do not fit twice: once for each implementation."""
-    needed = 2.2 * costs.num_weights() * costs.element_bytes
+    """Raises AdaMolmoError when the weights do not fit as often as there are libraries with a copy of their own."""
+    copies = 2 if device == "cuda" else 3
+    needed = 1.1 * copies * costs.num_weights() * costs.element_bytes
     if device == "cuda":
         available = torch.cuda.mem_get_info()[0]
     else:
         available = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[1])
     if needed > available:
         raise AdaMolmoError(
-            f"--size {size} needs {needed / 2**30:.0f} GiB for two copies of the weights, {available / 2**30:.0f} GiB "
-            "are free; expected enough, or --size medium."
+            f"--size {size} needs {needed / 2**30:.0f} GiB for {copies} copies of the weights, "
+            f"{available / 2**30:.0f} GiB are free; expected enough, or --size medium."
         )
-
-
-def device_rates(name: str, device: str, dtype) -> dict:
-    """Operations and bytes per second: from the data sheet, or the best of some measurements."""
-    for part, (flops, bytes_) in DATA_SHEETS.items():
-        if part in name:
-            return {"source": f"data sheet of the {part}", "flops_per_s": flops, "bytes_per_s": bytes_}
-    side = 4096 if device == "cuda" else 1024
-    matrix = torch.randn(side, side, device=device, dtype=dtype)
-    large = torch.ones(2**28, device=device)
-    seconds = {"product": [], "read": []}
-    for _ in range(10):
-        seconds["product"].append(timed_ms(lambda: matrix @ matrix) / 1e3)
-        seconds["read"].append(timed_ms(large.sum) / 1e3)
-    return {
-        "source": "measured: a matrix product, the sum of a large tensor",
-        "flops_per_s": 2 * side**3 / min(seconds["product"]),
-        "bytes_per_s": large.nbytes / min(seconds["read"]),
-    }
 
 
 def random_model(config: MolmoEConfig, device: str, dtype, seed: int):
@@ -248,38 +228,40 @@ def request_case(model, costs: CostModel, crops: int, new_tokens: int) -> Case:
     return Case(f"request, {crops} crops, {tokens} + {new_tokens} tokens", "request", answer, cost)
 
 
-def transformers_cases(model, costs: CostModel, args: Namespace) -> list[Case]:
-    """The decoder of transformers at full knobs, after a check that it computes the same."""
-    from transformers import DynamicCache  # not in every environment; may look at the GPUs, so after the claim
+def find_peers(model, args: Namespace) -> tuple[list[Peer], dict[str, str]]:
+    """Those that are installed, after a check that they compute the same; why the others are missing."""
+    from transformers_peer import compiled_peer, eager_peer  # transformers may look at the GPUs, so after the claim
 
     twin, prompt = olmoe_twin(model), random_prompt(model, args)
-    cache = DynamicCache(config=twin.config)
-    first = twin(prompt, past_key_values=cache, logits_to_keep=1).logits[:, -1]
-    own = model.next_token_logits(model.run_prefix(model.embed(prompt)), model.full_knobs)
-    difference = float((own - first).abs().max() / first.abs().max())
-    print(f"largest difference between the logits here and of transformers: {100 * difference:.3g} % of the largest")
-    if difference > (1e-3 if own.dtype == torch.float32 else 0.1):
-        raise AdaMolmoError(f"transformers' logits differ by {100 * difference:.3g} %; expected the same model.")
+    own = model.next_token_logits(model.run_prefix(model.embed(prompt)), model.full_knobs)[0]  # [vocabulary]
+    makers, missing = [eager_peer], {}
+    if any(map(shutil.which, ("c++", "g++", "clang++"))):
+        makers.append(compiled_peer)
+    else:
+        missing["transformers compiled"] = "torch.compile finds no C++ compiler"
+    try:
+        from llama_cpp_peer import llama_cpp_peer  # in no environment of the study
 
-    def prefill(experts: str):
-        twin.set_experts_implementation(experts)
-        return twin(prompt, past_key_values=DynamicCache(config=twin.config), logits_to_keep=1)
+        if args.device == "cpu":
+            makers.append(llama_cpp_peer)
+    except ImportError as error:
+        missing["llama.cpp"] = f"{error.name} is not installed"
+    for name, reason in missing.items():
+        print(f"no {name} beside it: {reason} (benchmarks/README.md)")
+    peers = []
+    for maker in makers:
+        peers.append(maker(twin, prompt, args.decode_tokens))
+        compare_logits(own, peers[-1])
+    return peers, missing
 
-    def decode(experts: str):
-        twin.set_experts_implementation(experts)
-        token = first.argmax(dim=-1, keepdim=True)
-        for _ in range(args.decode_tokens):
-            token = twin(token, past_key_values=cache).logits[:, -1].argmax(dim=-1, keepdim=True)
-        cache.crop(-args.decode_tokens)
-        return token.tolist()
 
-    steps = args.decode_tokens
-    cases = []
-    for experts in ("eager", "grouped_mm", "batched_mm"):
-        if experts != "batched_mm":  # copies the chosen experts of every token: hundreds of GB for a prompt
-            cases.append(Case(f"prefill transformers {experts}", "prompt", lambda e=experts: prefill(e)))
-        cases.append(Case(f"decode transformers {experts}", "token", lambda e=experts: decode(e), count=steps))
-    return cases
+def compare_logits(own, peer: Peer) -> None:
+    """Raises AdaMolmoError for a peer that computes something else."""
+    for case, logits in peer.logits.items():
+        difference = float((own - logits[: len(own)].to(own)).abs().max() / own.abs().max())
+        print(f"logits of {case}: they differ from the engine's by {100 * difference:.2g} % of the largest")
+        if difference > TOLERANCE[own.dtype]:
+            raise AdaMolmoError(f"{case}: logits differ by {100 * difference:.3g} %; expected the same model.")
 
 
 def measure(cases: list[Case], args: Namespace) -> None:
@@ -293,15 +275,6 @@ def measure(cases: list[Case], args: Namespace) -> None:
             cases[index].ms.append(timed_ms(cases[index].run) / cases[index].count)
 
 
-def timed_ms(run_once: Callable[[], object]) -> float:
-    synchronize = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
-    synchronize()
-    start = time.perf_counter_ns()
-    run_once()
-    synchronize()
-    return (time.perf_counter_ns() - start) / 1e6
-
-
 def ceiling_ms(cost: Cost, rates: dict) -> float:
     return 1e3 * max(cost.flops / rates["flops_per_s"], cost.bytes / rates["bytes_per_s"])
 
@@ -309,13 +282,19 @@ def ceiling_ms(cost: Cost, rates: dict) -> float:
 def print_ceiling(cases: list[Case], costs: CostModel, rates: dict) -> None:
     print(
         f"ceiling at {rates['flops_per_s'] / 1e12:.3g} TFLOP/s and {rates['bytes_per_s'] / 1e9:.0f} GB/s "
-        f"({rates['source']}); {costs.num_weights() / 1e9:.2f} billion weights of {costs.element_bytes} bytes"
+        f"({rates['source']}); {costs.num_weights() / 1e9:.2f} billion weights of {costs.element_bytes} bytes\n"
+        f"  PyTorch's matrix product reaches {share_pct('flops_per_s', rates):.0f} % of these operations, its sum of a "
+        f"tensor {share_pct('bytes_per_s', rates):.0f} % of these bytes"
     )
     for case in cases:
         print(
             f"  {case.name:38} {case.cost.flops / 1e9:9.1f} GFLOP {case.cost.bytes / 1e9:8.3f} GB "
             f"{ceiling_ms(case.cost, rates):9.3f} ms per {case.unit}"
         )
+
+
+def share_pct(rate: str, rates: dict) -> float:
+    return 100 * rates["torch"][rate] / rates[rate]
 
 
 def summarise(case: Case, rates: dict) -> dict:
@@ -344,11 +323,20 @@ def compare(cases: list[Case]) -> dict:
     for stage in ("prefill", "decode"):
         own = by_name[f"{stage} k8-b16"]
         for name in by_name:
-            if name.startswith(f"{stage} transformers"):
+            if name.startswith(f"{stage} ") and not name.startswith(f"{stage} k"):
                 pairs[f"{name} / {stage} k8-b16"] = by_name[name], own
         for cheaper in ("k4-b16", "k8-b12"):
             pairs[f"{stage} k8-b16 / {cheaper}"] = own, by_name[f"{stage} {cheaper}"]
     return {name: vars(median_interval(slow / fast)) for name, (slow, fast) in pairs.items()}
+
+
+def strongest_peers(peers: list[Peer]) -> dict[str, str]:
+    """By stage the case with the smallest median."""
+    strongest = {}
+    for stage in ("prefill", "decode"):
+        cases = [case for peer in peers for case in peer.cases if case.name.startswith(f"{stage} ")]
+        strongest[stage] = min(cases, key=lambda case: np.median(case.ms)).name
+    return strongest
 
 
 if __name__ == "__main__":
