@@ -103,8 +103,7 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
 def random_engine(args: Namespace, max_new_tokens: int) -> Engine:
     """In the number format of the device, with the vocabulary of the embedded model."""
     dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
-    with torch.inference_mode():
-        model = random_model(model_config(args.size), args.device, dtype, seed=0)
+    model = random_model(model_config(args.size), args.device, dtype, seed=0)
     tokenizer = Tokenizer.load(ROOT / "resources" / "embedded").fitting(model.config)
     ranking = BlockRanking(model.config.num_layers, SKIPPED_FIRST)
     engine = Engine(MolmoEBackend(model, tokenizer, TIERS), ranking, MeasuredClock(args.device), max_new_tokens)
