@@ -19,7 +19,7 @@ from adamolmo.data.samples import read_samples, readable
 from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.inference.controller import FixedController, Limit
-from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.device import claim_device
 from adamolmo.jobs.loading import controller_context, load_engine, questions_of
 from adamolmo.jobs.script import run
 
@@ -65,7 +65,7 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
             )
         engine.reuse_overview = True
         rows.append({"controller": name, "added_ms": added_ms})
-    device = describe_device(settings.model.device)
+    device = engine.device
     return {"device": device, "config": str(full), "plain_ms": plain_ms, "rows": rows}
 
 

@@ -32,6 +32,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.inference.device import claim_device, describe_device
 from adamolmo.jobs.script import run
 from adamolmo.knobs import DecoderKnobs
+from adamolmo.model.backend import MolmoEBackend
 from adamolmo.model.config import MolmoEConfig, VisionConfig
 from adamolmo.model.cost import Cost, CostModel
 from adamolmo.model.decoder import Rotary
@@ -71,7 +72,7 @@ def benchmark(args: Namespace) -> dict:
     config = model_config(args.size)
     costs = CostModel(config, dtype.itemsize)
     check_memory(costs, args.device, args.size)
-    device = describe_device(args.device)
+    device = describe_device(args.device, "measured", MolmoEBackend.decoding_on_gpu)
     rates = device_rates(device["name"], args.device, dtype, megabytes=64 if args.size == "small" else 1024)
     versions = {"python": platform.python_version(), **installed("torch", "transformers", "llama_cpp_python")}
     print(f"{device['name']}, {dtype}, size {args.size}, prompt of {args.tokens} tokens; {versions}")

@@ -21,9 +21,9 @@ from adamolmo.core_exp.latency import latency_pass
 from adamolmo.data.samples import samples_of
 from adamolmo.data.sources import draw_samples
 from adamolmo.files.columns import KNOBS, STAGES
-from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.device import claim_device
 from adamolmo.inference.grid import BatchLimits
-from adamolmo.jobs.loading import load_engine, questions_of
+from adamolmo.jobs.loading import load_engine, questions_of, study_device
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig, KnobGrid
 from adamolmo.statistics.intervals import clustered_bootstrap
@@ -43,7 +43,7 @@ def main() -> None:
     configs = along_each_axis(grid)
     with claim_device(settings.model.device):
         scored, timed = measure(settings, configs, args)
-        device = describe_device(settings.model.device)
+        device = study_device(settings, args.results / "model")
     rows = [summarise(config, scored, timed) for config in configs]
     tiers = [replace(grid.full, tier=tier) for tier in reversed(grid.tiers)]
     by_size = [summarise_size(size, config, scored) for size in sizes_of(scored) for config in tiers]

@@ -17,7 +17,7 @@ from statistics import median
 from arguments import study_parser, write_record
 
 from adamolmo.config import StudyConfig
-from adamolmo.inference.device import describe_device
+from adamolmo.jobs.loading import study_device
 from adamolmo.jobs.script import run
 
 COLUMNS = {"import_s": ".2f", "load_s": ".3f", "first_answer_s": ".2f", "own_mb": ".0f", "resident_mb": ".0f"}
@@ -34,7 +34,7 @@ def main() -> None:
     rows = [start_together(settings, model, number, args.repeats) for number in args.processes]
     weights_mb = sum(file.stat().st_size for file in model.glob("*.safetensors")) / 1e6
     print(f"weights: {weights_mb:.0f} MB")
-    record = {"device": describe_device(settings.model.device), "weights_mb": weights_mb, "rows": rows}
+    record = {"device": study_device(settings, model), "weights_mb": weights_mb, "rows": rows}
     write_record(record, args.output)
 
 

@@ -21,8 +21,8 @@ from arguments import study_parser, write_record
 from adamolmo.config import StudyConfig
 from adamolmo.data.procedural import scene
 from adamolmo.inference.controller import FixedController, Limit
-from adamolmo.inference.device import claim_device, describe_device
-from adamolmo.jobs.loading import load_engine
+from adamolmo.inference.device import claim_device
+from adamolmo.jobs.loading import load_engine, study_device
 from adamolmo.jobs.script import run
 from adamolmo.statistics.intervals import median_interval
 
@@ -50,7 +50,7 @@ def main() -> None:
             ask()
         ready.wait()
         medians_ms = take_turns(ask, working, args.turns, args.seconds)
-        device = describe_device("cpu")
+        device = study_device(settings, model)
     ratio = median_interval([b / i for b, i in zip(medians_ms["busy"], medians_ms["idle"], strict=True)])
     for condition, values in medians_ms.items():
         print(f"{condition}: {median(values):.2f} ms (median of {len(values)} turns)")

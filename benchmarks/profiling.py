@@ -25,7 +25,7 @@ from adamolmo.core_exp.accuracy import accuracy_pass
 from adamolmo.data.samples import Questions, samples_of
 from adamolmo.data.sources import draw_samples
 from adamolmo.inference.controller import FixedController, Limit
-from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.device import claim_device
 from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, prepare_group
 from adamolmo.jobs.loading import batch_limits, load_engine, questions_of
 from adamolmo.jobs.script import run
@@ -56,7 +56,7 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
         (args.samples, spread(grid, count)) for count in config_counts
     ]
     runs = [compare(engine, settings, num_samples, configs, alone) for num_samples, configs in cells]
-    return {"device": describe_device(settings.model.device), "datasets": list(settings.datasets), "runs": runs}
+    return {"device": engine.device, "datasets": list(settings.datasets), "runs": runs}
 
 
 def drawn_questions(settings: StudyConfig, num_samples: int) -> dict[str, Questions]:

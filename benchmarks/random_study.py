@@ -30,7 +30,7 @@ from adamolmo.files.columns import KNOBS, STAGES
 from adamolmo.files.core_exp import Reference
 from adamolmo.inference.clock import MeasuredClock
 from adamolmo.inference.controller import FixedController
-from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.device import claim_device
 from adamolmo.inference.engine import Engine
 from adamolmo.jobs.loading import batch_limits, questions_of
 from adamolmo.jobs.script import run
@@ -86,7 +86,7 @@ def measure(settings: StudyConfig, args: Namespace) -> dict:
     finished("cell")
     return {
         "benchmark": "random_study",
-        "device": describe_device(args.device),
+        "device": engine.device,
         "size": args.size,
         "seconds": seconds,
         "answers": len(answers),
@@ -118,7 +118,7 @@ def evaluate_static(engine: Engine, questions, median_ms: dict, probe_ms: list[f
         median_latency_ms=median_ms[str(GRID.full)],
         lowest_median_latency_ms=min(median_ms.values()),
         reference_request_ms=median_interval(probe_ms),
-        device=describe_device(args.device),
+        device=engine.device,
         clock="measured",
     )
     cell = Cell(DATASET, controller.name, Budget.parse("70pct"), reference)

@@ -22,7 +22,7 @@ from adamolmo.core_exp.merge import drift
 from adamolmo.data.samples import samples_of
 from adamolmo.data.sources import draw_samples
 from adamolmo.files.columns import KNOBS, STAGES
-from adamolmo.inference.device import claim_device, describe_device
+from adamolmo.inference.device import claim_device
 from adamolmo.jobs.loading import load_engine, questions_of
 from adamolmo.jobs.script import run
 from adamolmo.knobs import KnobConfig
@@ -68,7 +68,7 @@ def time_configs(args: Namespace, settings: StudyConfig, configs: list[KnobConfi
         unaccounted_pct = 100 * (table["elapsed_ms"] / latency_ms - 1).abs()
         medians = latency_ms.groupby([table[knob] for knob in KNOBS]).median()
         return {
-            "device": describe_device(settings.model.device),
+            "device": engine.device,
             "median_ms": {str(KnobConfig(*key)): float(value) for key, value in medians.items()},
             "drift_pct": max(drift([reference_ms]) for reference_ms in references),
             "unaccounted_pct": {"median": float(unaccounted_pct.median()), "largest": float(unaccounted_pct.max())},
