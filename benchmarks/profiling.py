@@ -16,7 +16,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-from adamolmo.inference.packing import pack
+from adamolmo.model.packing import pack
 from arguments import study_parser, write_record
 from matplotlib.figure import Figure
 
