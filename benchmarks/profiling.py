@@ -16,7 +16,6 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
-from adamolmo.model.packing import pack
 from arguments import study_parser, write_record
 from matplotlib.figure import Figure
 
@@ -30,6 +29,7 @@ from adamolmo.inference.grid import BatchLimits, image_batches, num_block_runs, 
 from adamolmo.jobs.loading import batch_limits, load_engine, questions_of
 from adamolmo.jobs.script import run
 from adamolmo.knobs import DecoderKnobs, KnobConfig
+from adamolmo.model.packing import pack
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ DOCUMENTS: tuple[Document, ...] = (
     ExpectedLatencyFile(
         entries=(LatencyEntry(config="low-k2-b5", fixed_ms=1.5, ms_per_crop=0.25, ms_per_token=0.125),),
         error_pct=3.5,
+        scatter_pct=1.5,
         clock="modelled",
         device={"kind": "cpu"},
     ),

@@ -73,7 +73,7 @@ def test_the_study_runs_again_to_the_same_bytes(archive, finished, tmp_path):
     number, different = run_again(archive, tmp_path / "again", cores=2)
     assert different == []
     made = {path for path in finished.path("results").rglob("*") if path.suffix in TABLES}
-    assert number >= len(made) - 4  # of the model, and of the graph of the rules
+    assert number >= len(made) - 5  # of the model, and of the graph of the rules
     model = "results/model/model.safetensors"
     assert (tmp_path / "again/study" / model).read_bytes() == finished.path(model).read_bytes()
     with pytest.raises(AdaMolmoError, match="is not empty"):

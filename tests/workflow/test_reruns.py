@@ -38,7 +38,7 @@ def test_touching_a_source_file_plans_nothing(study):
                 "train_controller": 2,
                 "train_predictor": 1,
                 **AFTER_TRAINING,
-                "evaluate": 24,
+                "evaluate": 30,
             },
         ),
         ("src/adamolmo/core_exp/accuracy.py", None),
@@ -76,7 +76,7 @@ def test_editing_a_source_file(study, file, expected):
         (
             "controllers: [oracle, static-full, static-low-k4-b12, lookup-mean, predict-overview, two-stage-budget,"
             " single-stage-mlp]",
-            {"evaluate": 6, **AFTER_CELLS},
+            {"evaluate": 6, **AFTER_CELLS, "figure": 12},  # the new one gets a look of its own
         ),
         (
             "samples: {evaluation: 7}",
@@ -109,7 +109,7 @@ def test_a_controller_of_ones_own_plans_its_cells_alone(study, config):
     text = "own_controllers: {mine: {module: mine.py, tables: [mean]}}\n"
     text += "controllers: [oracle, static-full, lookup-mean, predict-overview, two-stage-budget, single-stage-mlp,"
     text += " mine]"
-    planned = {"evaluate": 6, **AFTER_PROMISED_CELLS, "rule_graph": 1}
+    planned = {"evaluate": 6, **AFTER_CELLS, "figure": 12, "rule_graph": 1}
     assert study.plan(configs=(config(text),)) == planned
     cell = "results/eval/text_vqa/mine/60pct.json"
     assert study.plan("--", cell, configs=(config(text),)) == {"evaluate": 1}

@@ -57,7 +57,7 @@ def test_sigkill_at_random_moments(study, repetition):
     begin_anew()
     while kills < KILLS or tables(study) != expected:
         process = study.start(*arguments, cores=1)
-        timeout = moments.uniform(0.2, 0.9) * duration if kills < KILLS else None
+        timeout = moments.uniform(0.4, 0.98) * duration if kills < KILLS else None
         try:
             output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -57,7 +57,8 @@ def run_job(arguments: Sequence[str], preloaded: Sequence[str] = PRELOADED) -> i
         connection.sendall(content)
         status = connection.recv(4)
     if not status:
-        print("error: the process of this job was lost; run Snakemake again.", file=sys.stderr)
+        ended = "was stopped, because the Snakemake that started it has ended" if launcher_is_gone() else "was lost"
+        print(f"error: this job {ended}; run Snakemake again.", file=sys.stderr)
         return _LOST
     return int.from_bytes(status, "big")
 

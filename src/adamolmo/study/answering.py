@@ -171,6 +171,7 @@ class Answering:
         cell = Cell(asked.dataset, name, asked.budget, read_json(asked.reference_path(self.results), Reference))
         controller, governor = self._load(asked)
         rows, _, _ = run_cell(self.settings, self.engine, cell, controller, governor, samples)
+        rows = rows.astype({"energy_j": float})  # as a file has it: what is missing is NaN
         names = (asked.dataset, name, str(asked.budget), cell.budget_ms)
         return with_questions(rows, read_questions(self.results, asked.dataset), *names)
 

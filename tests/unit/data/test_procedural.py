@@ -88,9 +88,9 @@ def test_digits_and_objects_stay_on_the_canvas_and_apart(dataset, canvas):
 @pytest.mark.parametrize("canvas", CANVASES_PX)
 def test_crops_per_tier_are_those_of_the_size(canvas, geometry):
     width, height = canvas
-    tiers = StudyConfig.load(REPOSITORY / "config.yaml").knobs.crop_ranges
+    tiers = StudyConfig.load(REPOSITORY / "config.yaml").knobs.tier_arguments
     crops = {
-        name: 1 + np.prod(select_tiling(height, width, tier.min_crops, tier.max_crops, geometry))
+        name: 1 + np.prod(select_tiling(height, width, **tier, config=geometry))
         for name, tier in tiers.items()
     }
     expected = {(192, 192): (2, 5, 17), (192, 96): (2, 3, 9), (96, 192): (2, 3, 9), (96, 96): (2, 5, 5)}

@@ -130,11 +130,13 @@ def test_what_nobody_waits_for_is_stopped(sleeping, job):
     assert json.loads(job(SCRIPT).stdout)["server"] == server
 
 
-def test_the_server_ends_with_its_snakemake_and_takes_its_jobs_along(sleeping, snakemake):
-    _, child, server = sleeping
+def test_the_server_ends_with_its_snakemake_and_takes_its_jobs_along(sleeping, snakemake, tmp_path):
+    process, child, server = sleeping
     snakemake.kill()
     snakemake.wait()
     assert ends(server) and ends(child)
+    assert "was stopped, because the Snakemake that started it has ended" in process.stderr.read()
+    assert list((tmp_path / ".snakemake").iterdir()) == []
 
 
 def test_a_killed_server_is_one_sentence_and_the_next_job_has_another(sleeping, job):
@@ -142,7 +144,7 @@ def test_a_killed_server_is_one_sentence_and_the_next_job_has_another(sleeping, 
     os.kill(server, 9)
     assert process.wait(timeout=20) == 1
     assert ends(child)
-    assert process.stderr.read() == "error: the process of this job was lost; run Snakemake again.\n"
+    assert process.stderr.read() == "error: this job was lost; run Snakemake again.\n"
     assert json.loads(job(SCRIPT).stdout)["server"] != server
 
 

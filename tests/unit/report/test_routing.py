@@ -70,7 +70,7 @@ def test_vl_routerbench_has_every_outcome(routing, tmp_path):
         dataset="okvqa",
         model_checksum="abc",
         fixed_prefix_layers=3,
-        d_model=4,
+        kv_width=4,
         sample_ids=("q0", "q1", "q2"),
         tiers=("low", "high"),
     )

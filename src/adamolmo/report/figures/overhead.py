@@ -19,8 +19,8 @@ def draw(summary: pd.DataFrame, width: float) -> Figure:
     figure = Figure(figsize=(width, 0.5 + 0.16 * len(controllers)))
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, column, label in [
-        (left, "controller_ms", "To decide (ms)"),
-        (right, "controller_share_pct", "Of the request (%)"),
+        (left, "controller_ms", "Time to\ndecide (ms)"),
+        (right, "controller_share_pct", "Share of\nrequest (%)"),
     ]:
         for place, controller in enumerate(controllers):
             cells = summary.loc[summary["controller"] == controller, column]

@@ -85,7 +85,7 @@ def test_the_rates_at_the_profile_speed_are_shown_where_it_was_another(summary, 
     def crosses(cells):
         figure = draw("violations", figures.inputs | {"summary": cells})
         lines = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "x"]
-        legend = any("as fast as during the profile" in text.get_text() for text in figure.legends[0].get_texts())
+        legend = any("at the profile's speed" in text.get_text() for text in figure.legends[0].get_texts())
         return [line.get_xdata()[0] for line in lines], legend
 
     assert crosses(summary) == ([], False)
