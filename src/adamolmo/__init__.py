@@ -1,4 +1,4 @@
-"""AdaMolmo: latency-adaptive vision-language inference with MolmoE.
+"""AdaMolmo: latency-adaptive inference of mixture-of-experts vision-language models.
 
 In a notebook, in the directory of a finished study:
 
