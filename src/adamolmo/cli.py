@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NoReturn
 
+from adamolmo.backend.prepared import inspect_manifest
 from adamolmo.budgets import Budget
 from adamolmo.errors import AdaMolmoError, printable
 from adamolmo.jobs.caches import use_writable_caches
@@ -34,7 +35,7 @@ class CommandLine(ArgumentParser):
 
 
 def command_line() -> ArgumentParser:
-    parser = CommandLine(prog="adamolmo", description="Latency-adaptive answers with MolmoE.")
+    parser = CommandLine(prog="adamolmo", description="Latency-adaptive answers about images.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
@@ -74,8 +75,10 @@ def add_show(commands) -> None:
 
 
 def add_inspect(commands) -> None:
-    parser = commands.add_parser("inspect", help="summarise a profile: origin, quality of its latencies, frontier")
-    parser.add_argument("file", type=Path, metavar="FILE", help="results/core_exp/{dataset}.parquet")
+    parser = commands.add_parser("inspect", help="summarise a profile, or a prepared model and its self-check")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="results/core_exp/{dataset}.parquet or results/model/manifest.json"
+    )
     parser.set_defaults(run=inspect)
 
 
@@ -163,10 +166,14 @@ def show(args: argparse.Namespace) -> None:
 
 
 def inspect(args: argparse.Namespace) -> None:
-    """Prints the summary of a profile."""
-    from adamolmo.core_exp.inspection import inspect_profile  # brings pandas
+    """Prints the summary of a profile (Parquet), or of a prepared model (JSON)."""
+    if args.file.suffix == ".json":
+        text = inspect_manifest(args.file)
+    else:
+        from adamolmo.core_exp.inspection import inspect_profile  # brings pandas
 
-    print("\n".join(map(printable, inspect_profile(args.file).split("\n"))))
+        text = inspect_profile(args.file)
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def bundle(args: argparse.Namespace) -> None:

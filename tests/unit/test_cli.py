@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from made_documents import reference
+from made_documents import manifest, reference
 from policies import ARCHITECTURE, policy_card
 
 from adamolmo.cli import main
@@ -15,6 +15,7 @@ from adamolmo.controllers.policy_file import save_policy
 from adamolmo.controllers.single_stage import SingleStagePolicy
 from adamolmo.files.documents import read_json, write_json
 from adamolmo.files.governor import StreamState
+from adamolmo.files.model import Check
 from adamolmo.jobs.loading import study_fingerprint
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.interval import Interval
@@ -187,3 +188,15 @@ def test_a_controller_that_reads_the_request_asks_for_it(study):
     with pytest.raises(SystemExit, match="reads overview and question and size; expected image and question as well"):
         main(["predict", *shared])
     main(["predict", "picture.png", "what is the number ?", *shared])
+
+
+def test_inspect_shows_what_a_model_was_checked_for(tmp_path, capsys):
+    path = tmp_path / "manifest.json"
+    check = Check(name="top_k equals a model built with it", difference=2.5e-6, allowed=1e-4)
+    write_json(manifest(7).model_copy(update={"checks": (check,)}), path)
+    main(["inspect", str(path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == [f"model molmo: {path}", "size      2400000 parameters, 7 blocks, float32"]
+    assert lines[-1] == "  2.5e-06 (1.0e-04)  top_k equals a model built with it"
+    with pytest.raises(SystemExit, match="error: .*nothing.json"):
+        main(["inspect", str(tmp_path / "nothing.json")])

@@ -60,3 +60,16 @@ def check_prepared(directory: Path) -> None:
     if own_launcher():
         with suppress(OSError):
             note.write_text(verified)
+
+
+def inspect_manifest(path: Path) -> str:
+    """What a prepared model is, and what it was checked for. Raises AdaMolmoError for another file."""
+    manifest = read_json(path, Manifest)
+    lines = [
+        f"model {manifest.model_type}: {path}",
+        f"size      {manifest.num_parameters} parameters, {manifest.num_blocks} blocks, {manifest.dtype}",
+        f"checksum  sha256 {manifest.checksum[:16]}",
+        f"checks    {len(manifest.checks)}: difference of the logits found (allowed), relative to the largest",
+        *(f"  {check.difference:.1e} ({check.allowed:.1e})  {check.name}" for check in manifest.checks),
+    ]
+    return "\n".join(lines)
