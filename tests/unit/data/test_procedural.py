@@ -89,10 +89,7 @@ def test_digits_and_objects_stay_on_the_canvas_and_apart(dataset, canvas):
 def test_crops_per_tier_are_those_of_the_size(canvas, geometry):
     width, height = canvas
     tiers = StudyConfig.load(REPOSITORY / "config.yaml").knobs.tier_arguments
-    crops = {
-        name: 1 + np.prod(select_tiling(height, width, **tier, config=geometry))
-        for name, tier in tiers.items()
-    }
+    crops = {name: 1 + np.prod(select_tiling(height, width, **tier, config=geometry)) for name, tier in tiers.items()}
     expected = {(192, 192): (2, 5, 17), (192, 96): (2, 3, 9), (96, 192): (2, 3, 9), (96, 96): (2, 5, 5)}
     assert (crops["low"], crops["medium"], crops["high"]) == expected[canvas]
 
