@@ -77,7 +77,7 @@ def test_sigkill_of_a_job(study, repetition):
         job.kill()
     output, _ = process.communicate()
     if process.returncode:
-        assert "Error in rule lookup" in output
+        assert "failed: controllers: Lookup tables over all datasets" in output
         again = study.snakemake("--", f"{LOOKUP}/mean.json")
         assert again.returncode == 0, again.output
     assert bytes_of(study, LOOKUP) == expected

@@ -39,6 +39,7 @@ _FOLDER = Path(".snakemake")
 _STREAMS = (0, 1, 2)
 _SECONDS_TO_START = 10
 _MS_BETWEEN_LOOKS = 1000  # at whether Snakemake still runs
+_BEGUN = b"!"
 _LOST = 1
 _PR_SET_PDEATHSIG = 1
 
@@ -47,20 +48,29 @@ def run_job(arguments: Sequence[str], preloaded: Sequence[str] = PRELOADED) -> i
     """Lets the server run a job, see `execute`; returns its exit status, or None where there is no server to be had."""
     if own_launcher() is None or launcher_is_gone() or not hasattr(os, "pidfd_open") or not _FOLDER.is_dir():
         return None
+    content = json.dumps([list(arguments), os.getcwd(), dict(os.environ)]).encode()
     try:
-        connection = _connect(_address(), preloaded)
-    except OSError:
+        with _connect(_address(), preloaded) as connection:
+            socket.send_fds(connection, [len(content).to_bytes(8, "big")], _STREAMS)
+            connection.sendall(content)
+            if connection.recv(1) != _BEGUN:
+                return None
+            status = _status_from(connection)
+    except OSError:  # before anything has begun
         return None
-    with connection:
-        content = json.dumps([list(arguments), os.getcwd(), dict(os.environ)]).encode()
-        socket.send_fds(connection, [len(content).to_bytes(8, "big")], _STREAMS)
-        connection.sendall(content)
-        status = connection.recv(4)
-    if not status:
+    if status is None:
         ended = "was stopped, because the Snakemake that started it has ended" if launcher_is_gone() else "was lost"
         print(f"error: this job {ended}; run Snakemake again.", file=sys.stderr)
         return _LOST
-    return int.from_bytes(status, "big")
+    return status
+
+
+def _status_from(connection: socket.socket) -> int | None:
+    """None when the connection ends without one."""
+    with suppress(ConnectionError):
+        if status := connection.recv(4):
+            return int.from_bytes(status, "big")
+    return None
 
 
 def serve(address: str, execute: Callable[[list[str]], None], preloaded: Sequence[str]) -> None:
@@ -144,6 +154,7 @@ def _become_job(connection: socket.socket, execute: Callable[[list[str]], None])
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # nobody would tell the job how its child ends
         length, streams, _, _ = socket.recv_fds(connection, 8, len(_STREAMS))
         arguments, directory, environment = json.loads(_read(connection, int.from_bytes(length, "big")))
+        connection.sendall(_BEGUN)
         connection.close()
         for target, stream in zip(_STREAMS, streams, strict=True):
             os.dup2(stream, target)
