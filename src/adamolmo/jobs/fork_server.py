@@ -7,7 +7,8 @@ arguments, environment, directory and standard streams over a socket in `.snakem
     start -> connects -> the server forks -> the child takes over what it is given, runs the script, ends
           <- exit status <- the server                                      killed if `start` goes away
 
-Where there is no Snakemake of this machine behind a job (a cluster's node, a terminal), or no Linux, jobs run as usual.
+Where a job has a Snakemake for itself (on a cluster's node) or none (in a terminal), or there is no Linux, it runs as it
+is.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _PR_SET_PDEATHSIG = 1
 
 def run_job(arguments: Sequence[str], preloaded: Sequence[str] = PRELOADED) -> int | None:
     """Lets the server run a job, see `execute`; returns its exit status, or None where there is no server to be had."""
-    if own_launcher() is None or launcher_is_gone() or not hasattr(os, "pidfd_open") or not _FOLDER.is_dir():
+    if not hasattr(os, "pidfd_open") or not _FOLDER.is_dir() or not _has_many_jobs(own_launcher()):
         return None
     content = json.dumps([list(arguments), os.getcwd(), dict(os.environ)]).encode()
     try:
@@ -63,6 +64,15 @@ def run_job(arguments: Sequence[str], preloaded: Sequence[str] = PRELOADED) -> i
         print(f"error: this job {ended}; run Snakemake again.", file=sys.stderr)
         return _LOST
     return status
+
+
+def _has_many_jobs(launcher: str | None) -> bool:
+    """Whether it runs here and is not the Snakemake that a cluster's job consists of, which runs one job alone."""
+    if launcher is None or launcher_is_gone():
+        return False
+    with suppress(OSError):
+        return b"--target-jobs" not in Path(f"/proc/{launcher.split('-')[0]}/cmdline").read_bytes()
+    return False
 
 
 def _status_from(connection: socket.socket) -> int | None:

@@ -155,6 +155,13 @@ def test_without_a_snakemake_of_this_machine_there_is_no_server(job, snakemake):
     assert job(SCRIPT).stdout == "no server\n"
 
 
+def test_the_one_job_of_a_clusters_snakemake_runs_by_itself(job):
+    command = [sys.executable, "-c", "input()", "--target-jobs", "evaluate:"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as of_node:
+        assert job(SCRIPT, **{LAUNCHER: launcher(of_node.pid)}).stdout == "no server\n"
+        of_node.communicate(b"\n")
+
+
 def test_a_module_that_cannot_be_imported_leaves_jobs_to_themselves(job, tmp_path):
     (tmp_path / "colorsys.py").write_text("raise ImportError('broken')")
     assert job(SCRIPT, PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}").stdout == "no server\n"
