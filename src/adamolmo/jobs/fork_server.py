@@ -7,8 +7,8 @@ arguments, environment, directory and standard streams over a socket in `.snakem
     start -> connects -> the server forks -> the child takes over what it is given, runs the script, ends
           <- exit status <- the server                                      killed if `start` goes away
 
-Where a job has a Snakemake for itself (on a cluster's node) or none (in a terminal), or there is no Linux, it runs as it
-is.
+Where a job has a Snakemake for itself (on a cluster's node) or none (in a terminal), or there is no Linux, it runs
+without.
 """
 
 from __future__ import annotations
