@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -31,6 +32,11 @@ pytest_plugins = ["finished_study"]
 torch.set_num_threads(1)  # more threads than free cores make such small products many times slower
 
 WORDS = "User: Assistant: tiny: what colour is the number of red blue green one two three ?".split()  # noqa: SIM905
+
+
+if not torch.cuda.is_available():
+    # Triton asks when it is imported, which any test of a worker may be the first to do (transformers does).
+    os.environ["TRITON_INTERPRET"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ if torch.cuda.is_available():
     pytest.skip("kernels interpreted here could not be compiled in tests/gpu", allow_module_level=True)
 if (sys.platform, platform.machine()) != ("linux", "x86_64"):
     pytest.skip("Triton comes with the test environment on Linux on x86-64 only", allow_module_level=True)
-os.environ["TRITON_INTERPRET"] = "1"
 
 from adamolmo.model import decode_kernels  # noqa: E402
 
