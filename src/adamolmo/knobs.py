@@ -21,6 +21,10 @@ class DecoderKnobs:
     top_k: int
     blocks: tuple[int, ...]
 
+    def behind(self, fixed_prefix_layers: int) -> tuple[int, ...]:
+        """Those of the blocks that are not of the fixed prefix."""
+        return tuple(block for block in self.blocks if block >= fixed_prefix_layers)
+
 
 @dataclass(frozen=True, order=True)
 class KnobConfig:

@@ -52,8 +52,10 @@ def as_rgb(image: Image.Image, fault: str = "the image cannot be read") -> Image
         return _as_rgb(image)
 
 
-def upright_size(image: Image.Image) -> tuple[int, int]:
-    """Height and width in px of `as_rgb`. Raises AdaMolmoError."""
+def upright_size(image: Image.Image | np.ndarray) -> tuple[int, int]:
+    """Height and width in px of `as_rgb`, or of an array [height, width, 3]. Raises AdaMolmoError."""
+    if isinstance(image, np.ndarray):
+        return image.shape[:2]
     with _one_sentence("the image cannot be read"):
         image.load()  # TIFF is turned by that
         lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)

@@ -199,7 +199,7 @@ class _Walk:
 
 def num_block_runs(variants: Sequence[DecoderKnobs], fixed_prefix_layers: int) -> int:
     """Blocks behind the prefix that one batch runs for all variants: distinct (top_k, executed blocks so far)."""
-    adaptive = [(knobs.top_k, [block for block in knobs.blocks if block >= fixed_prefix_layers]) for knobs in variants]
+    adaptive = [(knobs.top_k, knobs.behind(fixed_prefix_layers)) for knobs in variants]
     return len({(top_k, *blocks[: end + 1]) for top_k, blocks in adaptive for end in range(len(blocks))})
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from adamolmo.backend.cost import Cost
 from adamolmo.backend.interface import Overview, Picture, Sizes
 from adamolmo.backend.prompts import check_length
+from adamolmo.data.images import upright_size
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.batch import PackedBatch
 from adamolmo.model.cost import CostModel
@@ -22,7 +23,6 @@ from adamolmo.model.preprocess import (
     most_image_tokens,
     preprocess,
     preprocess_overview,
-    upright_size,
 )
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
@@ -154,4 +154,4 @@ class MolmoEBackend:
         return prompt.followed_by(tokens)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return self.model.lm_head(self.model.transformer["ln_f"](hidden))
+        return self.model.logits(hidden)

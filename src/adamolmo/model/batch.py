@@ -57,8 +57,7 @@ class PackedBatch:
 
     def _decoded(self, token: Tensor, knobs: DecoderKnobs, max_new_tokens: int) -> Iterator[Tensor]:
         """The tokens after the first, [images, questions] each, until every question's answer has ended."""
-        prompts, fixed = self._prompts, self._model.config.fixed_prefix_layers
-        blocks = [block for block in knobs.blocks if block >= fixed]
+        prompts, blocks = self._prompts, knobs.behind(self._model.config.fixed_prefix_layers)
         running = prompts.asked & (token != self._eos_id)
         for step in range(max_new_tokens - 1):
             if not running.any():
@@ -78,7 +77,7 @@ class PackedBatch:
 
     def _most_likely(self, hidden: Tensor) -> Tensor:
         """[images, questions, d_model] -> tokens [images, questions]."""
-        return self._model.lm_head(self._model.transformer["ln_f"](hidden)).argmax(dim=-1)
+        return self._model.logits(hidden).argmax(dim=-1)
 
 
 def encode_crops(model: MolmoE, rows: Sequence[ModelInputs]) -> Tensor:

@@ -144,11 +144,7 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
 
     def read(name: str) -> Tensor:
         checkpoint.close()
-        tensor = checkpoint.read(name, dtype)
-        low, high = tensor.aminmax()  # NaN if any is
-        if not (low.isfinite() and high.isfinite()):
-            raise AdaMolmoError(f"{directory}: tensor {name} has NaN or infinite values as {dtype}; expected numbers.")
-        return tensor
+        return finite(checkpoint.read(name, dtype), name, directory)
 
     with replacing(output / WEIGHTS, size_bytes) as temporary:
         write_safetensors(temporary, checkpoint.shapes, dtype, read)
@@ -157,6 +153,13 @@ def prepare_checkpoint(directory: Path, output: Path, dtype: torch.dtype, fixed_
     with replacing(output / "tokenizer.json") as temporary:
         shutil.copyfile(directory / "tokenizer.json", temporary)
     return checkpoint
+
+
+def finite(tensor: Tensor, name: str, source: Path) -> Tensor:
+    """The tensor. Raises AdaMolmoError where it is not of finite numbers alone."""
+    if tensor.numel() and not all(bound.isfinite() for bound in tensor.aminmax()):  # NaN if any is
+        raise AdaMolmoError(f"{source}: tensor {name} has NaN or infinite values as {tensor.dtype}; expected numbers.")
+    return tensor
 
 
 def write_safetensors(

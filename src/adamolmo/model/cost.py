@@ -117,7 +117,7 @@ class CostModel:
         return self._cost(2 * weights, weights, _DECODER_LAUNCHES)
 
     def _num_adaptive(self, knobs: DecoderKnobs) -> int:
-        return sum(block >= self.config.fixed_prefix_layers for block in knobs.blocks)
+        return len(knobs.behind(self.config.fixed_prefix_layers))
 
     @property
     def _num_vision_blocks(self) -> int:

@@ -83,7 +83,7 @@ class TokenPass:
         prefix_layers = self._config.fixed_prefix_layers
         x = self._embedding[token : token + 1].clone()  # [1, d_model]
         cos, sin = self._cos[position], self._sin[position]  # each [2, head_dim / 2]
-        for index in (*range(prefix_layers), *(block for block in knobs.blocks if block >= prefix_layers)):
+        for index in (*range(prefix_layers), *knobs.behind(prefix_layers)):
             block = self._blocks[index]
             x = self._attend(x, block, cos, sin, cache.keys[index][0], cache.values[index][0], position)
             x = self._mix(x, block, self._config.top_k if index < prefix_layers else knobs.top_k)

@@ -155,7 +155,13 @@ class MolmoE(nn.Module):
 
     def run_adaptive(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
         """The active blocks behind the prefix, final norm and head: logits [batch, tokens, embedding_size]."""
-        hidden = self.forward_blocks(prefix.hidden, self._adaptive_blocks(knobs), knobs.top_k, prefix.positions, cache)
+        hidden = self.forward_blocks(
+            prefix.hidden, knobs.behind(self.config.fixed_prefix_layers), knobs.top_k, prefix.positions, cache
+        )
+        return self.logits(hidden)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Final norm and head: [..., d_model] -> [..., embedding_size]."""
         return self.lm_head(self.transformer["ln_f"](hidden))
 
     def next_token_logits(self, prefix: PrefixState, knobs: DecoderKnobs, cache: KVCache | None = None) -> Tensor:
@@ -163,19 +169,19 @@ class MolmoE(nn.Module):
 
         The last block's experts and the head run on that token alone: nothing reads what they make of the others.
         """
-        blocks = self._adaptive_blocks(knobs)
+        blocks = knobs.behind(self.config.fixed_prefix_layers)
         if not blocks:
             return self.last_token_logits(prefix.hidden, prefix.lengths)
         hidden = self.forward_blocks(prefix.hidden, blocks[:-1], knobs.top_k, prefix.positions, cache)
         slots = None if cache is None else (cache.keys[blocks[-1]], cache.values[blocks[-1]])
         last = prefix.lengths - 1
         hidden = self.transformer["blocks"][blocks[-1]](hidden, knobs.top_k, prefix.positions, slots, last)
-        return self.lm_head(self.transformer["ln_f"](hidden[:, 0]))
+        return self.logits(hidden[:, 0])
 
     def last_token_logits(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """Final norm and head at each row's last real token: [batch, tokens, d_model] -> [batch, embedding_size]."""
         rows = torch.arange(len(hidden), device=hidden.device)
-        return self.lm_head(self.transformer["ln_f"](hidden[rows, lengths - 1]))
+        return self.logits(hidden[rows, lengths - 1])
 
     def decode(
         self, tokens: Tensor, position_ids: Tensor, knobs: DecoderKnobs, cache: KVCache, num_keys: int
@@ -197,11 +203,8 @@ class MolmoE(nn.Module):
         positions = Positions(*self.rotary(slots), mask, slots, num_keys)
         prefix_layers = range(self.config.fixed_prefix_layers)
         x = self.forward_blocks(x, prefix_layers, self.config.top_k, positions, cache)
-        x = self.forward_blocks(x, self._adaptive_blocks(knobs), knobs.top_k, positions, cache)
-        return self.lm_head(self.transformer["ln_f"](x))[:, 0]
-
-    def _adaptive_blocks(self, knobs: DecoderKnobs) -> list[int]:
-        return [block for block in knobs.blocks if block >= self.config.fixed_prefix_layers]
+        x = self.forward_blocks(x, knobs.behind(self.config.fixed_prefix_layers), knobs.top_k, positions, cache)
+        return self.logits(x)[:, 0]
 
     def forward_blocks(
         self, x: Tensor, blocks: Iterable[int], top_k: int, positions: Positions, cache: KVCache | None = None

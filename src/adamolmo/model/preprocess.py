@@ -144,11 +144,6 @@ def select_tiling(
     return rows, cols
 
 
-def upright_size(image: Image.Image | np.ndarray) -> tuple[int, int]:
-    """Height and width in px as `preprocess` sees the image: turned as its EXIF orientation says."""
-    return image.shape[:2] if isinstance(image, np.ndarray) else images.upright_size(image)
-
-
 @lru_cache(maxsize=4096)
 def image_size(
     height_px: int, width_px: int, min_crops: int, max_crops: int, config: PreprocessConfig

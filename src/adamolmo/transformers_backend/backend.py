@@ -137,7 +137,7 @@ class TransformersBackend:
         return Prefix(prompts, state)
 
     def first_token(self, prefix: Prefix, knobs: DecoderKnobs, cache: LayerCache) -> Tensor:
-        adaptive = [block for block in knobs.blocks if block not in self.decoder.prefix]
+        adaptive = knobs.behind(len(self.decoder.prefix))
         hidden = self.decoder.run_blocks(prefix.prompts.hidden, prefix.prompts, adaptive, knobs.top_k, cache)
         return self.logits(hidden[:, -1]).argmax(dim=-1)
 

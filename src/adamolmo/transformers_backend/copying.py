@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import replacing
-from adamolmo.model.checkpoint import WEIGHTS, weight_files, write_safetensors
+from adamolmo.model.checkpoint import WEIGHTS, finite, weight_files, write_safetensors
 from adamolmo.transformers_backend.families import Family
 
 _NEEDED = "config.json", "tokenizer.json", "preprocessor_config.json"
@@ -54,10 +54,7 @@ def _copy_weights(source: Path, path: Path, dtype: torch.dtype) -> None:
 
     def read(name: str) -> Tensor:
         with safe_open(files[name][0], framework="pt") as opened:
-            tensor = opened.get_tensor(name).to(dtype)
-        if tensor.numel() and not all(bound.isfinite() for bound in tensor.aminmax()):  # NaN if any is
-            raise AdaMolmoError(f"{source}: tensor {name} has NaN or infinite values as {dtype}; expected numbers.")
-        return tensor
+            return finite(opened.get_tensor(name).to(dtype), name, source)
 
     shapes = {name: shape for name, (_, shape) in files.items()}
     with replacing(path, dtype.itemsize * sum(map(math.prod, shapes.values()))) as temporary:

@@ -100,10 +100,10 @@ class CostModel:
     def num_weights(self) -> int:
         return self._num_weights
 
-    def _adaptive(self, knobs: DecoderKnobs) -> list[int]:
-        return [block for block in knobs.blocks if block not in self.prefix_layers]
+    def _adaptive(self, knobs: DecoderKnobs) -> tuple[int, ...]:
+        return knobs.behind(len(self.prefix_layers))
 
-    def _blocks(self, blocks: range | list[int], tokens: int, keys: int, top_k: int) -> Cost:
+    def _blocks(self, blocks: range | tuple[int, ...], tokens: int, keys: int, top_k: int) -> Cost:
         total = Cost()
         for block in blocks:
             total += self._layer(self.layers[block], tokens, keys, top_k)

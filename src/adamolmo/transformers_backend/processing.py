@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from tokenizers import Tokenizer
@@ -92,7 +91,7 @@ class Pictures:
     def load(self, image: Picture, tier: str) -> tuple[dict[str, Tensor], ImageSize]:
         """What vision takes of the image, and what it becomes."""
         arguments = self.arguments(tier)
-        return self.read(image, arguments), self.size(*_upright_size(image), tier)
+        return self.read(image, arguments), self.size(*upright_size(image), tier)
 
     def read(self, image: Picture, arguments: Mapping[str, Any]) -> dict[str, Tensor]:
         picture = as_rgb(image if isinstance(image, Image.Image) else Image.fromarray(image))
@@ -107,7 +106,7 @@ class Pictures:
         return self.family.image_size(self.config, self.image_processor, arguments, height_px, width_px)
 
     def size_of(self, image: Picture, tier: str) -> ImageSize:
-        return self.size(*_upright_size(image), tier)
+        return self.size(*upright_size(image), tier)
 
     def largest(self, tier: str) -> ImageSize:
         """Of all images, by trying large ones of many shapes."""
@@ -217,8 +216,3 @@ def _chat_template(directory: Path, image_token: str) -> str | None:
             f"{image_token} and the question once."
         )
     return text
-
-
-def _upright_size(image: Picture) -> tuple[int, int]:
-    """Height and width in px."""
-    return image.shape[:2] if isinstance(image, np.ndarray) else upright_size(image)

@@ -131,7 +131,7 @@ class _Comparisons:
         return self.decoder.run_prefix(prompt.input_ids, None, [prompt.image], self.seen, cache), cache
 
     def _rest(self, prompts: Prompts, cache: Any, knobs: DecoderKnobs) -> Tensor:
-        blocks = [block for block in knobs.blocks if block not in self.decoder.prefix]
+        blocks = knobs.behind(len(self.decoder.prefix))
         hidden = self.decoder.run_blocks(prompts.hidden, prompts, blocks, knobs.top_k, cache)
         return self.backend.logits(hidden)  # [1, tokens, vocabulary]
 
