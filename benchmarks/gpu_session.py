@@ -93,9 +93,7 @@ def parts(output: Path, miniature: bool) -> list[Part]:
     return [
         Part("tests", ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"), 100 * patience, has_record=False),
         Part("engine", ("benchmarks/engine.py", *engine), 220 * patience),
-        Part(
-            "prepare", ("benchmarks/embedded_model.py", "--device", device, embedded), 40 * patience, has_record=False
-        ),
+        Part("model", ("benchmarks/embedded_model.py", "--device", device, embedded), 40 * patience, has_record=False),
         Part("repeatability", ("benchmarks/repeatability.py", *config, *repeatability), 90 * patience),
         Part("study", ("benchmarks/random_study.py", *study), 140 * patience),
     ]

@@ -5,7 +5,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import time
 
 TARGET = "results/core_exp/okvqa.parquet"
@@ -22,6 +21,18 @@ def shards_in(output: str) -> tuple[set[str], set[str]]:
 def tables(study) -> dict[str, bytes]:
     made = study.path("results/core_exp")
     return {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*okvqa*") if path.suffix != ".tmp"}
+
+
+def killed_after(process, line: int, delay_s: float) -> str:
+    """All that it printed before SIGKILL, which comes so long after this line; if it prints fewer, all of it."""
+    lines = []
+    for printed in process.stdout:
+        lines.append(printed)
+        if len(lines) == line:
+            time.sleep(delay_s)
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return "".join(lines)
 
 
 def test_sigkill_at_random_moments(study, repetition):
@@ -43,27 +54,23 @@ def test_sigkill_at_random_moments(study, repetition):
         shutil.rmtree(study.path("results/core_exp"))
 
     begin_anew()
-    start = time.monotonic()
     undisturbed = study.snakemake(*arguments, cores=1)
-    duration = time.monotonic() - start
     assert undisturbed.returncode == 0, undisturbed.output
     expected = tables(study)
     assert {name.split("-", 1)[0] for name in expected} == {"okvqa.parquet", "okvqa.reference.json", "accuracy/okvqa"}
     started, finished = shards_in(undisturbed.output)
     assert len(started) == 2 and started == finished
+    lines = undisturbed.output.count("\n")
 
     moments = random.Random(repetition)
     kills, kept, finished = 0, 0, set()
     begin_anew()
     while kills < KILLS or tables(study) != expected:
         process = study.start(*arguments, cores=1)
-        timeout = moments.uniform(0.4, 0.98) * duration if kills < KILLS else None
-        try:
-            output, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            output, _ = process.communicate()
-            kills += 1
+        # Moments in what it does, not on a clock: how long an undisturbed run takes here says little of the next one.
+        line = moments.randint(1, lines) if kills < KILLS else 0
+        output = killed_after(process, line, delay_s=moments.uniform(0, 1))
+        kills += process.returncode == -signal.SIGKILL
         again, now_finished = shards_in(output)
         assert not again & finished, "a finished shard was made again"
         kept += len(finished)
