@@ -67,6 +67,14 @@ def load_budget_prefix(directory: Path, fixed_prefix_layers: int, dtype: torch.d
     return _module_of(directory).load_budget_prefix(directory, fixed_prefix_layers, dtype, device)
 
 
+def import_code(directory: Path) -> None:
+    """Imports all that runs a prepared directory's model, for a process whose children will load it.
+
+    Raises AdaMolmoError for an architecture that no backend knows.
+    """
+    _module_of(directory).import_code(directory)
+
+
 def modules_for(checkpoint: Path | None) -> list[str]:
     """Dotted names of the modules that may run a checkpoint: one for a directory, all of them for what is not here yet.
 

@@ -4,6 +4,9 @@ Every job is a process of its own, but importing torch and the tables' libraries
 The first job of a Snakemake starts this server, which ends with that Snakemake. A job's own process (`start`) hands its
 arguments, environment, directory and standard streams over a socket in `.snakemake` and waits:
 
+Once the study's model is prepared, the server also imports the code that runs it, which takes several seconds for a
+model of transformers.
+
     start -> connects -> the server forks -> the child takes over what it is given, runs the script, ends
           <- exit status <- the server                                      killed if `start` goes away
 
@@ -36,6 +39,7 @@ from adamolmo.inference.device import HUGE_PAGES
 
 # What most jobs import and takes long.
 PRELOADED = ("torch", "pandas", "pyarrow.parquet", "scipy.stats", "adamolmo.jobs.loading", "adamolmo.evaluation.cell")
+_MODEL = Path("results/model")
 _FOLDER = Path(".snakemake")
 _STREAMS = (0, 1, 2)
 _SECONDS_TO_START = 10
@@ -100,11 +104,13 @@ def serve(address: str, execute: Callable[[list[str]], None], preloaded: Sequenc
 class _Server:
     """Attributes:
     jobs: the connection of each child's job, by the child's process file descriptor.
+    has_model_code: whether the code that runs the study's model is imported.
     """
 
     def __init__(self, listener: socket.socket, execute: Callable[[list[str]], None]):
         self.listener, self.execute = listener, execute
         self.jobs: dict[int, tuple[int, socket.socket]] = {}
+        self.has_model_code = False
         self.events = select.poll()
         self.events.register(listener, select.POLLIN)
 
@@ -122,6 +128,8 @@ class _Server:
 
     def _begin(self) -> None:
         connection, _ = self.listener.accept()
+        if not self.has_model_code:
+            self.has_model_code = _import_model_code()
         child = os.fork()
         if child == 0:
             self._let_go()
@@ -155,6 +163,15 @@ class _Server:
         for process, (_, other) in self.jobs.items():
             if other.fileno() == connection:
                 signal.pidfd_send_signal(process, signal.SIGTERM)
+
+
+def _import_model_code() -> bool:
+    """Whether there is a prepared model. What is wrong with it is for the jobs to say, which read it as well."""
+    if not (_MODEL / "manifest.json").is_file():
+        return False
+    with suppress(Exception):
+        import_module("adamolmo.backend.loading").import_code(_MODEL)
+    return True
 
 
 def _become_job(connection: socket.socket, execute: Callable[[list[str]], None]) -> NoReturn:

@@ -19,6 +19,10 @@ from adamolmo.model.tokenizer import Tokenizer
 BACKEND = MolmoEBackend
 
 
+def import_code(directory: Path) -> None:
+    """Importing this module has imported all."""
+
+
 def prepare(checkpoint: Path, output: Path, dtype: torch.dtype, fixed_prefix_layers: int) -> Prepared:
     """Raises AdaMolmoError for an unusable checkpoint."""
     stored = prepare_checkpoint(checkpoint, output, dtype, fixed_prefix_layers)

@@ -15,6 +15,7 @@ from adamolmo.transformers_backend.budget_prefix import BudgetPrefix
 from adamolmo.transformers_backend.copying import copy_checkpoint
 from adamolmo.transformers_backend.costs import CostModel
 from adamolmo.transformers_backend.decoder import Decoder
+from adamolmo.transformers_backend.library import transformers
 from adamolmo.transformers_backend.processing import Pictures, Texts
 from adamolmo.transformers_backend.self_check import self_check
 from adamolmo.transformers_backend.weights import end_ids, load_config, load_first_layers, load_model, read_family
@@ -22,6 +23,13 @@ from adamolmo.transformers_backend.work import WORK_FILE, load_work, measure_wor
 
 BACKEND = TransformersBackend
 _OWN_TIER = {"own": {}}  # images as the checkpoint's own settings have them
+
+
+def import_code(directory: Path) -> None:
+    """The library imports a family's classes when they are asked for."""
+    family = read_family(directory)
+    for name in (family.model_class, family.image_processor):
+        getattr(transformers, name)
 
 
 def prepare(checkpoint: Path, output: Path, dtype: torch.dtype, fixed_prefix_layers: int) -> Prepared:

@@ -24,7 +24,8 @@ SCRIPT = """
 import json, os, sys
 print(json.dumps({
     "argv": sys.argv[1:], "pid": os.getpid(), "server": os.getppid(), "directory": os.getcwd(),
-    "preloaded": "colorsys" in sys.modules, "word": os.environ.get("WORD"), "input": sys.stdin.read(),
+    "preloaded": "colorsys" in sys.modules, "model": "adamolmo.model.loading" in sys.modules,
+    "word": os.environ.get("WORD"), "input": sys.stdin.read(),
 }))
 print("to the log", file=sys.stderr)
 """
@@ -90,6 +91,22 @@ def test_all_jobs_of_one_snakemake_share_one_server_with_its_imports(job):
     assert len({one["pid"] for one in told}) == 4
     assert all(one["preloaded"] for one in told)
     assert json.loads(job(SCRIPT).stdout)["word"] is None
+
+
+def test_the_models_code_is_imported_once_it_is_prepared(job, tmp_path):
+    assert json.loads(job(SCRIPT).stdout)["model"] is False
+    (tmp_path / "results/model").mkdir(parents=True)
+    (tmp_path / "results/model/config.json").write_text("{}")
+    (tmp_path / "results/model/manifest.json").write_text("{}")
+    assert json.loads(job(SCRIPT).stdout)["model"] is True
+
+
+def test_a_model_of_an_unknown_kind_does_not_stop_the_server(job, tmp_path):
+    (tmp_path / "results/model").mkdir(parents=True)
+    (tmp_path / "results/model/config.json").write_text('{"model_type": "unknown"}')
+    (tmp_path / "results/model/manifest.json").write_text("{}")
+    told = json.loads(job(SCRIPT).stdout)
+    assert (told["preloaded"], told["model"]) == (True, False)
 
 
 @pytest.mark.parametrize(
