@@ -2,6 +2,8 @@
 
 import json
 import re
+from itertools import pairwise
+from pathlib import Path
 
 from figure_checks import FIGURES
 from mini_study import MINI, ROOT
@@ -31,6 +33,15 @@ def test_every_cell_is_in_the_summary(finished):
     assert set(zip(summary["dataset"], summary["controller"], summary["budget"], strict=True)) == cells
     assert (summary["num_samples"] == CONFIG.samples.evaluation).all()
     assert (summary["clock"] == "modelled").all()
+
+
+def test_cells_run_in_an_order_that_knows_nothing_of_controllers(finished):
+    """A machine that becomes slower meanwhile is slower for all of them."""
+    logs = sorted(finished.path(".snakemake/log").glob("*.log"))
+    started = re.findall(r": Evaluate (\S+) on \S+ at \S+$", "".join(map(Path.read_text, logs)), re.MULTILINE)
+    trained = [name for name in started if name in ("predict-overview", "two-stage-budget", "single-stage-mlp")]
+    assert len(trained) == 3 * 3 * 2
+    assert sum(one != next_one for one, next_one in pairwise(trained)) > 5  # 2 if each were done with its cells first
 
 
 def test_every_figure_is_drawn(finished):
