@@ -1,5 +1,6 @@
 # The embedded model is trained apart from the study, which uses the checkpoint in resources/:
 # snakemake --cores 2 results/embedded/checkpoint/model.safetensors
+# A phase that was killed goes on from results/embedded/{phase}.checkpoint.safetensors, with the same result.
 rule train_embedded_part:
     output:
         "results/embedded/{phase}.safetensors",
@@ -25,6 +26,7 @@ rule train_embedded:
         "results/embedded/checkpoint/model.safetensors",
         "results/embedded/checkpoint/config.json",
         "results/embedded/checkpoint/tokenizer.json",
+        "results/embedded/checkpoint/training.jsonl",
     log:
         "logs/embedded/joint.log",
     conda:
@@ -35,4 +37,4 @@ rule train_embedded:
     message:
         "Train the whole embedded model"
     shell:
-        "{params.run} joint --directory $(dirname {input.text:q}) --workers {threads} 2>&1 | tee {log:q}"
+        "{params.run} joint --directory $(dirname {input.text:q}) --cores {threads} 2>&1 | tee {log:q}"

@@ -12,20 +12,21 @@ Item = TypeVar("Item")
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-def progress(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Passes `items` on and reports to stderr how many of `total` are done."""
+def progress(items: Iterable[Item], description: str, total: int, earlier: int = 0) -> Iterator[Item]:
+    """Passes `items` on and reports to stderr how many of `total` are done; `earlier` of them were done before."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 
-        yield from tqdm(items, desc=description, total=total)
+        yield from tqdm(items, desc=description, total=total, initial=earlier)
         return
     start = last_line = time.monotonic()
-    for done, item in enumerate(items, start=1):
+    for done, item in enumerate(items, start=earlier + 1):
         yield item
         now = time.monotonic()
         if done == total or now - last_line >= _SECONDS_BETWEEN_LINES:
             last_line = now
-            note(f"{description}: {done}/{total} after {now - start:.0f} s{_outlook(done, total, now - start)}")
+            outlook = _outlook(done - earlier, total - earlier, now - start)
+            note(f"{description}: {done}/{total} after {now - start:.0f} s{outlook}")
 
 
 def _outlook(done: int, total: int, seconds: float) -> str:

@@ -11,8 +11,9 @@ from adamolmo.model.decoder import Positions
 from adamolmo.model.molmoe import MolmoE
 
 
-def cell_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]:
-    """Cross entropy of each token's part and colour; empty cells are most of an image and count little."""
+def cell_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, list[float]]]:
+    """Cross entropy of each token's part and colour; empty cells are most of an image and count little. With it, by
+    kind, what was right: 1 or 0 for each token that shows something."""
     part, colour = labels.flatten(0, 2).T
     part_logits, colour_logits = logits.flatten(0, 2).split([EMPTY + 1, len(COLOURS)], dim=1)
     shown = part != EMPTY
@@ -23,7 +24,7 @@ def cell_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, float]]
     is_digit = shown & (part >= EMPTY - 10)
     right_colour = colour_logits[shown].argmax(1) == colour[shown]
     kinds = {"shape": right[shown & ~is_digit], "digit": right[is_digit], "colour": right_colour}
-    return loss, {name: values.float().mean().item() for name, values in kinds.items() if len(values)}
+    return loss, {name: values.float().tolist() for name, values in kinds.items()}
 
 
 def answer_logits(model: MolmoE, batch: PackedBatch) -> tuple[Tensor, Tensor]:

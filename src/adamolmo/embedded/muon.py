@@ -22,10 +22,10 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """For parameters of two or more dimensions; the last two are the matrix."""
+    """For parameters of two or more dimensions; the last two are the matrix. `peak` is the highest learning rate."""
 
-    def __init__(self, parameters: Iterable[Tensor], learning_rate: float, momentum: float = 0.95):
-        super().__init__(parameters, {"lr": learning_rate, "momentum": momentum})
+    def __init__(self, parameters: Iterable[Tensor], peak: float, momentum: float = 0.95):
+        super().__init__(parameters, {"lr": peak, "peak": peak, "momentum": momentum})
 
     @torch.no_grad()
     def step(self) -> None:

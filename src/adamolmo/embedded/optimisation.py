@@ -1,16 +1,14 @@
-"""One step of the training: which optimiser moves what, at which rate, with gradients averaged over the workers."""
-
-from collections.abc import Iterator
+"""One step of the training: which optimiser moves what, and at which rate."""
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
+from torch.optim import Optimizer
 
 from adamolmo.embedded.muon import Muon
 from adamolmo.embedded.recipe import LearningRate, Recipe
 
 
-def make_optimisers(module: nn.Module, rate: LearningRate) -> list[torch.optim.Optimizer]:
+def make_optimisers(module: nn.Module, rate: LearningRate) -> list[Optimizer]:
     """Muon for the hidden matrices; AdamW for embeddings, head, norms and biases, and slowly for the routers."""
     muon, adam, router = [], [], []
     for name, parameter in module.named_parameters():
@@ -22,37 +20,31 @@ def make_optimisers(module: nn.Module, rate: LearningRate) -> list[torch.optim.O
             muon.append(parameter)
         else:
             adam.append(parameter)
-    groups = [{"params": adam, "lr": rate.adam}, {"params": router, "lr": rate.adam / 10}]
-    adamw = torch.optim.AdamW([g for g in groups if g["params"]], betas=(0.9, 0.98), weight_decay=0.0)
-    optimisers = [Muon(muon, rate.muon), adamw]
-    return optimisers
+    groups = [{"params": adam, "peak": rate.adam}, {"params": router, "peak": rate.adam / 10}]
+    return [Muon(muon, rate.muon), adamw([group for group in groups if group["params"]])]
 
 
-def take_step(loss, optimisers, step: int, steps: int, recipe: Recipe, workers: int = 1, warmup: int | None = None):
-    """One optimiser step: warm-up, constant, linear decay over the last `decay_share` of the steps."""
-    loss.backward()
-    if workers > 1:
-        _average_gradients(optimisers, workers)
-    rise = min(1.0, ((step if warmup is None else warmup) + 1) / recipe.warmup_steps)
-    factor = rise * min(1.0, (steps - step) / (recipe.decay_share * steps))
+def adamw(groups: list[dict]) -> Optimizer:
+    """Of groups with their `peak`, the highest learning rate."""
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
+
+
+def take_step(optimisers: list[Optimizer], rate: float, shards: int) -> None:
+    """Moves the parameters along the mean of the gradients that were summed over so many shards.
+
+    Args:
+        rate: share of the highest learning rates.
+    """
     for optimiser in optimisers:
         for group in optimiser.param_groups:
-            group.setdefault("peak", group["lr"])
-            group["lr"] = group["peak"] * factor
+            group["lr"] = group["peak"] * rate
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad /= shards
         optimiser.step()
         optimiser.zero_grad()
 
 
-def _average_gradients(optimisers, workers: int) -> None:
-    gradients = [p.grad for p in _parameters(optimisers) if p.grad is not None]
-    flat = torch.cat([g.flatten() for g in gradients])
-    dist.all_reduce(flat)
-    flat /= workers
-    for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(averaged.view_as(gradient))
-
-
-def _parameters(optimisers) -> Iterator[Tensor]:
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            yield from group["params"]
+def rate_at(step: int, steps: int, recipe: Recipe) -> float:
+    """Share of the highest learning rate: warm-up, constant, linear decay over the last `decay_share` of the steps."""
+    return min(1.0, (step + 1) / recipe.warmup_steps, (steps - step) / (recipe.decay_share * steps))

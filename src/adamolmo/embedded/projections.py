@@ -11,6 +11,7 @@ from adamolmo.embedded.recipe import STYLE_OF_DATASET, TIERS, Recipe
 from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer
+from adamolmo.progress import note
 
 
 @torch.no_grad()
@@ -25,16 +26,16 @@ def whiten_patches(model: MolmoE, rng) -> None:
 
 
 @torch.no_grad()
-def whiten_features(model: MolmoE, rng) -> None:
+def whiten_features(model: MolmoE, recipe: Recipe) -> None:
     """Folds a linear map into the projector that gives image features about unit variance in every direction.
 
     As they are learned, one constant direction makes up most of their length, which the decoder's norms would pass on.
     """
     backbone, config = model.vision_backbone, PreprocessConfig.of_model(model.config)
-    features = []
+    rng, count, features = rng_of(recipe, "whitening", 0, 1), batch_size(8, recipe), []
     for tier in TIERS.values():
         for dataset in STYLE_OF_DATASET:
-            crops = [preprocess(training_scene(dataset, rng).image, 1, tier.max_crops, config) for _ in range(8)]
+            crops = [preprocess(training_scene(dataset, rng).image, 1, tier.max_crops, config) for _ in range(count)]
             inputs = torch.stack([c.pixels for c in crops]), torch.stack([c.masks for c in crops])
             features.append(backbone(*inputs).flatten(0, 2))
     second_moment = torch.stack([f.T @ f / len(f) for f in features]).mean(dim=0)
@@ -63,7 +64,7 @@ def align_features(model: MolmoE, tokenizer: Tokenizer, recipe: Recipe) -> None:
     moment = (features * weights).T @ features + len(features) * 1e-4 * torch.eye(features.shape[1])
     to_words = torch.linalg.solve(moment, (features * weights).T @ targets).T
     error = (features @ to_words.T - targets)[shown].square().sum() / targets[shown].square().sum()
-    print(f"alignment: {100 * (1 - error):.0f} % of the words' variance is in the features", flush=True)
+    note(f"alignment: {100 * (1 - error):.0f} % of the words' variance is in the features")
     weight = model.vision_backbone.image_projector.w2.weight
     weight.copy_((to_words + 0.1 * torch.eye(len(to_words))) @ weight)
 

@@ -84,6 +84,9 @@ EXISTENCE_SHARE = 0.4
 STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
 
 
+JOINT_SHARDS = 2  # of a batch of the joint phase: as many processes can work on it, and two give the same sum as one
+
+
 @dataclass(frozen=True)
 class LearningRate:
     """Of the hidden matrices (Muon) and of everything else (AdamW); routers learn at a tenth of the latter."""
