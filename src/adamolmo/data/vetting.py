@@ -87,5 +87,5 @@ class Vetting:
         if self._transparent:
             note(
                 f"{self._what}: {len(self._transparent)} pictures are transparent in places; transparency is dropped, "
-                "as by Molmo's own preprocessing, and what lies behind it is seen (docs/data.md)"
+                "and what lies behind it is seen (docs/data.md)"
             )

@@ -20,6 +20,7 @@ FILES: tuple[Table | Tensors | Plain | type[Document], ...] = (
     model.MODEL_CONFIG,
     model.TOKENIZER,
     model.Manifest,
+    model.Work,
     SAMPLES,
     DatasetImportance,
     InternalScores,

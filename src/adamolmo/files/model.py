@@ -8,6 +8,7 @@ from adamolmo.files.documents import Document, Part
 from adamolmo.files.schema import Plain, Tensors
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+WORK_FILE = "work.json"
 
 
 class Check(Part):
@@ -30,6 +31,18 @@ class Manifest(Document):
     model_type: str = Field(description="the architecture")
     files: tuple[FileName, ...] = Field(description="the files that the checksum is of", min_length=1, max_length=100)
     checks: tuple[Check, ...] = Field(description="what the model was found to do right before anybody used it")
+
+
+class Work(Document):
+    """What vision and a layer of a model of transformers do, measured once: its analytic costs are made of it.
+    MolmoE's follow from its configuration."""
+
+    path: ClassVar[str] = f"results/model/{WORK_FILE}"
+
+    vision_units: tuple[int, ...] = Field(description="image tokens, or crops, of the images that were tried")
+    vision_flops: tuple[float, ...] = Field(description="of each of them, floating point operations")
+    vision_launches: int = Field(description="kernels of the largest of them")
+    layer_launches: int = Field(description="kernels of a decoder layer for one token")
 
 
 WEIGHTS = Tensors(

@@ -1,10 +1,12 @@
 """Whether the knobs of a prepared model do what they say, on one image, before a study is built on them."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.backend.self_check import ROUNDING, difference, passed
 from adamolmo.files.model import Check
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.inputs import ModelInputs, build_inputs
@@ -13,12 +15,11 @@ from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
 _SIDE_PX = 64
-_ALLOWED = {torch.float32: 1e-4, torch.bfloat16: 5e-2}  # rounding, relative to the largest logit
 
 
 @torch.inference_mode()
 def self_check(model: MolmoE, tokenizer: Tokenizer) -> tuple[Check, ...]:
-    """Each check with the difference that was found. Raises AdaMolmoError for the first that fails."""
+    """See `backend.self_check.passed`."""
     prompt = _prompt(model, tokenizer)
     plain = model(prompt.input_ids, None, prompt.pixels, prompt.masks, prompt.image_input_idx)[:, -1]
     features = model.vision_backbone(prompt.pixels, prompt.masks)
@@ -26,14 +27,13 @@ def self_check(model: MolmoE, tokenizer: Tokenizer) -> tuple[Check, ...]:
     full = model.full_knobs
     behind = model.run_prefix(embedded, budget_token=embedded[:, 0])
     fewer = DecoderKnobs(max(1, full.top_k // 2), _without_one(model))
-    return tuple(
-        _compare(name, found, expected, embedded.dtype)
-        for name, found, expected in (
-            ("prefix and rest equal the plain pass", model.next_token_logits(model.run_prefix(embedded), full), plain),
-            ("a budget token leaves the prompt as it was", model.next_token_logits(behind, full), plain),
-            ("decoding without a block equals doing it anew", *_decoded(model, embedded, fewer)),
-        )
+    comparisons = (
+        ("prefix and rest equal the plain pass", model.next_token_logits(model.run_prefix(embedded), full), plain),
+        ("a budget token leaves the prompt as it was", model.next_token_logits(behind, full), plain),
+        ("decoding without a block equals doing it anew", *_decoded(model, embedded, fewer)),
     )
+    rounding = ROUNDING[embedded.dtype]
+    return passed("molmo", ((name, partial(difference, *logits), rounding) for name, *logits in comparisons))
 
 
 def _prompt(model: MolmoE, tokenizer: Tokenizer) -> ModelInputs:
@@ -61,13 +61,3 @@ def _decoded(model: MolmoE, embedded: Tensor, knobs: DecoderKnobs) -> tuple[Tens
     decoded = model.decode(token, prefix.lengths, knobs, cache, tokens + 1)
     longer = torch.cat([embedded, model.embed(token[None])], dim=1)  # [1, tokens + 1, d_model]
     return decoded, model.next_token_logits(model.run_prefix(longer), knobs)
-
-
-def _compare(name: str, found: Tensor, expected: Tensor, dtype: torch.dtype) -> Check:
-    difference = ((found - expected).abs().max() / expected.abs().max()).item()
-    if not difference <= _ALLOWED[dtype]:
-        raise AdaMolmoError(
-            f"the model fails its check '{name}': logits differ by {difference:.2g} of the largest; expected at most "
-            f"{_ALLOWED[dtype]:.0e}."
-        )
-    return Check(name=name, difference=difference, allowed=_ALLOWED[dtype])

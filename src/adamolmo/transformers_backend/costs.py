@@ -13,10 +13,10 @@ import numpy as np
 from torch import nn
 
 from adamolmo.backend.cost import Cost
+from adamolmo.files.model import Work
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.transformers_backend.decoder import Decoder
 from adamolmo.transformers_backend.layers import experts_of
-from adamolmo.transformers_backend.work import Work
 
 _HEAD_LAUNCHES = 8
 _ACTIVATIONS_PER_UNIT = 64  # of vision alive at once, in widths of the decoder per image token or crop's token

@@ -10,6 +10,7 @@ import torch
 
 from adamolmo.backend.prepared import Prepared
 from adamolmo.files.documents import write_json
+from adamolmo.files.model import WORK_FILE
 from adamolmo.transformers_backend.backend import TransformersBackend
 from adamolmo.transformers_backend.budget_prefix import BudgetPrefix
 from adamolmo.transformers_backend.copying import copy_checkpoint
@@ -19,7 +20,7 @@ from adamolmo.transformers_backend.library import transformers
 from adamolmo.transformers_backend.processing import Pictures, Texts
 from adamolmo.transformers_backend.self_check import self_check
 from adamolmo.transformers_backend.weights import end_ids, load_config, load_first_layers, load_model, read_family
-from adamolmo.transformers_backend.work import WORK_FILE, load_work, measure_work
+from adamolmo.transformers_backend.work import load_work, measure_work
 
 BACKEND = TransformersBackend
 _OWN_TIER = {"own": {}}  # images as the checkpoint's own settings have them

@@ -1,13 +1,8 @@
-"""Whether a model with its knobs is what it says, tried on one image with the model itself.
-
-Nearly every way in which a family of models can differ from the others shows in no error, only in other answers. So a
-checkpoint is not used before it has passed.
-"""
+"""Whether a model with its knobs is what it says, tried on one image with the model itself."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.backend.self_check import ROUNDING, difference, passed
 from adamolmo.files.model import Check
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.transformers_backend.backend import TransformersBackend
@@ -25,36 +20,20 @@ from adamolmo.transformers_backend.processing import ImagePrompt
 
 _QUESTION = "what number is on the sign ?"
 _DECODED = 4
-# Largest difference of logits, in their largest value, from rounding alone: sums in another order.
-_ROUNDING = {torch.float64: 1e-10, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 6e-2}
 
 
 @torch.inference_mode()
 def self_check(backend: TransformersBackend, image: Image.Image | None = None) -> tuple[Check, ...]:
-    """Each comparison with the difference that was found, relative to the largest logit.
-
-    Raises AdaMolmoError for the first that failed: the model cannot be used.
-    """
-    tried, rounding = _Comparisons(backend, image or _picture()), _ROUNDING[backend.dtype]
-    return tuple(
-        _passed(backend.name, Check(name=name, difference=compare(), allowed=allowed))
-        for name, compare, allowed in (
-            ("prefix and rest equal the stock model", tried.prefix_and_rest, 0),
-            ("all knobs at their highest equal the stock model", tried.full_knobs, 0),
-            ("top_k equals a model built with it", tried.top_k, rounding),
-            ("decoding without a block equals doing it anew", tried.cached_decoding, rounding),
-            ("a budget token leaves the prompt as it was", tried.budget_token, 0),
-        )
+    """See `backend.self_check.passed`."""
+    tried, rounding = _Comparisons(backend, image or _picture()), ROUNDING[backend.dtype]
+    comparisons = (
+        ("prefix and rest equal the stock model", tried.prefix_and_rest, 0),
+        ("all knobs at their highest equal the stock model", tried.full_knobs, 0),
+        ("top_k equals a model built with it", tried.top_k, rounding),
+        ("decoding without a block equals doing it anew", tried.cached_decoding, rounding),
+        ("a budget token leaves the prompt as it was", tried.budget_token, 0),
     )
-
-
-def _passed(model: str, check: Check) -> Check:
-    if not check.difference <= check.allowed:
-        raise AdaMolmoError(
-            f"this {model} model fails its check '{check.name}': logits differ by {check.difference:.1e} of the "
-            f"largest; expected at most {check.allowed:.0e}, so it cannot be used."
-        )
-    return check
+    return passed(backend.name, comparisons)
 
 
 class _Comparisons:
@@ -71,13 +50,13 @@ class _Comparisons:
     def prefix_and_rest(self) -> float:
         """All positions, the model's own top_k."""
         prompts, cache = self._prefix(self.prompt)
-        return self._difference(self._rest(prompts, cache, self.backend.sizes.full_knobs), self.stock)
+        return difference(self._rest(prompts, cache, self.backend.sizes.full_knobs), self.stock)
 
     def full_knobs(self) -> float:
         """The stock forward pass within a pass of all blocks and the full top_k."""
         with self.decoder.layers.knobs(self.backend.sizes.top_k, range(self.backend.sizes.num_layers)):
             logits = self._stock(self.prompt)
-        return self._difference(logits, self.stock)
+        return difference(logits, self.stock)
 
     def top_k(self) -> float:
         """Each layer behind the prefix against one that is built with the smaller top_k and has its weights."""
@@ -97,7 +76,7 @@ class _Comparisons:
             args, kwargs = prompts.calls[block]
             want = built(hidden, *args, **kwargs | {"past_key_values": None})
             got = layers.run(hidden, prompts.calls, [block], top_k, None)
-            worst = max(worst, self._difference(got, want))
+            worst = max(worst, difference(got, want))
             hidden = got
         return worst
 
@@ -117,14 +96,14 @@ class _Comparisons:
             steps.append(self.backend.logits(state))
         longer, fresh = self._prefix(self.backend.with_answer(self.prompt, token_ids))
         want = self._rest(longer, fresh, knobs)[0, self.prompt.num_tokens - 1 :]
-        return self._difference(torch.cat(steps), want)
+        return difference(torch.cat(steps), want)
 
     def budget_token(self) -> float:
         """The prompt's logits with and without a token behind the fixed prefix."""
         token = self.stock.new_ones(1, self.backend.sizes.d_model)
         cache = self.decoder.new_cache()
         prefix = self.backend.run_prefix(self.prompt, self.seen, cache, token)
-        return self._difference(self._rest(prefix.prompts, cache, self.backend.sizes.full_knobs), self.stock)
+        return difference(self._rest(prefix.prompts, cache, self.backend.sizes.full_knobs), self.stock)
 
     def _prefix(self, prompt: ImagePrompt) -> tuple[Prompts, Any]:
         cache = self.decoder.new_cache()
@@ -138,12 +117,6 @@ class _Comparisons:
     def _stock(self, prompt: ImagePrompt) -> Tensor:
         """The model's own forward pass, which makes its positions by itself."""
         return self.decoder.model(**stock_inputs(self.backend, prompt)).logits
-
-    @staticmethod
-    def _difference(found: Tensor, expected: Tensor) -> float:
-        largest = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)
-        difference = ((found - expected).abs().max() / largest).item()
-        return math.inf if math.isnan(difference) else difference
 
 
 _TOP_K_KEYS = "num_experts_per_tok", "moe_topk", "moe_k"

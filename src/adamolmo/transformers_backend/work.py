@@ -6,31 +6,17 @@ Nothing but the model knows how its vision works: it is run on a few small image
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from PIL import Image
-from pydantic import Field
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from adamolmo.files.documents import Document, read_json
+from adamolmo.files.documents import read_json
+from adamolmo.files.model import WORK_FILE, Work
 from adamolmo.transformers_backend.decoder import Decoder
 from adamolmo.transformers_backend.processing import Pictures, image_to
-
-WORK_FILE = "work.json"
-
-
-class Work(Document):
-    """What vision and a layer of the prepared model do, by measurement; analytic costs are made from it."""
-
-    path: ClassVar[str] = "results/model/work.json"
-
-    vision_units: tuple[int, ...] = Field(description="image tokens, or crops, of the images that were tried")
-    vision_flops: tuple[float, ...] = Field(description="of each of them, floating point operations")
-    vision_launches: int = Field(description="kernels of the largest of them")
-    layer_launches: int = Field(description="kernels of a decoder layer for one token")
 
 
 def load_work(directory: Path, decoder: Decoder, pictures: Pictures) -> Work:
