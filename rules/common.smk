@@ -97,7 +97,7 @@ def module_file(module):
         except (ImportError, TypeError, ValueError):  # there is not even the package, or this is no name
             spec = None
         file = Path((spec and spec.origin) or "")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise AdaMolmoError(f"module '{module}' does not exist; expected a Python file, or a dotted name.")
     return file
 

@@ -1,6 +1,8 @@
 """The one exception that users of AdaMolmo see for bad input, and how texts of others come into its sentence."""
 
+import os
 import re
+from pathlib import Path
 
 _OBJECT = re.compile(r"<([^<>]*) at 0x[0-9a-fA-F]+>")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}\b")
@@ -27,6 +29,17 @@ def quoted(value: object) -> str:
     """Of a value whatever it is, as much as a sentence can quote."""
     shown = printable(str(value))
     return f"'{shown}'" if len(shown) <= _LONGEST_QUOTED else f"'{shown[: _LONGEST_QUOTED - 3]}...'"
+
+
+def absence(path: str | Path) -> str | None:
+    """Why nothing can be read at a path, going on from its name; None if something is there."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if os.path.islink(path) else "does not exist"
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return f"cannot be looked at ({getattr(error, 'strerror', None) or error})"
+    return None
 
 
 def stable(text: str) -> str:

@@ -26,7 +26,8 @@ def sentence(error: ValidationError, model: type[BaseModel], source: Callable[[L
     location, section = _walk(model, [part for part in fault["loc"] if part != "[key]"])  # a mapping's bad key
     key = _dotted(location)
     known = _descriptions(section)
-    message = re.sub(r"^(Value error, |Input should be )", "", fault["msg"]).rstrip(".")
+    message = re.sub(r"^(Value error, |Input should be |\w+ should have )", "", fault["msg"]).rstrip(".")
+    message = re.sub(r"^(at (?:least|most) \d+ items?) after validation, not \d+$", r"\1", message)
     message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
     if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         close = get_close_matches(str(location[-1]), known, n=1)

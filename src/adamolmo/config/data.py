@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from adamolmo.config.values import Count, Name, Section, Text
+from adamolmo.config.values import Count, Name, Section, Text, Title
 from adamolmo.errors import printable, quoted
 
 MOST_MEGAPIXELS = 178  # Pillow itself refuses more
@@ -88,9 +88,8 @@ class DatasetSettings(Section):
     config: Text | None = Field(None, description="the dataset's configuration, a folder of its files")
     splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")
     columns: ColumnSettings = Field(ColumnSettings(), description="the dataset's columns")
-    title: str | None = Field(
+    title: Title | None = Field(
         None,
-        min_length=1,
         description="what figures, tables and pages call the dataset; null: its name, of a procedural dataset with "
         "'(drawn)' behind it, because it only imitates the benchmark of that name",
     )

@@ -1,19 +1,20 @@
 """The configuration's YAML files: read, and merged as Snakemake merges them."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
 from adamolmo.config.yaml_text import MOST_BYTES, parse_yaml
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 
 _PROGRAM = "__use_yte__"  # makes a YAML file a program in YTE, the language of templates that Snakemake knows
 
 
 def read_yaml(path: str | Path) -> dict:
     """Raises AdaMolmoError that names the file."""
-    if Path(path).exists() and not Path(path).is_file():  # a pipe can be read once, and the study reads it twice
+    if not absence(path) and not os.path.isfile(path):  # a pipe can be read once, and the study reads it twice
         raise AdaMolmoError(f"{path}: is no regular file; expected a YAML file.")
     try:
         with open(path, "rb") as file:

@@ -21,7 +21,8 @@ from adamolmo.config.training import TrainingSettings
 from adamolmo.config.values import Budgets, ControllerName, Count, Names, OwnName, Section
 from adamolmo.errors import AdaMolmoError
 from adamolmo.faults import sentence
-from adamolmo.names import ORACLE
+from adamolmo.knobs import KnobConfig
+from adamolmo.names import ORACLE, STATIC_PREFIX
 
 _MOST_JOBS = 200_000  # of a study that Snakemake can plan in minutes
 _MOST_CONFIGS = 10_000
@@ -77,6 +78,8 @@ class StudyConfig(Section):
             raise ValueError(
                 "controllers names the oracle alone, which answers no requests; expected a controller as well"
             )
+        for name in {*self.controllers, *self.lmms_eval.controllers}:
+            self._check_static(name)
         if (jobs := self._num_jobs()) > _MOST_JOBS:
             raise ValueError(
                 f"datasets x (knobs.tiers x core_exp.shards + budgets x controllers) makes {jobs} jobs; "
@@ -90,6 +93,16 @@ class StudyConfig(Section):
             if count > 1:
                 raise ValueError(f"datasets: {count} have the title '{title}'; expected another one for each")
         return self
+
+    def _check_static(self, name: str) -> None:
+        """A controller of one configuration must be of the grid; what is none is said where controllers are looked
+        up."""
+        try:
+            config = KnobConfig.parse(name.removeprefix(STATIC_PREFIX))
+        except AdaMolmoError:
+            return
+        if config not in self.knobs.grid.configs:
+            raise ValueError(f"controller '{name}' is not of the knobs' grid; expected {self.knobs.grid}")
 
     def _num_jobs(self) -> int:
         """About; those that a large study has many of."""

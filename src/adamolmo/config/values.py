@@ -12,6 +12,7 @@ from adamolmo.names import ORACLE, RESERVED, STATIC_PREFIX
 
 _LONGEST_NAME = 64  # of a file's name they are a part
 _LONGEST_TEXT = 4096
+_LONGEST_TITLE = 80  # beside a figure's panel
 _MOST = 1000  # entries of a list
 _HIGHEST = 10_000_000  # number of anything
 
@@ -36,6 +37,12 @@ def _plain_budget(text: Any) -> str:
 def _text(text: str) -> str:
     if not text or len(text) > _LONGEST_TEXT or printable(text) != text:
         raise ValueError(f"{quoted(text)} is not a text of 1 to {_LONGEST_TEXT} printable characters")
+    return text
+
+
+def _title(text: str) -> str:
+    if not text.strip() or len(text) > _LONGEST_TITLE or printable(text) != text:
+        raise ValueError(f"{quoted(text)} is not a title of 1 to {_LONGEST_TITLE} printable characters")
     return text
 
 
@@ -88,6 +95,7 @@ def _count_or_all(value: Any) -> Any:
 
 
 Text = Annotated[str, AfterValidator(_text)]
+Title = Annotated[str, AfterValidator(_title)]
 Name = Annotated[str, AfterValidator(_name)]
 OwnName = Annotated[str, AfterValidator(_own_name)]
 ControllerName = Annotated[str, AfterValidator(_controller_name)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -9,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from adamolmo.controllers.base import ControllerContext, Design
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 from adamolmo.inference.controller import Controller
 
 
@@ -29,7 +31,11 @@ def controller_module(module: str) -> ModuleType:
 
 def load_controller(name: str, module: str, context: ControllerContext) -> Controller:
     """The controller, ready for requests. Raises AdaMolmoError if its module or its files do not fit."""
-    return controller_module(module).load(name, context)
+    controller = controller_module(module).load(name, context)
+    if not isinstance(controller, Controller) or not isinstance(getattr(controller, "name", None), str):
+        found = f"a {type(controller).__name__}"
+        raise AdaMolmoError(f"{module}: load('{name}', ...) returned {found}; expected a Controller with a name.")
+    return controller
 
 
 def find_design(name: str, module: str) -> Design | None:
@@ -48,11 +54,13 @@ def _by_name(module: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise AdaMolmoError(f"{path}: does not exist; expected the Python file of a controller.")
+    if not os.path.isfile(path):
+        raise AdaMolmoError(f"{path}: {absence(path) or 'is no file'}; expected the Python file of a controller.")
     if (folder := str(path.parent.resolve())) not in sys.path:
         sys.path.append(folder)
-    spec = spec_from_file_location(path.stem, path)
-    sys.modules[path.stem] = found = module_from_spec(spec)  # pickling and dataclasses look a module up by its name
+    # Of its own: a file may be called as a module that others import, such as random.py.
+    name = f"own_controller_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}_{path.stem}"
+    spec = spec_from_file_location(name, path)
+    sys.modules[name] = found = module_from_spec(spec)  # pickling and dataclasses look a module up by its name
     spec.loader.exec_module(found)
     return found

@@ -15,7 +15,6 @@ from scipy.special import ndtri  # scipy.stats takes every job half a second lon
 
 from adamolmo.budgets import ALLOWED_LATE
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.governor import (
     ConfigLatency,
@@ -26,6 +25,7 @@ from adamolmo.files.governor import (
     config_latency_path,
     response_path,
 )
+from adamolmo.inference.consulting import first_decision, second_decision, what_it_reads
 from adamolmo.inference.controller import Controller, Limit, Stage1Inputs
 from adamolmo.knobs import KnobConfig
 from adamolmo.statistics.intervals import conformal_quantile
@@ -139,29 +139,27 @@ def load_response(controller: Controller, context: ControllerContext) -> Respons
         return Response.from_document(rehearsed[context.dataset])
     path = context.results / config_latency_path(context.dataset)
     by_config = {KnobConfig.parse(name): of for name, of in read_json(path, ConfigLatency).configurations.items()}
-    try:
-        return _response_of_table(controller, by_config)
-    except KeyError as error:
-        raise AdaMolmoError(
-            f"{path}: says nothing of {error.args[0]}, which '{controller.name}' chooses; delete the file and run "
-            "Snakemake again to remake it."
-        ) from error
+    return _response_of_table(controller, by_config)
 
 
 def _response_of_table(controller: Controller, by_config: Mapping[KnobConfig, Spent]) -> Response:
-    """Of what chooses by the limit alone. One that reads the request as well is taken for a table that always takes the
-    dearest configuration within the limit: a first guess, which its governor will correct."""
+    """Of what chooses by the limit alone. One that reads the request as well, or decides twice, is taken for a table
+    that always takes the dearest configuration within the limit, and a configuration that was not profiled for the
+    dearest: a first guess, which its governor will correct."""
     means_ms = {config: of.mean for config, of in by_config.items()}
     lowest_ms, highest_ms = min(means_ms.values()), max(means_ms.values())
 
-    def spent_under(limit: Limit) -> Spent:
-        if controller.reads(limit):
-            within = [config for config, ms in means_ms.items() if ms <= limit.budget_ms]
-            return by_config[max(within, key=means_ms.__getitem__, default=min(means_ms, key=means_ms.__getitem__))]
-        decision = controller.predict_stage1(Stage1Inputs(limit))
-        return by_config[KnobConfig(decision.tier, *decision.decoder)]
+    dearest, cheapest = (of(means_ms, key=means_ms.__getitem__) for of in (max, min))
 
-    priced = controller.heeds_price and not controller.reads(Limit(highest_ms))
+    def spent_under(limit: Limit) -> Spent:
+        decision = None if what_it_reads(controller, limit) else first_decision(controller, Stage1Inputs(limit))
+        if decision is None or decision.decoder is None:
+            within = [config for config, ms in means_ms.items() if ms <= limit.budget_ms]
+            return by_config[max(within, key=means_ms.__getitem__, default=cheapest)]
+        config = KnobConfig(decision.tier, *second_decision(controller, limit.budget_ms, decision, None))
+        return by_config.get(config, by_config[dearest])
+
+    priced = controller.heeds_price and not what_it_reads(controller, Limit(highest_ms))
     return Response.of(
         spent_under, limits(lowest_ms, highest_ms, 200), prices(highest_ms, 100) if priced else np.empty(0)
     )

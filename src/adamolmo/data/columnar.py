@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from adamolmo.config.data import ColumnSettings
 from adamolmo.data.conversion import not_utf8
 from adamolmo.data.division import seeded_hash
@@ -16,7 +18,7 @@ from adamolmo.data.rows import Row, check_columns
 from adamolmo.errors import AdaMolmoError
 
 if TYPE_CHECKING:
-    from pyarrow import RecordBatch
+    from pyarrow import DataType, RecordBatch
 
 _ROWS_AT_ONCE = 64
 _FILE_FORMAT = b"ARROW1"  # begins an Arrow file that is no stream
@@ -71,12 +73,28 @@ def _values(cells: dict[str, Any]) -> dict[str, Any]:
     row = {}
     for name, cell in cells.items():
         try:
-            row[name] = cell.as_py()
+            value = cell.as_py()
+            row[name] = _widened(value, cell.type) if "float" in str(cell.type) else value
         except UnicodeDecodeError as error:
             raise ValueError(f"column '{name}' {not_utf8(error)}; expected UTF-8") from error
         except Exception as error:  # of types without a Python value
             raise ValueError(f"column '{name}' is of type {cell.type}, which cannot be used ({error})") from error
     return row
+
+
+def _widened(value: Any, kind: "DataType") -> Any:
+    """Numbers of 16 and 32 bits (which Arrow calls halffloat and float) as the shortest decimal number that they stand for: 0.1 instead of 0.10000000149."""
+    from pyarrow import types
+
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if isinstance(value, float) and (types.is_float16(kind) or types.is_float32(kind)):
+        return float(str((np.float16 if types.is_float16(kind) else np.float32)(value)))
+    if isinstance(value, dict) and types.is_struct(kind):
+        return {name: _widened(entry, kind.field(name).type) for name, entry in value.items()}
+    if isinstance(value, list) and not types.is_map(kind):
+        return [_widened(entry, kind.value_type) for entry in value]
+    return value
 
 
 @contextmanager

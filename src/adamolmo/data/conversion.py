@@ -12,6 +12,8 @@ from decimal import Decimal
 from string import ascii_uppercase
 from typing import Any
 
+from adamolmo.data.visible import as_seen, is_blank
+
 # Escape sequences of terminals: with parameters, with a text of their own, and short ones.
 _ESCAPE_SEQUENCE = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\|$)|\x1b[ -/]*[0-~]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -35,7 +37,7 @@ def to_answers(value: Any) -> list[str]:
     if isinstance(value, str | bytes) and (listed := _listed(value, "an answer, or a list of answers")) is not None:
         value = listed
     entries = value if isinstance(value, list) else [value]
-    answers = [answer for entry in entries if not _is_missing(entry) and (answer := _answer(entry)).strip()]
+    answers = [answer for entry in entries if not _is_missing(entry) and not is_blank(answer := _answer(entry))]
     if not answers:
         raise ValueError("is empty; expected answers, which a test split may not have")
     return answers
@@ -65,7 +67,7 @@ def to_options(value: Any) -> list[str]:
     options = []
     for number, entry in enumerate(value):
         text = None if _is_missing(entry) else _number(entry) or _decoded(entry)
-        if text is None or not text.strip():
+        if text is None or is_blank(text):
             raise ValueError(f"has {shown(entry)} as option {number}; expected texts")
         options.append(text)
     return options
@@ -86,7 +88,8 @@ def _right_option(value: Any, options: Sequence[str]) -> int:
         found = {int(number)} if number.isdecimal() and int(number) < len(options) else set()
     else:
         text = _decoded(value)
-        found = {index for index, option in enumerate(options) if option == text}
+        seen = None if text is None else as_seen(text)
+        found = {index for index, option in enumerate(options) if as_seen(option) == seen}
         found |= {index for index, letter in enumerate(ascii_uppercase[: len(options)]) if letter == text}
     if len(found) != 1:
         raise ValueError(
@@ -109,13 +112,17 @@ def to_image(value: Any) -> bytes:
 def to_id(value: Any) -> str:
     """A text of one line, from a text or a whole number."""
     text = None if _is_missing(value) else _number(value) or _decoded(value, _CONTROL_OR_BREAK, clean=False)
-    if text is None or not text.strip():
+    if text is None or is_blank(text):
         raise ValueError(f"holds {shown(value)}; expected an id: a whole number, or a text without control characters")
     return text
 
 
 def is_missing_or_blank(value: Any) -> bool:
-    return _is_missing(value) or (isinstance(value, str | bytes) and not value.strip())
+    return (
+        _is_missing(value)
+        or (isinstance(value, bytes) and not value.strip())
+        or (isinstance(value, str) and is_blank(value))
+    )
 
 
 def _is_missing(value: Any) -> bool:

@@ -3,18 +3,22 @@
 import base64
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from adamolmo.config.data import ColumnSettings
 from adamolmo.data.conversion import shown, to_id, to_text
 from adamolmo.data.rows import Row, image_cell, lookup
+from adamolmo.errors import absence
 
 _EXPECTED = "expected the path of an image file, or the file in base64"
-_DATA_ADDRESS = re.compile(r"data:image/[\w.+-]+;base64,")
+# With any type or none: "data:image/png;base64,", "data:;base64,".
+_DATA_ADDRESS = re.compile(r"data:[^,]{0,200};base64,", re.IGNORECASE)
+_OTHER_ADDRESS = re.compile(r"(?:data:|[a-z][a-z0-9+.-]+://)", re.IGNORECASE)
 # How the files of `images.FORMATS` begin.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _LONGEST_REFERENCE = 64  # characters, as in VLMEvalKit
@@ -45,7 +49,7 @@ class ImageFiles:
         if path is None:
             return _from_base64(text)
         if not os.path.isfile(path):
-            raise ValueError(f"names '{text:.120}'; there is no file {path!s:.200}")
+            raise ValueError(f"names '{text:.120}', which {absence(path) or 'is no file'}: {path!s:.200}")
         try:
             return path.read_bytes()
         except OSError as error:
@@ -73,10 +77,19 @@ class ImageFiles:
 
 @lru_cache(maxsize=1 << 20)  # many questions are about one image
 def _file(name: str, folder: Path, top: Path) -> Path:
-    path = Path(os.path.normpath(folder / to_text(name)))
+    if _OTHER_ADDRESS.match(name):
+        raise ValueError(f"holds the address '{name:.120}', which is not fetched; {_EXPECTED}")
+    spelt = [Path(os.path.normpath(folder / spelling)) for spelling in _spellings(to_text(name))]
+    path = next(filter(os.path.isfile, spelt), spelt[0])
     if not Path(os.path.abspath(path)).is_relative_to(os.path.abspath(top)):
         raise ValueError(f"names '{name:.120}', which is not in {top}; {_EXPECTED}, inside that folder")
     return path
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Of one name: as it stands, with accents as other systems compose them, and of Windows with its backslashes."""
+    for separated in dict.fromkeys((name, name.replace("\\", "/"))):
+        yield from dict.fromkeys((separated, normalize("NFC", separated), normalize("NFD", separated)))
 
 
 def _held(rows: Iterable[Row], columns: ColumnSettings) -> Iterable[tuple[str, str]]:

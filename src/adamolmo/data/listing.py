@@ -9,8 +9,9 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import NoReturn
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 
 SUFFIXES = {
     "parquet": (".parquet", ".pq", ".parq"),
@@ -35,11 +36,11 @@ def _is_hidden(part: str) -> bool:
 
 def data_files(path: Path, source: str = "parquet") -> list[Path]:
     """The file, or the data files of a folder, sorted. Raises AdaMolmoError: there is none, a link leads nowhere."""
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
     kind = source.upper() if source in ("csv", "json") else source.capitalize()
-    if not path.is_dir():
-        found = "is neither a file nor a folder" if path.exists() else "does not exist"
+    if not os.path.isdir(path):
+        found = absence(path) or "is neither a file nor a folder"
         raise AdaMolmoError(f"{path} {found}; expected a {kind} file, or a folder with some.")
     files = sorted(file for file in _walk(path) if is_data(file.relative_to(path).as_posix(), source))
     if source == "arrow":
@@ -47,14 +48,15 @@ def data_files(path: Path, source: str = "parquet") -> list[Path]:
     if not files:
         raise AdaMolmoError(f"{path} has no {kind} file; expected at least one ({', '.join(SUFFIXES[source])}).")
     for file in files:
-        if not file.is_file():
-            raise AdaMolmoError(f"{file} is no file, or a link that leads nowhere; expected a {kind} file.")
+        if not os.path.isfile(file):
+            raise AdaMolmoError(f"{file} {absence(file) or 'is no file'}; expected a {kind} file.")
     return files
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files below, through linked folders as well, unless one leads back into what it lies in."""
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    """All files below, through linked folders as well, unless one leads back into what it lies in. Raises
+    AdaMolmoError for a folder that cannot be looked into: its files would be missing without a word."""
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         if os.path.islink(parent) and os.path.realpath(parent) in map(
             os.path.realpath, Path(parent).absolute().parents
         ):
@@ -62,6 +64,10 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         folders[:] = [name for name in folders if not _is_hidden(name)]
         yield from (Path(parent, name) for name in names)
+
+
+def _refuse(error: OSError) -> NoReturn:
+    raise AdaMolmoError(f"{error.filename}: cannot be looked into ({error.strerror}).") from error
 
 
 def _is_saved(file: Path) -> bool:

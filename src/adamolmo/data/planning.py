@@ -5,6 +5,7 @@ are counted, and pictures that they name looked at, but not opened.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from adamolmo.data.listing import fingerprint
 from adamolmo.data.rows import Row, image_cell, questions_of_row
 from adamolmo.data.split_files import Files, files_of_split
 from adamolmo.data.text_tables import text_rows
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 
 LARGEST_TABLE_BYTES = 256 << 20  # of those that are read when planning
 
@@ -67,11 +68,12 @@ def _read(path: Path, files: Files, settings: DatasetSettings, dataset: str) -> 
                     pictures.setdefault(picture, row.place)
         except ValueError as error:
             raise AdaMolmoError(f"datasets.{dataset}: {row.place} of {path}: {error}.") from error
-    missing = [picture for picture in pictures if not picture.is_file()]
+    missing = [picture for picture in pictures if not os.path.isfile(picture)]
     if missing:
+        found = absence(missing[0]) or "is no file"
         raise AdaMolmoError(
-            f"datasets.{dataset}: {len(missing)} of {len(pictures)} pictures that {path} names do not exist; the first "
-            f"is {missing[0]!s:.200}, in {pictures[missing[0]]}."
+            f"datasets.{dataset}: {len(missing)} of {len(pictures)} pictures that {path} names are not there; the "
+            f"first, in {pictures[missing[0]]}, {found}: {missing[0]!s:.200}."
         )
     return _Table(num_questions, frozenset(images), pictures)
 

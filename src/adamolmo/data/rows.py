@@ -18,6 +18,7 @@ from adamolmo.data.conversion import (
     to_text,
 )
 from adamolmo.data.options import with_options
+from adamolmo.data.visible import is_blank
 from adamolmo.errors import AdaMolmoError
 
 
@@ -127,7 +128,7 @@ def _options(fields: Mapping, columns: str | list[str]) -> list[str]:
 
 
 def _question(value: Any) -> str:
-    if is_missing_or_blank(value) or not (text := to_text(value)).strip():
+    if is_missing_or_blank(value) or is_blank(text := to_text(value)):
         raise ValueError("is empty; expected a question")
     return text
 

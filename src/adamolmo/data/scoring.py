@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from functools import lru_cache
 
+from adamolmo.data.visible import as_seen
 from adamolmo.errors import AdaMolmoError
 
 Scorer = Callable[[str, Sequence[str]], float]
@@ -56,7 +57,7 @@ def normalize_answer(text: str) -> str:
     a punctuation mark becomes a space unless it stands beside one, or digits are grouped by a comma anywhere: then it
     goes without trace; of the periods not before a digit only the first 32 are removed.
     """
-    text = text.replace("\n", " ").replace("\t", " ").lower().strip()
+    text = as_seen(text).replace("\n", " ").replace("\t", " ").lower().strip()
     digits_grouped = _DIGIT_COMMA_DIGIT.search(text) is not None
     bare = text
     for mark in _PUNCTUATION:
@@ -86,8 +87,8 @@ def anls_score(prediction: str, answers: Sequence[str]) -> float:
     empty answer list.
     """
     _expect_answers(prediction, answers)
-    found = " ".join(prediction.lower().split())
-    similarity = max(_similarity(found, " ".join(answer.lower().split())) for answer in answers)
+    found = " ".join(as_seen(prediction).lower().split())
+    similarity = max(_similarity(found, " ".join(as_seen(answer).lower().split())) for answer in answers)
     return similarity if similarity > 0.5 else 0.0
 
 
@@ -114,7 +115,8 @@ def multiple_choice_score(prediction: str, answers: Sequence[str]) -> float:
     Raises AdaMolmoError for an empty answer list.
     """
     _expect_answers(prediction, answers)
-    letters, texts = answers[::2], {" ".join(text.split()) for text in answers[1::2]}
+    prediction = as_seen(prediction)
+    letters, texts = answers[::2], {" ".join(as_seen(text).split()) for text in answers[1::2]}
     said = " ".join(prediction.split())
     if said and said in texts:
         return 1.0
@@ -157,7 +159,7 @@ def count_score(prediction: str, answers: Sequence[str]) -> float:
 
 def _number(text: str) -> Decimal | None:
     """Of digits, with commas between thousands, or of a word; None for any other text."""
-    bare = text.strip().rstrip(".").lower()
+    bare = as_seen(text).strip().rstrip(".").lower()
     bare = _NUMBERS.get(bare, bare)
     return Decimal(bare.replace(",", "")) if bare.isascii() and _NUMBER.fullmatch(bare) else None
 

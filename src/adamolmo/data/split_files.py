@@ -1,5 +1,6 @@
 """Which of a dataset's files hold one of its splits, as the Hub and other tools lay them out."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -43,7 +44,7 @@ class Files:
 
     @classmethod
     def _of_machine(cls, path: Path, source: str) -> "Files":
-        folder = path.parent if path.is_file() else path
+        folder = path.parent if os.path.isfile(path) else path
         names = [file.relative_to(folder).as_posix() for file in data_files(path, source)]
         return cls(str(path), names, folder.joinpath, folder)
 

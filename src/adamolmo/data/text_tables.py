@@ -33,6 +33,8 @@ def _csv_rows(path: Path, columns: ColumnSettings, key: str) -> Iterator[Row]:
             file.seek(0)
             lines = _lines(csv.reader(file, delimiter=delimiter, skipinitialspace=True, strict=True), path)
             line, header = next(lines, (1, []))
+            if not header:
+                raise AdaMolmoError(f"{path}: is empty; expected a header and rows.")
             names = [name.strip() for name in header]
             if (fault := _fault(names)) is not None:
                 raise AdaMolmoError(f"{path}: line {line} {fault}.")

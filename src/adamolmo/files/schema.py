@@ -5,12 +5,13 @@ a name and `[...]` for a part that may be absent.
 """
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 from adamolmo.files.sealed_parquet import is_intact, seal
 from adamolmo.files.writing import replacing
 
@@ -111,8 +112,9 @@ def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = 
     import pyarrow.parquet as pq
 
     wanted = list(columns or schema.columns)
-    if not Path(path).is_file():
-        raise AdaMolmoError(f"{path}: does not exist; expected the Parquet table {schema.name}.")
+    if not os.path.isfile(path):
+        found = absence(path) or "is no file"
+        raise AdaMolmoError(f"{path}: {found}; expected the Parquet table {schema.name}.")
     try:
         if not is_intact(path):
             raise OSError("it is damaged, or another program's: its bytes are not what its checksum says")

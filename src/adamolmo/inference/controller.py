@@ -13,6 +13,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from adamolmo.errors import AdaMolmoError
 from adamolmo.knobs import KnobConfig
 
 if TYPE_CHECKING:  # tables are read without it
@@ -125,7 +126,7 @@ class Controller(ABC):
             budget_state: the budget token after the fixed prefix, [1, d_model]; None without a budget token.
         """
         if decision.decoder is None:
-            raise NotImplementedError(f"{type(self).__name__} leaves top_k and blocks open, so it needs predict_stage2")
+            raise AdaMolmoError(f"controller '{self.name}' leaves top_k and blocks open; expected its predict_stage2.")
         return decision.decoder
 
 

@@ -23,6 +23,7 @@ from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.inference.clock import Clock, StageTimer, StageTimes
+from adamolmo.inference.consulting import budget_token, first_decision, second_decision, what_it_reads
 from adamolmo.inference.controller import (
     Controller,
     Decision,
@@ -287,19 +288,21 @@ class Engine:
     def _decide_tier(self, request: _Request) -> _Stage1:
         """Stage 1, before vision, from what the controller reads."""
         controller = request.controller
-        reads = controller.reads(request.limit)
+        reads = what_it_reads(controller, request.limit)
         overview = self._encode_overview(request) if "overview" in reads else None
         thumbnail = self._thumbnail(request) if "thumbnail" in reads else None
-        decision = controller.predict_stage1(
+        decision = first_decision(
+            controller,
             Stage1Inputs(
                 request.limit,
                 size=self.request_size(request.image, request.question) if "size" in reads else None,
                 question=self.backend.pool_question(request.question) if "question" in reads else None,
                 overview=None if overview is None else summarise_overview(overview.features[0])[None],
                 thumbnail=thumbnail,
-            )
+            ),
         )
-        token = controller.budget_token(request.limit.budget_ms)
+        model = self.backend
+        token = budget_token(controller, request.limit.budget_ms, model.sizes.d_model, model.dtype, model.device)
         stage1 = _Stage1(decision, overview, token, decides_by_network(reads, token))
         request.mark("controller", stage1.cost)
         return stage1
@@ -340,7 +343,8 @@ class Engine:
     def _decide_decoder(self, request: _Request, stage1: _Stage1, prefix: Prefix) -> tuple[KnobConfig, DecoderKnobs]:
         """Stage 2: top_k and blocks, from the budget token's state where they are not settled yet."""
         decision = stage1.decision
-        top_k, num_blocks = request.controller.predict_stage2(request.limit.budget_ms, decision, prefix.budget_state)
+        budget_ms = request.limit.budget_ms
+        top_k, num_blocks = second_decision(request.controller, budget_ms, decision, prefix.budget_state)
         config = KnobConfig(decision.tier, top_k, num_blocks)
         knobs = self.decoder_knobs(config)
         request.mark("controller", stage1.cost)

@@ -13,7 +13,7 @@ from pathlib import Path
 from adamolmo.config import StudyConfig
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
 from adamolmo.data.listing import SUFFIXES, data_files
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 
 _BLOCK_BYTES = 1 << 12
 _BLOCKS = 16  # of a file, evenly spread
@@ -42,7 +42,7 @@ def input_files(study: StudyConfig, root: Path) -> dict[str, Callable[[], list[P
 
 def is_on_hub(checkpoint: str, root: Path) -> bool:
     """What is no directory here may be a repository of the Hub."""
-    return not (root / checkpoint).is_dir() and is_repository_name(checkpoint)
+    return not os.path.isdir(root / checkpoint) and is_repository_name(checkpoint)
 
 
 def checkpoint_files(directory: Path) -> list[Path]:
@@ -89,5 +89,5 @@ def _places(size: int) -> list[int]:
 
 
 def _check_directory(path: Path, expected: str) -> None:
-    if not path.is_dir():
-        raise AdaMolmoError(f"{path} {'is no directory' if path.exists() else 'does not exist'}; expected {expected}.")
+    if not os.path.isdir(path):
+        raise AdaMolmoError(f"{path} {absence(path) or 'is no directory'}; expected {expected}.")

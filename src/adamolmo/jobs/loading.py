@@ -5,11 +5,13 @@ from pathlib import Path
 
 import torch
 
+from adamolmo.backend.interface import Sizes
 from adamolmo.backend.loading import decoding_on_gpu
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.base import ControllerContext
 from adamolmo.data.samples import Questions, Sample, check_failures, read_samples, split_readable
 from adamolmo.data.scoring import SCORERS
+from adamolmo.errors import AdaMolmoError
 from adamolmo.files.documents import read_json
 from adamolmo.files.model import Manifest
 from adamolmo.files.policy import Fingerprint
@@ -19,13 +21,15 @@ from adamolmo.inference.device import describe_device
 from adamolmo.inference.energy import EnergyCounter, find_energy_counter
 from adamolmo.inference.engine import Engine
 from adamolmo.inference.grid import BatchLimits
+from adamolmo.knobs import KnobGrid
 
 
 def load_engine(
     settings: StudyConfig, model_dir: Path, scores: Path | None = None, energy: EnergyCounter | None = None
 ) -> Engine:
-    """The prepared model, ready for requests; `scores` rank the blocks. Raises AdaMolmoError for unfitting files."""
-    return Engine.load(
+    """The prepared model, ready for requests; `scores` rank the blocks. Raises AdaMolmoError for unfitting files, and
+    for knobs that the model does not have."""
+    engine = Engine.load(
         model_dir,
         scores,
         configs=settings.knobs.grid.configs,
@@ -37,6 +41,18 @@ def load_engine(
         device=settings.model.device,
         energy=energy,
     )
+    _check_knobs(settings.knobs.grid, engine.backend.sizes)
+    return engine
+
+
+def _check_knobs(grid: KnobGrid, sizes: Sizes) -> None:
+    """By the first job that loads the model, long before the last configuration's turn comes."""
+    for key, values, most, what in (
+        ("top_k", grid.top_k, sizes.num_experts, "experts"),
+        ("num_active_blocks", grid.num_active_blocks, sizes.num_layers, "blocks"),
+    ):
+        if values[-1] > most:
+            raise AdaMolmoError(f"knobs.{key} has {values[-1]}; this model has {most} {what}, expected at most that.")
 
 
 def energy_counter(settings: StudyConfig) -> EnergyCounter | None:

@@ -7,7 +7,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
 
 from pandas import DataFrame
 from PIL import Image
@@ -26,7 +25,8 @@ from adamolmo.files.core_exp import Reference
 from adamolmo.files.documents import read_json
 from adamolmo.files.governor import GovernorState
 from adamolmo.inference.clock import StageTimes, warm_up
-from adamolmo.inference.controller import Controller, Decision, Limit, Reading, Stage1Inputs
+from adamolmo.inference.consulting import first_decision, what_it_reads
+from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.inference.engine import Engine, Response
 from adamolmo.inference.speed_probe import SpeedProbe
 from adamolmo.jobs.cell import run_cell
@@ -157,12 +157,12 @@ class Answering:
         if image is not None:
             style = self.settings.datasets[asked.dataset].style
             return Decision.of(self.engine.answer(image, question, style, controller, governor.limit).config)
-        if reads := controller.reads(governor.limit):
+        if reads := what_it_reads(controller, governor.limit):
             raise AdaMolmoError(
                 f"controller '{controller.name}' reads {' and '.join(sorted(reads))}; "
                 "expected image and question as well."
             )
-        return controller.predict_stage1(Stage1Inputs(governor.limit))
+        return first_decision(controller, Stage1Inputs(governor.limit))
 
     def evaluate(self, asked: Asked) -> DataFrame:
         """The requests of a cell of its own, as `with_questions` has them."""
@@ -194,10 +194,6 @@ class Answering:
 
     def _controller(self, controller: str | Controller, context: ControllerContext) -> Controller:
         if isinstance(controller, Controller):
-            if unknown := set(controller.reads(Limit(1.0))) - set(get_args(Reading)):
-                raise AdaMolmoError(
-                    f"controller '{controller.name}' reads {unknown.pop()!r}; expected some of "
-                    f"{', '.join(get_args(Reading))}."
-                )
+            what_it_reads(controller, Limit(1.0))
             return controller
         return load_controller(controller, find_controller(controller, self.settings.own_controllers).module, context)

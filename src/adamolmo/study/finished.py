@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from os import PathLike
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from adamolmo.budgets import Budget
 from adamolmo.config import StudyConfig
 from adamolmo.controllers.registry import CONTROLLERS, find_controller
-from adamolmo.errors import AdaMolmoError
+from adamolmo.errors import AdaMolmoError, absence
 from adamolmo.files.comparisons import COMPARISONS, EQUAL_LATENCY, HYPERVOLUMES, PROMISES, REGRET
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import read_table
@@ -48,8 +49,9 @@ class Study:
     ) -> None:
         expect("results", results, PATH, "the path of a study's directory 'results'")
         self.results = Path(results)
-        if not self.results.is_dir():
-            raise AdaMolmoError(f"{results}: does not exist; expected the directory 'results' of a finished study.")
+        if not os.path.isdir(self.results):
+            found = absence(self.results) or "is no directory"
+            raise AdaMolmoError(f"{results}: {found}; expected the directory 'results' of a finished study.")
         expect("config", config, (*PATH, Sequence), "the path of a configuration file, or several")
         self._configs = [config] if isinstance(config, PATH) else list(config)
         for path in self._configs:

@@ -265,6 +265,24 @@ def test_a_drawn_dataset_is_called_so_unless_it_has_a_title_of_its_own(raw):
         StudyConfig.from_dict(raw, {"mine.yaml": raw})
 
 
+@pytest.mark.parametrize("title", ["", " ", "a\nb", "\x1b[31mred", "x" * 81, "\u200b"])
+def test_a_title_is_one_short_line_that_can_be_seen(raw, title):
+    raw["datasets"]["okvqa"]["title"] = title
+    with pytest.raises(AdaMolmoError, match="datasets.okvqa.title': .* is not a title of 1 to 80 printable characters"):
+        StudyConfig.from_dict(raw, {"mine.yaml": raw})
+
+
+@pytest.mark.parametrize("key", ["controllers", "lmms_eval"])
+@pytest.mark.parametrize("name", ["static-huge-k8-b16", "static-high-k99-b16", "static-high-k8-b2"])
+def test_a_static_controller_outside_the_grid_is_refused_before_any_work(raw, key, name):
+    names = raw if key == "controllers" else raw["lmms_eval"]
+    names["controllers"] = ["lookup-mean", name]
+    with pytest.raises(
+        AdaMolmoError, match=f"controller '{name}' is not of the knobs' grid; expected tiers low/medium"
+    ):
+        StudyConfig.from_dict(raw, {"mine.yaml": raw})
+
+
 PROCESSOR = {"size": {"shortest_edge": 1024, "longest_edge": 4096}, "split_image": True}
 
 

@@ -377,8 +377,20 @@ def test_a_response_that_makes_no_sense_is_refused(tmp_path):
             load_governor(Reader(), Budget.parse("20ms-p95"), 20.0, context(tmp_path))
 
 
-def test_a_configuration_that_was_not_profiled_is_named(tmp_path):
-    fixed = FixedController(KnobConfig("high", 99, 99))
+class OpenTwice(Controller):
+    """Decides after the prefix, and reads nothing before it."""
+
+    name = "open_twice"
+
+    def predict_stage1(self, inputs):
+        return Decision("high")
+
+
+@pytest.mark.parametrize("promise", ["p95", "mean"])
+@pytest.mark.parametrize("controller", [FixedController(KnobConfig("high", 99, 99)), OpenTwice()])
+def test_what_no_profile_knows_of_is_a_first_guess_and_no_end(tmp_path, controller, promise):
     write_config_latency(tmp_path)
-    with pytest.raises(AdaMolmoError, match=r"okvqa.json: says nothing of high-k99-b99, which 'static-high-k99-b99'"):
-        load_governor(fixed, Budget.parse("20ms-p95"), 20.0, context(tmp_path))
+    governor = load_governor(controller, Budget.parse(f"20ms-{promise}"), 20.0, context(tmp_path))
+    told_ms = governor.limit.budget_ms
+    governor.observe(30.0)
+    assert governor.state.requests == 1 and 0 < governor.limit.budget_ms <= told_ms

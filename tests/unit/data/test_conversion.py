@@ -166,6 +166,19 @@ def test_other_ids_are_refused(cell):
     fault(ColumnSettings(question_id="id"), id=cell)
 
 
+@pytest.mark.parametrize("blank", ["\u200b", "\ufeff \u200d", "\u200e\u202a", "\u00a0\u3000", b"\xe2\x80\x8b"])
+@pytest.mark.parametrize("column", ["question", "answers"])
+def test_what_nobody_can_see_is_blank(column, blank):
+    assert f"column '{column}' is empty" in fault(**{column: blank})
+    assert "option 1; expected texts" in fault(OPTIONS, options=["cat", blank], answers=0)
+    assert "expected an id" in fault(ColumnSettings(question_id="id"), id=blank)
+
+
+@pytest.mark.parametrize("cell", ["ro\u0301t", "r\u00f3t\u200b", b"ro\xcc\x81t"])
+def test_a_right_option_is_found_however_its_accents_are_composed(cell):
+    assert sample(OPTIONS, options=["cat", "r\u00f3t"], answers=cell)["answers"] == ["B", "r\u00f3t"]
+
+
 @pytest.mark.parametrize("cell", [3, ["why ?"], {"text": "why ?"}, True, b"\xff"])
 def test_a_question_is_a_text(cell):
     assert "column 'question'" in fault(question=cell)

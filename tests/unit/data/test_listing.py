@@ -1,5 +1,6 @@
 """Which files a dataset is read from, in the layouts that tools write and people keep."""
 
+import errno
 import os
 
 import pytest
@@ -124,15 +125,41 @@ def test_a_file_by_two_links_is_read_once_and_circles_end(tmp_path):
 def test_a_link_that_leads_nowhere_is_named(tmp_path):
     write(tmp_path / "a.parquet")
     (tmp_path / "b.parquet").symlink_to("nowhere")
-    with pytest.raises(AdaMolmoError, match="b.parquet is no file, or a link that leads nowhere; expected a Parquet"):
+    with pytest.raises(AdaMolmoError, match="b.parquet is a link that leads nowhere; expected a Parquet"):
+        data_files(tmp_path)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path, monkeypatch):
+    """Its files would be missing without a word."""
+    write(tmp_path / "a.parquet")
+    write(tmp_path / "more/b.parquet")
+    scandir = os.scandir
+
+    def forbidden(path):
+        if os.fspath(path).endswith("more"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", forbidden)
+    with pytest.raises(AdaMolmoError, match="more: cannot be looked into .Permission denied."):
         data_files(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"), [("nowhere", "does not exist"), ("empty", "has no Parquet file"), ("pipe", "is neither")]
+    ("name", "sentence"),
+    [
+        ("nowhere", "does not exist"),
+        ("empty", "has no Parquet file"),
+        ("pipe", "is neither"),
+        ("dead", "is a link that leads nowhere"),
+        ("circle", "cannot be looked at .Too many levels"),
+        ("n" * 300, "cannot be looked at .File name too long"),
+    ],
 )
 def test_no_data_is_one_sentence_with_the_key(tmp_path, name, sentence):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "dead").symlink_to("gone")
+    (tmp_path / "circle").symlink_to("circle")
     os.mkfifo(tmp_path / "pipe")
     entry = DatasetSettings(source="parquet", path=str(tmp_path / name), style=None, scorer="vqa")
     with pytest.raises(AdaMolmoError, match=rf"^datasets.mine.path: .*{name} {sentence}.*; expected"):

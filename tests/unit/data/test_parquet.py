@@ -4,6 +4,9 @@ import hashlib
 import re
 
 import hub_cache
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hub_cache import image_entry, picture, text_vqa_rows, vqa_v2_rows, write_rows
 
@@ -169,6 +172,19 @@ def _fault(entry: DatasetSettings, split: str) -> str:
         return str(_all(entry, split))
     except AdaMolmoError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+@pytest.mark.parametrize("value", [0.1, 2.5, 3.0, -0.25])
+def test_a_number_is_the_decimal_that_it_stands_for_in_any_width(tmp_path, kind, value):
+    answers = pa.array(
+        [{"answer": [np.float16(value) if kind == pa.float16() else value]}], pa.struct([("answer", pa.list_(kind))])
+    )
+    pq.write_table(pa.table({"image": [picture(0)], "question": ["why ?"], "answers": answers}), tmp_path / "a.parquet")
+    only = {"importance": "another", "profile": "another"}
+    entry = settings(LOCAL, path=str(tmp_path / "a.parquet"), columns={"answers": "answers.answer"}, splits=only)
+    (sample,) = draw_samples(entry, "mine", "evaluation", 1, seed=0)
+    assert sample["answers"] == [f"{value:g}"]
 
 
 def test_a_plain_file_of_ones_own(tmp_path):

@@ -127,6 +127,18 @@ def test_count(prediction, score):
     assert SCORERS["count"](prediction, ["4"]) == score
 
 
+@pytest.mark.parametrize("scorer", ["vqa", "anls", "multiple_choice"])
+@pytest.mark.parametrize(
+    "same", ["cafe\u0301", "caf\u00e9", "\u200bcafe\u0301", "caf\u00e9\ufeff", "\u202acaf\u00e9\u202c"]
+)
+def test_what_looks_the_same_is_the_same(scorer, same):
+    """Answers of one keyboard, another system, a page that was copied from."""
+    lead = ["B"] if scorer == "multiple_choice" else []
+    assert SCORERS[scorer]("caf\u00e9", [*lead, same]) == SCORERS[scorer](same, [*lead, "caf\u00e9"]) == 1
+    assert SCORERS[scorer]("cafe", [*lead, same]) < 1
+    assert SCORERS["count"]("\u200b4", ["4\ufeff"]) == 1
+
+
 def test_counts_of_more_digits_and_none():
     assert SCORERS["count"]("1,200", ["1200"]) == SCORERS["count"]("none", ["0"]) == 1
     assert SCORERS["count"]("1,20", ["120"]) == 0

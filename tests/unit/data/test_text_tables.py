@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 
 import pytest
 from hub_cache import picture
@@ -86,7 +87,7 @@ def test_several_answers_are_a_json_list(folder):
         (csv("why ?,grün").encode("latin-1"), "line 2 of"),
         (csv("why ?,grün").encode("latin-1"), "holds bytes that are no UTF-8 text (0xfc at 2); expected the encoding"),
         (csv("why ?,red").encode("utf-16"), "line 1 holds bytes that are no UTF-8 text (0xff at 0)"),
-        ("", "mine.csv has no column 'question'"),
+        ("", "mine.csv: is empty; expected a header and rows"),
         (csv("why ?,"), "column 'answers' is empty; expected answers"),
         (csv(" ,red"), "column 'question' is empty; expected a question"),
     ],
@@ -228,11 +229,58 @@ def test_pictures_lie_anywhere_in_the_folder_of_the_dataset(folder):
     assert sorted(sample["image"] for sample in found) == sorted(picture(number, "PNG") for number in range(2))
 
 
-@pytest.mark.parametrize("address", ["", "data:image/png;base64,"])
+@pytest.mark.parametrize(
+    "address",
+    ["", "data:image/png;base64,", "data:;base64,", "data:image/png;charset=utf-8;base64,", "DATA:image/PNG;BASE64,"],
+)
 def test_base64_in_lines_and_addresses(folder, address):
     image = address + base64.encodebytes(picture(0, "PNG")).decode()
     (sample,) = samples(folder / "mine.csv", f'image,question,answers\n"{image}",why ?,red\n', count=1)
     assert sample["image"] == picture(0, "PNG")
+
+
+@pytest.mark.parametrize("where", ["planned", "read"])
+@pytest.mark.parametrize("address", ["https://x.org/0.png", "s3://bucket/0.png", "data:image/png,%89PNG"])
+def test_an_address_is_no_picture(folder, where, address):
+    text = f'image,question,answers\n"{address}",why ?,red\n'
+    assert "column 'image' holds the address" in found_fault(folder / "mine.csv", text, where)
+
+
+def found_fault(path, text: str, where: str) -> str:
+    if where == "read":
+        return fault(path, text, count=1)
+    path.write_text(text)
+    unsplit = DatasetSettings(source="csv", path=str(path), style=None, scorer="vqa")
+    with pytest.raises(AdaMolmoError) as error:
+        check_dataset(unsplit, "mine", dict.fromkeys(SPLITS, 1))
+    return str(error.value)
+
+
+@pytest.mark.parametrize("where", ["planned", "read"])
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        ("x" * 5000, "File name too long"),
+        ("circle", "Too many levels"),
+        ("pipe", "is no file"),
+        ("dead", "leads nowher"),
+    ],
+)
+def test_a_path_that_no_picture_can_have(folder, where, cell, sentence):
+    (folder / "circle").symlink_to("circle")
+    (folder / "dead").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe")
+    assert sentence in found_fault(folder / "mine.csv", f"image,question,answers\n{cell},why ?,red\n", where)
+
+
+@pytest.mark.parametrize(
+    ("stored", "written"),
+    [("ro\u0301t.png", "r\u00f3t.png"), ("r\u00f3t.png", "ro\u0301t.png"), ("images/0.png", "images\\0.png")],
+)
+def test_a_picture_whose_name_another_system_spells(folder, stored, written):
+    (folder / stored).write_bytes(picture(7))
+    (sample,) = samples(folder / "mine.csv", f"image,question,answers\n{written},why ?,red\n", count=1)
+    assert sample["image"] == picture(7)
 
 
 def test_damaged_base64(folder):
