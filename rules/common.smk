@@ -27,7 +27,7 @@ from adamolmo.budgets import Budget
 from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
-from adamolmo.config.files import read_yaml
+from adamolmo.config.files import read_yaml, typed
 from adamolmo.controllers.registry import CONTROLLERS as LIBRARYS
 from adamolmo.controllers.registry import PREDICTORS, find_controller
 from adamolmo.controllers.roles import ORACLE, heeds_budget
@@ -59,7 +59,7 @@ def known(call, *arguments):
 def config_sources():
     """What the configuration is merged from, later ones override: its files, the Snakefile's own first, and --config."""
     files = sorted(map(os.path.relpath, workflow.configfiles), key=lambda path: path != os.path.relpath(BASE_CONFIG))
-    by_hand = workflow.config_settings.config
+    by_hand = typed(workflow.config_settings.config or {})
     return {path: read_yaml(path) for path in files} | ({"--config": by_hand} if by_hand else {})
 
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -22,7 +23,7 @@ def read_yaml(path: str | Path) -> dict:
     except OSError as error:
         raise AdaMolmoError(f"{path}: cannot be read as YAML ({error.strerror}).") from error
     except (ValueError, yaml.YAMLError) as error:
-        raise AdaMolmoError(f"{path}: cannot be read as YAML ({_reason(error)}).") from error
+        raise AdaMolmoError(f"{path}: cannot be read as YAML ({reason(error)}).") from error
     if not isinstance(content, dict):
         found = {list: "a list", str: "a text", type(None): "nothing"}.get(type(content), "one value")
         raise AdaMolmoError(f"{path}: holds {found}; expected keys and values.")
@@ -31,12 +32,25 @@ def read_yaml(path: str | Path) -> dict:
     return content
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """What is wrong, and in which line."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
     problem = " ".join(problem.split())
     return f"line {mark.line + 1}: {problem}" if mark else problem
+
+
+def typed(value: Any) -> Any:
+    """Of `--config`, where Snakemake leaves every number inside a list or section a text: as a file would have it."""
+    if isinstance(value, Mapping):
+        return {key: typed(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [typed(entry) for entry in value]
+    try:
+        found = parse_yaml(value.encode()) if isinstance(value, str) else value
+    except (ValueError, yaml.YAMLError):
+        return value
+    return value if isinstance(found, Mapping | list) else found
 
 
 def merge(base: Mapping, override: Mapping) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -59,7 +60,8 @@ def _from_file(path: Path) -> ModuleType:
     if (folder := str(path.parent.resolve())) not in sys.path:
         sys.path.append(folder)
     # Of its own: a file may be called as a module that others import, such as random.py.
-    name = f"own_controller_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]}_{path.stem}"
+    place = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:8]
+    name = re.sub(r"\W", "_", f"own_controller_{place}_{path.stem}")
     spec = spec_from_file_location(name, path)
     sys.modules[name] = found = module_from_spec(spec)  # pickling and dataclasses look a module up by its name
     spec.loader.exec_module(found)

@@ -83,7 +83,8 @@ def _values(cells: dict[str, Any]) -> dict[str, Any]:
 
 
 def _widened(value: Any, kind: "DataType") -> Any:
-    """Numbers of 16 and 32 bits (which Arrow calls halffloat and float) as the shortest decimal number that they stand for: 0.1 instead of 0.10000000149."""
+    """Numbers of 16 and 32 bits, Arrow's halffloat and float, as the shortest decimal number that they stand for: 0.1
+    instead of 0.10000000149."""
     from pyarrow import types
 
     if types.is_dictionary(kind):

@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 
+import yaml
 from snakemake.cli import parse_args
 from snakemake.common.configfile import load_configfile
 
-from adamolmo.config.files import read_yaml
-from adamolmo.errors import AdaMolmoError, stable
+from adamolmo.config.files import read_yaml, reason
+from adamolmo.config.yaml_text import parse_yaml
+from adamolmo.errors import AdaMolmoError, quoted, stable
 from adamolmo.jobs.caches import use_writable_caches
 
 
 def before_snakemake(arguments: Sequence[str]) -> None:
     """Looks at what Snakemake is given, and gives it caches that it can write.
 
-    Raises AdaMolmoError for a file that is not the part of YAML that a configuration is written in, and for a second
-    `--configfile`, of which Snakemake would forget the first.
+    Raises AdaMolmoError for a file or a value of `--config` that is not the part of YAML that a configuration is
+    written in, and for a second `--configfile`, of which Snakemake would forget the first.
     """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     given = [option for option in options if re.match(r"--configfiles?(=|\Z)", option)]
@@ -35,7 +37,23 @@ def before_snakemake(arguments: Sequence[str]) -> None:
         _, settings = parse_args(list(arguments))
     for path in settings.configfile:
         _check_file(path)
+    for entry in settings.config or []:
+        _check_entry(entry)
     use_writable_caches(Path(settings.directory or ".", ".snakemake", "caches"))
+
+
+def _check_entry(entry: str) -> None:
+    """Of `--config`."""
+    key, equals, value = entry.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*", key):
+        raise AdaMolmoError(
+            f"--config: {quoted(entry)} is no key of the configuration's first level with a value; expected 'seed=1', "
+            "and for a key inside a section 'latency={clock: modelled}'."
+        )
+    try:
+        parse_yaml(value.encode(errors="surrogateescape"))
+    except (ValueError, yaml.YAMLError) as error:
+        raise AdaMolmoError(f"--config: {quoted(entry)} cannot be read as YAML ({reason(error)}).") from error
 
 
 def _check_file(path: Path) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from policies import load_named
 
 from adamolmo.config.controllers import OwnControllerSettings
 from adamolmo.controllers.base import ControllerContext
-from adamolmo.controllers.modules import controller_module
+from adamolmo.controllers.modules import controller_module, load_controller
 from adamolmo.controllers.registry import CONTROLLERS, find_controller
 from adamolmo.controllers.table import EXPECTED_LATENCY, Entry, LookupTable, save_table, table_path
 from adamolmo.core_exp import expected_latency
@@ -194,6 +195,43 @@ def test_a_controller_of_ones_own(tmp_path, monkeypatch, context):
         controller_module("no.such")
     with pytest.raises(AdaMolmoError, match="own_controllers.lookup-mean: the library has a controller of that name"):
         find_controller("lookup-mean", {"lookup-mean": own["mine"]})
+
+
+MINE = """
+from dataclasses import dataclass
+import pickle
+from adamolmo.inference.controller import Controller, Decision
+
+@dataclass
+class Mine(Controller):
+    name: str
+    def predict_stage1(self, inputs):
+        return Decision("high", (8, 12))
+
+def load(name, context):
+    return pickle.loads(pickle.dumps(Mine(name)))
+"""
+
+
+@pytest.mark.parametrize("file", ["random.py", "json.py", "adamolmo.py", "torch.py", "my controller.v2.py"])
+def test_the_file_of_a_controller_may_be_called_as_a_module_of_others(tmp_path, context, file):
+    """Nobody else imports it instead."""
+    (tmp_path / file).write_text(MINE)
+    before = sys.modules.get(Path(file).stem)
+    assert load_controller("mine", str(tmp_path / file), context).name == "mine"
+    assert sys.modules.get(Path(file).stem) is before
+
+
+@pytest.mark.parametrize("returned", ["None", "'lookup-mean'", "type('Mine', (), {'name': name})()", "Nameless()"])
+def test_what_loads_no_controller_is_one_sentence(tmp_path, context, returned):
+    (tmp_path / "mine.py").write_text(
+        "from adamolmo.inference.controller import Controller\n"
+        "class Nameless(Controller):\n"
+        "    def predict_stage1(self, inputs): ...\n"
+        f"def load(name, context):\n    return {returned}\n"
+    )
+    with pytest.raises(AdaMolmoError, match=r"load\('mine', ...\) returned a \w+; expected a Controller with a name"):
+        load_controller("mine", str(tmp_path / "mine.py"), context)
 
 
 def test_a_table_chooses_in_microseconds(context):

@@ -5,6 +5,8 @@ import os
 import pytest
 from snakemake.cli import main
 
+from adamolmo.config.files import typed
+from adamolmo.config.yaml_text import parse_yaml
 from adamolmo.errors import AdaMolmoError
 from adamolmo.jobs.first_look import before_snakemake
 
@@ -45,6 +47,31 @@ def test_a_file_that_a_profile_names_is_looked_at_too(tmp_path):
     (tmp_path / "profile.yaml").write_text(f"configfile: {tmp_path}/bad.yaml\n")
     with pytest.raises(AdaMolmoError, match="bad.yaml: cannot be read as YAML"):
         before_snakemake(["--profile", str(tmp_path), "--cores", "1"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("latency.clock=modelled", "is no key of the configuration's first level .*'latency={clock: modelled}'"),
+        ("seed", "is no key"),
+        ("=1", "is no key"),
+        ("samples={importance: &a 6, profile: *a}", "an alias; expected"),
+        ("seed=!!python/object/apply:os.system [ls]", "a tag; expected"),
+        ("lookup={pooled: true, pooled: false}", "the key 'pooled' a second time"),
+        ("seed=" + "[" * 3000, "nested too deeply"),
+        ("seed=\x1b[2J", "special characters are not allowed"),
+    ],
+)
+def test_what_config_says_is_looked_at_too(entry, sentence):
+    with pytest.raises(AdaMolmoError, match=f"^--config: '.*{sentence}"):
+        before_snakemake(["--cores", "1", "--config", "max_new_tokens=3", entry])
+
+
+@pytest.mark.parametrize("value", [{"profile": "12"}, {"a": ["1e-3", "0.5"]}, {"b": "true"}, {"c": ["60pct", "null"]}])
+def test_what_config_says_is_typed_as_in_a_file(value):
+    written = str(value).replace('"', "").replace("'", "")
+    assert typed(value) == parse_yaml(written.encode())
+    assert typed(typed(value)) == typed(value)
 
 
 @pytest.mark.parametrize("options", [["--configfile", "--configfile"], ["--configfile", "--configfiles"]])
