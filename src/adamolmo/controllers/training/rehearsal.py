@@ -12,7 +12,15 @@ import torch
 from adamolmo.controllers.response import Response, limits, prices, spent
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.files.governor import Spent
-from adamolmo.inference.controller import Controller, Decision, Limit, RequestSize, Stage1Inputs, decides_by_network
+from adamolmo.inference.consulting import first_decision, second_decision, what_it_reads
+from adamolmo.inference.controller import (
+    Controller,
+    Decision,
+    Limit,
+    RequestSize,
+    Stage1Inputs,
+    decides_by_network,
+)
 from adamolmo.knobs import KnobConfig
 
 _BUDGETS, _PRICES = 24, 48  # limits asked about
@@ -34,7 +42,7 @@ def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], ove
 
     def spent_under(limit: Limit) -> Spent:
         chosen = [place[config] for config in choices(controller, data, rows, limit)]
-        network = decides_by_network(controller.reads(limit), controller.budget_token(limit.budget_ms))
+        network = decides_by_network(what_it_reads(controller, limit), controller.budget_token(limit.budget_ms))
         return spent(latency_ms[np.arange(len(rows)), chosen] + (overhead_ms if network else 0.0), scatter)
 
     priced = prices(means_ms.max(), _PRICES) if controller.heeds_price else np.empty(0)
@@ -44,7 +52,7 @@ def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], ove
 @torch.inference_mode()
 def choices(controller: Controller, data: TrainingSet, rows: Sequence[int], limit: Limit) -> list[KnobConfig]:
     """What the controller chooses for profiled questions, as it would for requests."""
-    decided = [controller.predict_stage1(_inputs(controller, data, row, limit)) for row in rows]
+    decided = [first_decision(controller, _inputs(controller, data, row, limit)) for row in rows]
     return [
         KnobConfig(decision.tier, *decoder)
         for decision, decoder in zip(decided, _decoders(controller, data, rows, decided, limit.budget_ms), strict=True)
@@ -52,7 +60,7 @@ def choices(controller: Controller, data: TrainingSet, rows: Sequence[int], limi
 
 
 def _inputs(controller: Controller, data: TrainingSet, row: int, limit: Limit) -> Stage1Inputs:
-    reads = controller.reads(limit)
+    reads = what_it_reads(controller, limit)
     seen = {reading: getattr(data.readings, reading)[row][None] for reading in reads - {"size"}}
     if "size" in reads:
         sizes = (data.profile.num_crops, data.profile.input_tokens)
@@ -74,5 +82,5 @@ def _decoders(
             token = controller.budget_token(budget_ms).expand(len(chunk), 1, -1)  # [rows, 1, d_model]
             states = data.states([rows[place] for place in chunk], tier_index, token)  # [rows, 1, d_model]
             for place, state in zip(chunk, states, strict=True):
-                found[place] = controller.predict_stage2(budget_ms, decided[place], state)
+                found[place] = second_decision(controller, budget_ms, decided[place], state)
     return [found[place] for place in range(len(decided))]
