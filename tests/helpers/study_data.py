@@ -266,7 +266,8 @@ def streams(summary: pd.DataFrame, requests: int = 60) -> pd.DataFrame:
         for budget in {budgets[0]: ["60pct-p95", "60pct-mean"]}.get(cell.budget, []):
             latency_ms = cell.budget_ms * rng.uniform(0.5, 1.04, requests)
             columns = {"request": range(requests), "margin": 0.05 + 0.02 * rng.normal(size=requests).cumsum()}
-            columns |= {"latency_ms": latency_ms, "budget_met": latency_ms <= cell.budget_ms}
+            columns |= {"slowdown": 1.1 + 0.01 * rng.normal(size=requests).cumsum(), "latency_ms": latency_ms}
+            columns |= {"budget_met": latency_ms <= cell.budget_ms}
             keys = {
                 "dataset": cell.dataset,
                 "controller": cell.controller,

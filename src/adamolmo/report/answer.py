@@ -34,24 +34,29 @@ def winners(results: StudyResults) -> list[dict]:
 
 
 def _who_wins(results: StudyResults) -> str:
+    """By kind of budget; kinds at which nobody wins are told together, behind the others."""
     gains = results.gains_by_kind
     over_all = gains[gains["dataset"] == results.everywhere]
     if over_all.empty:
         return f"Nothing is compared: {results.baseline} is the study's only controller that heeds a budget."
-    parts, by = [], judged_by(results.baseline)
+    parts, nobody, by = [], {}, judged_by(results.baseline)
     for kind in kinds_of(results.summary):
         rows = over_all[over_all["kind"] == kind]
         if rows.empty:
             continue
         better = rows[shown_better(rows)]
         if better.empty:
-            parts.append(f"{KINDS[kind]}, nobody is shown to beat {by[kind].against}")
+            nobody.setdefault(by[kind].against, []).append(KINDS[kind])
         else:
             best = better.loc[better["gain"].idxmax()]
             gain, low, high = (f"{100 * best[end]:+.1f}" for end in ("gain", "gain_low", "gain_high"))
             parts.append(
                 f"{KINDS[kind]}, {best['controller']} wins: {gain} points ({low} to {high}) over {by[kind].against}"
             )
+    beaten = " or ".join(f"{against} {in_words(kinds)}" for against, kinds in nobody.items())
+    if not parts:
+        return f"No controller is shown to win at any kind of budget: to beat {beaten}."
+    parts += [f"nobody is shown to beat {beaten}"] if nobody else []
     return f"Budgets {'; '.join(parts)}."
 
 
@@ -62,7 +67,9 @@ def _promises(results: StudyResults) -> list[str]:
         if rows.empty:
             continue
         broken = in_order(rows.loc[rows["broken"], "controller"])
-        kept = f"broken by {in_words(broken)}" if broken else "kept by every controller"
+        everybody = len(broken) in (0, len(rows))
+        who = "every controller" if everybody else in_words(broken)
+        kept = f"{'broken' if broken else 'kept'} by {who}"
         parts.append(f"{KINDS[kind]}, {kept} ({_found(results, kind, rows)})")
     return [f"Promises: {'; '.join(parts)}."] if parts else []
 

@@ -36,7 +36,7 @@ def _document(kind: type[Document]) -> Reader:
 
 
 def _stream(path: Path) -> pd.DataFrame:
-    columns = ["request", "margin", "latency_ms", "budget_met"]
+    columns = ["request", "margin", "slowdown", "latency_ms", "budget_met"]
     cell = read_json(path.with_suffix(".json"), CellSummary)
     of_cell = {key: getattr(cell, key) for key in ("dataset", "controller", "budget", "budget_ms")}
     return read_table(path, EVALUATION, columns)[0].assign(**of_cell)

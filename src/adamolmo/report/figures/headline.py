@@ -56,13 +56,15 @@ def draw(
     figure, panels = _pairs_of_panels(kinds, width)
     winners = set()
     for kind, (above, below) in panels.items():
-        budgets, best = _by_budget(summary, kind), _best(gains[gains["budget"] == kind])
+        pooled = gains[gains["budget"] == kind]
+        budgets, best = _by_budget(summary, kind), _best(pooled)
         winner = best["controller"] if best is not None and best["gain_low"] > 0 else None
         winners.add(winner)
         found = _lateness(asked, kind) if kind == PER_REQUEST else kept[kept["budget"].map(kind_of) == kind]
         _gains(above, gains[gains["kind"] == kind], budgets, controllers, winner)
         _promise(below, found, kind, budgets, controllers, winner)
-        _write_above(above, [(f"Budgets {KINDS[kind]}", 7.5, "normal"), *_who_wins(best, winner, kind, baseline)])
+        said = _who_wins(best, winner, kind, baseline) if len(pooled) else [("nothing is compared", 9, "bold")]
+        _write_above(above, [(f"Budgets {KINDS[kind]}", 7.5, "normal"), *said])
         _write_above(below, _is_kept(asked, found, kind))
     handles = [_handle(name, name in winners) for name in controllers]
     handles += [] if kinds == [PER_REQUEST] else _handles_of_promises()
@@ -97,10 +99,10 @@ def _best(pooled: pd.DataFrame) -> pd.Series | None:
 
 
 def _who_wins(best: pd.Series | None, winner: str | None, kind: str, baseline: str) -> list[tuple[str, float, str]]:
-    if best is None:
-        return [("nothing is compared", 9, "bold")]
-    gain, low, high = (f"{100 * best[f'gain{end}']:+.1f}" for end in ("", "_low", "_high"))
     measure = (_MEASURES[kind].format(baseline), 7, "normal")
+    if best is None:
+        return [("no promise is kept", 9, "bold"), measure]
+    gain, low, high = (f"{100 * best[f'gain{end}']:+.1f}" for end in ("", "_low", "_high"))
     if winner:
         return [(winner, 9, "bold"), (f"{gain} points ({low} to {high})", 8, "bold"), measure]
     largest = f"largest: {best['controller']} {gain} ({low} to {high})"
@@ -145,12 +147,15 @@ def _gains(axes: Axes, gains: pd.DataFrame, budgets: list[str], controllers: lis
 
 
 def _limits_of_gains(gains: pd.DataFrame, winner: str | None) -> tuple[float, float]:
-    """So that the winner's budgets are seen, and of the others their means over the kind; twice as far below zero as
-    above it at most."""
-    shown = gains[((gains["budget"] == gains["kind"]) & ~gains["broken"]) | (gains["controller"] == winner)]
+    """So that the winner's budgets are seen, and of the others their means over the kind; below zero twice as far as
+    above it at most, or if nobody gains as far as most of them are."""
+    pooled = gains["budget"] == gains["kind"]
+    shown = gains[(pooled & ~gains["broken"]) | (gains["controller"] == winner)]
+    shown = shown if len(shown) else gains[pooled]
     high = 115 * max([_LEAST_GAIN, *shown["gain_high"]])
     low = -115 * min([-_LEAST_GAIN, *shown["gain_low"]])
-    return -float(np.clip(low, 0.4 * high, 2 * high)), high
+    most = 0.0 if (shown["gain"] >= 0).any() else -115 * shown["gain_low"].median()
+    return -float(np.clip(low, 0.4 * high, np.nanmax([2 * high, most]))), high
 
 
 def _lateness(summary: pd.DataFrame, kind: str) -> pd.DataFrame:
@@ -163,18 +168,20 @@ def _promise(
     axes: Axes, found: pd.DataFrame, kind: str, budgets: list[str], controllers: list[str], winner: str | None
 ) -> None:
     found = found[found["budget"].isin(budgets)]
-    kept = 100 * found.loc[~found["broken"], ["found_low", "found_high"]]
+    kept = found[~found["broken"].astype(bool)]
+    kept = 100 * (kept if len(kept) else found)[["found_low", "found_high"]]
+    most = 100 * found["found_high"].median()  # where most are beyond the usual scale, it is theirs
     if kind == "mean":
         axes.axhline(100, **_PROMISED)
         lowest = kept["found_low"].min() if len(kept) else 100.0
-        axes.set_ylim(min(lowest, 90.0) - 2, max(105.0, min(kept["found_high"].max(), _FAR_MEAN_PCT)))
+        axes.set_ylim(min(lowest, 90.0) - 2, np.nanmax([105.0, most, min(kept["found_high"].max(), _FAR_MEAN_PCT)]))
         axes.set_ylabel("% of budget")
     else:
         promised = 100 * ALLOWED_LATE.get(kind, 1.0)
         if kind in ALLOWED_LATE:
             axes.axhline(promised, **_PROMISED)
-        most = kept["found_high"].max() if len(kept) else 0.0
-        axes.set_ylim(0, 1.1 * max(1.2 * promised if kind in ALLOWED_LATE else 1.0, min(most, _FAR_LATE * promised)))
+        least = 1.2 * promised if kind in ALLOWED_LATE else 1.0
+        axes.set_ylim(0, 1.1 * np.nanmax([least, most, min(kept["found_high"].max(), _FAR_LATE * promised)]))
         axes.set_ylabel("Late (%)")
     _points(axes, found, budgets, controllers, winner)
     amounts = [replace(Budget.parse(budget), promise=None).label() for budget in budgets]

@@ -35,7 +35,7 @@ from adamolmo.report.results import budgets_of, kinds_of
 
 _CLOUD = "#C4C4C4"
 _MARKS = {
-    "none": {"marker": "x", "color": style.VERMILLION, "linestyle": "", "markersize": 4},
+    "none": {"marker": "x", "color": style.EDGE, "linestyle": "", "markersize": 4},
     "all": {"marker": "o", "color": "white", "mec": style.GREY, "linestyle": "", "markersize": 4},
 }
 _CURVES_IN, _TILE_IN = 2.0, 1.0  # height of a panel of curves; of one of several, a family each
@@ -277,7 +277,8 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
     missed = misses_budget(cells).groupby([cells["controller"], cells["budget"]]).any()
     pooled = gains["budget"].isin(KINDS)
     means, each = gains[pooled], gains[~pooled].sort_values("budget")
-    reach = max([1.0, *(110 * means[f"gain{end}"].abs().max() for end in ("_low", "_high") if len(means))])
+    lowest, highest = (100 * means[f"gain{end}"] for end in ("_low", "_high"))
+    low, high = 1.1 * min([-1.0, *lowest]), 1.1 * max([1.0, *highest])
     axes.axvline(0, color=style.GREY, linewidth=0.9, zorder=1)
     for row, controller in enumerate(controllers):
         shape = look(controller)
@@ -295,9 +296,9 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
             zorder=3,
         )
         for cell in each[each["controller"] == controller].itertuples():
-            x, beyond = 100 * cell.gain, abs(100 * cell.gain) > reach
+            x, beyond = 100 * cell.gain, not low <= 100 * cell.gain <= high
             axes.plot(
-                np.clip(x, -0.97 * reach, 0.97 * reach) if beyond else x,
+                np.clip(x, 0.97 * low, 0.97 * high) if beyond else x,
                 row + 0.3,
                 marker=(">" if x > 0 else "<") if beyond else "o",
                 markersize=2.2,
@@ -308,7 +309,7 @@ def _gains(axes: Axes, gains: pd.DataFrame, cells: pd.DataFrame, controllers: Se
             )
     axes.set_ylim(len(controllers) - 0.5, -0.5)
     axes.set_yticks([])
-    axes.set_xlim(-reach, reach)
+    axes.set_xlim(low, high)
     axes.grid(axis="x")
 
 

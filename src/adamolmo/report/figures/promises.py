@@ -16,13 +16,18 @@ from adamolmo.report.figures.style import in_order, look, styled
 from adamolmo.report.results import budgets_of
 
 _PROMISE = {"color": style.GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
+_WITHOUT_MARGIN = {"color": style.GREY, "linewidth": 0.8}
 _SETTLED = 0.15  # share of the requests after which what was kept sets the scale: the first ones swing
 
 
 @styled
 def draw(streams: pd.DataFrame, width: float) -> Figure:
-    """Per promised budget, mean over the datasets: the margin in force at every request, and what has become of the
-    promise up to it: the share of late requests, or the mean latency in percent of the budget.
+    """Per promised budget, mean over the datasets: what the governor aims at instead of the budget at every request,
+    and what has become of the promise up to it: the share of late requests, or the mean latency in percent of the
+    budget.
+
+    The governor divides the budget by the machine's slowdown and by 1 + its margin. Grey is the aim without the margin,
+    mean over the controllers of the panel.
 
     The two stand side by side; with many controllers below each other, and the families side by side. The scale of the
     second is that of the later requests; the first ones may leave the panel.
@@ -33,12 +38,12 @@ def draw(streams: pd.DataFrame, width: float) -> Figure:
     figure = Figure(figsize=(width, 0.4 + (0.8 if narrow or len(groups) > 1 else 1.1) * rows))
     grid = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=False if len(groups) == 1 else "row")
     pairs = grid.reshape(len(budgets), 2, across) if len(groups) > 1 else grid.reshape(len(budgets), 2, 1)
-    for (margins, kept), budget in zip(pairs, budgets, strict=True):
+    for (aims, kept), budget in zip(pairs, budgets, strict=True):
         of_budget = streams[streams["budget"] == budget]
-        for axes, names in zip(margins, groups.values(), strict=True):
-            _lines(axes, _by_request(of_budget, names, "margin"))
+        for axes, names in zip(aims, groups.values(), strict=True):
+            _aims(axes, of_budget, names)
         _kept(kept, of_budget, Budget.parse(budget), groups.values())
-        margins[0].set_ylabel(f"{Budget.parse(budget).label(short=True)}\nmargin")
+        aims[0].set_ylabel(f"{Budget.parse(budget).label(short=True)}\naim (%)")
     for axes, name in zip(grid[0], [] if narrow else groups, strict=False):  # the colours tell the families apart
         axes.set_title(name, fontsize=style.TEXT_PT)
     for axes in grid[-1]:
@@ -46,8 +51,19 @@ def draw(streams: pd.DataFrame, width: float) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(2 if len(groups) > 1 else 4, integer=True))
     for axes in grid.ravel():
         axes.yaxis.set_major_locator(MaxNLocator(4))
-    legend_below(figure, [*controller_handles(controllers), Line2D([], [], label="promised", **_PROMISE)], controllers)
+    lines = {"promised": _PROMISE, "aim without margin": _WITHOUT_MARGIN}
+    handles = [Line2D([], [], label=label, **looks) for label, looks in lines.items()]
+    legend_below(figure, [*controller_handles(controllers), *handles], controllers)
     return figure
+
+
+def _aims(axes: Axes, streams: pd.DataFrame, controllers: Iterable[str]) -> None:
+    """In percent of the budget."""
+    at_this_speed = 100 / streams["slowdown"]
+    streams = streams.assign(without_margin=at_this_speed, aim=at_this_speed / (1 + streams["margin"]))
+    of_panel = streams[streams["controller"].isin(controllers)]
+    axes.plot(of_panel.groupby("request")["without_margin"].mean(), **_WITHOUT_MARGIN)
+    _lines(axes, _by_request(streams, controllers, "aim"))
 
 
 def _by_request(streams: pd.DataFrame, controllers: Iterable[str], column: str) -> dict[str, pd.Series]:

@@ -14,30 +14,23 @@ from adamolmo.report.figures.style import in_order, look, styled
 _AS_PREDICTED = {"color": style.GREY, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 _INTERVAL = {"color": style.EDGE, "linestyle": ""}
 _ASIDE = {"color": style.GREY, "fontsize": style.TEXT_PT}
-_COUNTS_HEIGHT = 0.2  # of the diagram's
 
 
 @styled
 def draw(reliability: Mapping[str, pd.DataFrame], width: float) -> Figure:
-    """A column per predictor: above its reliability diagram, that is the observed share of right answers against the
-    predicted one by bin, below it how many predictions each bin has.
+    """Per predictor its reliability diagram: the observed share of right answers against the predicted one by bin.
 
     `reliability` maps a predictor to its table: predicted, observed with its interval, num_predictions.
     """
     predictors = in_order(reliability)
     shown = min(width, 0.5 + 1.6 * len(predictors))
     side_in = min((shown - 0.5) / len(predictors) - 0.1, 1.8)  # of a diagram
-    figure = Figure(figsize=(shown, (1 + _COUNTS_HEIGHT) * side_in + 0.95))
-    heights = {"height_ratios": [1, _COUNTS_HEIGHT]}
-    grid = figure.subplots(2, len(predictors), squeeze=False, sharex=True, sharey="row", gridspec_kw=heights)
-    for (diagram, counts), name in zip(grid.T, predictors, strict=True):
-        _diagram(diagram, name, reliability[name])
-        counts.set_box_aspect(_COUNTS_HEIGHT)
-        counts.vlines(100 * reliability[name]["predicted"], 0, reliability[name]["num_predictions"], color=style.EDGE)
-        counts.set_xlabel("Predicted (%)")
-    most = max(bins["num_predictions"].max() for bins in reliability.values())
-    grid[1, 0].set(ylabel="Count", ylim=(0, 1.1 * most), yticks=(0, most), yticklabels=("0", f"{most:,}"))
-    grid[0, 0].set_ylabel("Right (%)")
+    figure = Figure(figsize=(shown, side_in + 0.75))
+    (diagrams,) = figure.subplots(1, len(predictors), squeeze=False, sharex=True, sharey=True)
+    for axes, name in zip(diagrams, predictors, strict=True):
+        _diagram(axes, name, reliability[name])
+        axes.set_xlabel("Predicted (%)")
+    diagrams[0].set_ylabel("Right (%)")
     legend_below(
         figure,
         [

@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import columns, controller_handles, legend_below
 from adamolmo.report.figures.style import in_order, look, styled
 
@@ -21,7 +19,8 @@ _MEASURES = {
 
 @styled
 def draw(training: Mapping[str, pd.DataFrame], width: float) -> Figure:
-    """Reward, accuracy, violation rate and policy entropy against the training step of each learned controller.
+    """Reward, accuracy, violation rate and policy entropy against the training step of each learned controller,
+    long logs as running means.
 
     `training` maps a controller to its training log: step, reward, accuracy, violation_rate, entropy.
     """
@@ -37,15 +36,10 @@ def draw(training: Mapping[str, pd.DataFrame], width: float) -> Figure:
             smooth = series.rolling(max(1, len(series) // 10), center=True, min_periods=1).mean()
             every = max(1, len(series) // 4)
             markers = shape.filled | {"markersize": 3.0, "markevery": (place * every // len(controllers), every)}
-            if len(controllers) <= 4:  # of more, only the means can be told apart
-                axes.plot(log["step"], series, color=shape.color, linewidth=0.4, alpha=0.35)
             axes.plot(log["step"], smooth, **shape.line, **markers)
         axes.set_title(label, fontsize=7)
         axes.set_xlabel("Step")
         axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.grid(axis="y")
-    handles = [*controller_handles(controllers)]
-    if len(controllers) <= 4:
-        handles.append(Line2D([], [], color=style.GREY, linewidth=0.4, label="thin: every step; thick: running mean"))
-    legend_below(figure, handles, controllers)
+    legend_below(figure, controller_handles(controllers), controllers)
     return figure

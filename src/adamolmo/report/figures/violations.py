@@ -77,11 +77,12 @@ def _found(cells: pd.DataFrame, kind: str) -> pd.DataFrame:
 def _limits(found: pd.DataFrame, kind: str) -> tuple[float, float]:
     """So that the promise and what lies near it are seen; of budgets per request everything."""
     low, high = found["found_low"].min(), found["found_high"].max()
+    most = 1.02 * found["found"].median()  # where most are beyond the usual scale, it is theirs
     if kind == "mean":
-        return max(min(low, 97.0) - 1, _MEAN_PCT[0]), min(max(high, 103.0) + 1, _MEAN_PCT[1])
+        return max(min(low, 97.0) - 1, _MEAN_PCT[0]), min(max(high, 103.0) + 1, max(_MEAN_PCT[1], most))
     promise = _promise_pct(kind) or 100.0
-    most = min(max(high, 1.5 * promise if kind != PER_REQUEST else 5.0), _FAR_LATE * promise, 100.0)
-    return -0.03 * most, 1.05 * most
+    end = min(max(high, 1.5 * promise if kind != PER_REQUEST else 5.0), max(_FAR_LATE * promise, most), 100.0)
+    return -0.03 * end, 1.05 * end
 
 
 def _panel(axes: Axes, cells: pd.DataFrame, controllers: list[str], promise: float | None) -> None:
@@ -121,7 +122,7 @@ def _handles(cells: pd.DataFrame, kinds: list[str]) -> list[Line2D]:
         ]
     handles.append(Line2D([], [], label="beyond the scale", **dot | {"marker": ">"}))
     if not cells["feasible"].all():
-        handles.append(Line2D([], [], label="pale: no static config meets the budget", **dot, alpha=_PALE))
+        handles.append(Line2D([], [], label="pale: met by no static config", **dot, alpha=_PALE))
     if (per_request["slowdown"] != 1).any():
         handles.append(Line2D([], [], label="at the profile's speed", **_CROSS))
     return handles

@@ -110,6 +110,17 @@ def test_who_breaks_the_promise_wins_nothing_and_is_hollow(inputs):
     assert words(below)[0] == f"Broken by {broken.sum()} of {len(broken)}"
 
 
+def test_where_everybody_breaks_the_promise_most_are_still_seen(inputs):
+    promises = inputs["promises"].copy()
+    of_kind = promises["budget"].map(lambda budget: _is_of("p95", budget))
+    promises.loc[of_kind, ["found", "found_low", "found_high"]] = 0.4, 0.35, 0.45
+    promises.loc[of_kind, "broken"] = True
+    above, below = panels(draw("headline", inputs | {"promises": promises}))["p95"]
+    assert words(above)[1] == "no promise is kept"
+    assert words(below)[0].startswith("Broken by ")
+    assert [(y, filled) for _, y, filled in points(below, "lookup-median")] == [(40.0, False)] * 3
+
+
 def test_kept_promises_are_told_with_what_was_found(inputs):
     kept = inputs["promises"].assign(broken=False)
     found = panels(draw("headline", inputs | {"promises": kept}))

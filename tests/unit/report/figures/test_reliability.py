@@ -12,9 +12,8 @@ from adamolmo.report.figures.style import look
 ERROR = 50 * abs(np.linspace(0.05, 0.98, 10) - 0.5).mean()  # in points, of predictions twice as far from one half
 
 
-def test_a_column_per_predictor_has_bins_intervals_and_counts(figures):
-    axes = np.reshape(figures["reliability"].axes, (2, 3))
-    for (diagram, counts), name in zip(axes.T, figures.inputs["reliability"], strict=True):
+def test_a_column_per_predictor_has_bins_and_intervals(figures):
+    for diagram, name in zip(figures["reliability"].axes, figures.inputs["reliability"], strict=True):
         bins = figures.inputs["reliability"][name]
         (diagonal, points, *_) = diagram.lines
         np.testing.assert_array_equal(diagonal.get_xdata(), diagonal.get_ydata())
@@ -22,11 +21,10 @@ def test_a_column_per_predictor_has_bins_intervals_and_counts(figures):
         assert points.get_marker() == look(name).marker
         bars = np.array(diagram.collections[0].get_segments())[:, :, 1]
         np.testing.assert_allclose(bars, 100 * bins[["observed_low", "observed_high"]])
-        assert [segment[1, 1] for segment in counts.collections[0].get_segments()] == [1500] * 10
 
 
 def test_the_title_says_how_far_off_predictions_are(figures):
-    titles = [axes.get_title() for axes in figures["reliability"].axes[:3]]
+    titles = [axes.get_title() for axes in figures["reliability"].axes]
     assert titles == [
         f"predict-question\noff by {ERROR:.1f} points",
         "predict-overview\noff by 0.0 points",

@@ -1,11 +1,11 @@
-"""The logs and their running means."""
+"""The logs' running means."""
 
 import numpy as np
 import pytest
 import study_data
 
 
-def test_training_curves_show_the_logs(figures):
+def test_training_curves_show_running_means_of_the_logs(figures):
     log = study_data.training_log()
     for axes, column, scale in zip(
         figures["training_curves"].axes,
@@ -13,7 +13,6 @@ def test_training_curves_show_the_logs(figures):
         [1, 100, 100, 1],
         strict=True,
     ):
-        raw, smooth = axes.lines[:2]
-        np.testing.assert_allclose(raw.get_ydata(), scale * log[column])
-        assert np.diff(smooth.get_ydata()).std() < 0.3 * np.diff(raw.get_ydata()).std()
-        assert smooth.get_ydata()[-60:].mean() == pytest.approx(raw.get_ydata()[-60:].mean(), rel=0.03)
+        smooth, raw = axes.lines[0].get_ydata(), scale * log[column].to_numpy()
+        assert np.diff(smooth).std() < 0.3 * np.diff(raw).std()
+        assert smooth[-60:].mean() == pytest.approx(raw[-60:].mean(), rel=0.03)
