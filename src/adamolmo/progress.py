@@ -34,7 +34,8 @@ def _outlook(done: int, total: int, seconds: float) -> str:
     if seconds <= 0:
         return ""
     rest = "" if done == total else f", {seconds * (total - done) / done:.0f} s left"
-    return f" ({done / seconds:.2g}/s{rest})"
+    rate = done / seconds
+    return f" ({rate:.0f}/s{rest})" if rate >= 10 else f" ({rate:.2g}/s{rest})"
 
 
 def note(message: str) -> None:

@@ -48,7 +48,7 @@ def _answer(entry: Any) -> str:
     if text is None:
         hint = ""
         if isinstance(entry, Mapping):
-            hint = "; a field of it is named as 'answers.answer'"
+            hint = "; a field of it is named with a dot, as in 'answers.answer'"
         raise ValueError(f"holds {shown(entry)}; expected answers as texts or plain numbers{hint}")
     return text
 

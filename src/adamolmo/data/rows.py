@@ -165,7 +165,7 @@ def lookup(fields: Any, path: str) -> Any:
         return fields[path]
     head, _, rest = path.partition(".")
     if head not in fields:
-        raise ValueError(f"has no field '{head}' but {_named(fields)}")
+        raise ValueError(f"names '{head}', which is none of {_named(fields)}")
     return lookup(fields[head], rest) if rest else fields[head]
 
 

@@ -199,5 +199,5 @@ def test_fields_of_records():
     (alone,) = samples_of_row(row | {"qa": row["qa"][0]}, columns, "row")
     assert (alone["sample_id"], alone["question"]) == ("row", "a ?")
     assert sample(ColumnSettings(answers="a.b"), **{"a.b": "red"})["answers"] == ["red"]  # a dot in a column's name
-    assert "has no field 'word' but text" in fault(ColumnSettings(answers="x.word"), x=[{"text": "red"}])
+    assert "names 'word', which is none of text" in fault(ColumnSettings(answers="x.word"), x=[{"text": "red"}])
     assert "has null where a record with the field 'word'" in fault(ColumnSettings(answers="x.word"), x=[None])

@@ -181,7 +181,7 @@ def test_the_questions_of_one_record(folder):
         (LAYOUTS["a record a line"] + "\n3", "line 4 of"),
         (LAYOUTS["a record a line"] + "\n3", "is number 3; expected a record, or a list of values"),
         (json.dumps([{**RECORDS[0], "answers": None}]), "entry 0 of"),
-        (json.dumps([{"image": "images/0.png"}]), "column 'question' has no field 'question' but image"),
+        (json.dumps([{"image": "images/0.png"}]), "column 'question' names 'question', which is none of image"),
         ('[{"question": "a", "question": "b"}]', "a record has the field text 'question' twice"),
         ("[" * 100_000, "is no JSON (it is nested too deeply)"),
         ('["\xe9"]'.encode("latin-1"), "line 1 holds bytes that are no UTF-8 text (0xe9 at 2)"),

@@ -27,8 +27,8 @@ def test_the_answer_names_winners_and_who_broke_a_promise(results):
     planted = plant(results, "mean", "two-stage-budget", 0.031, 0.001)
     who, promises, sure = answer.sentences(break_promise(planted, "p95", "tier-only"))
     assert who == (
-        f"Budgets on average, two-stage-budget wins: +3.1 points (+2.1 to +4.1) over {MIXTURE}; nobody is shown to beat "
-        "lookup-mean per request and 95 in 100 on time."
+        f"Budgets on average, two-stage-budget wins: +3.1 points (+2.1 to +4.1) over {MIXTURE}; nobody is shown to "
+        "beat lookup-mean per request and 95 in 100 on time."
     )
     assert "Promises: 95 in 100 on time, broken by tier-only (1.0 % late" in promises
     for controller in planted.promises["controller"].unique():
