@@ -108,7 +108,7 @@ def test_a_controller_of_ones_own_stands_where_a_name_stands(study):
         (lambda s: s.predict("9ms", "hybrid"), "controller 'hybrid' was not trained in this study; trained are none."),
         (
             lambda s: s.answer(*ASK, "9ms", Curious()),
-            "controller 'curious' reads 'picture'; expected some of size, question",
+            "controller 'curious' reads '{'picture'}'; expected a set of some of size, question",
         ),
         (lambda s: adamolmo.Study("nowhere"), "nowhere: does not exist; expected the directory 'results'"),
         (lambda s: adamolmo.Study(pd.DataFrame()), "results is of type DataFrame; expected the path"),
