@@ -83,18 +83,20 @@ def main() -> int:
 def parts(output: Path, miniature: bool) -> list[Part]:
     device = "cpu" if miniature else "cuda"
     patience = 10 if miniature else 1  # a busy CPU may take its time
+    embedded = str(output / "embedded")
+    config = ["config.yaml", f"{embedded}/device.yaml"]  # of the embedded study, on this device
     engine, repeatability, study = ["--device", device], ["--runs", "3"], ["--device", device]
     if miniature:
         engine += "--size small --tokens 20 --decode-tokens 2 --repeats 2".split()
         repeatability = "--runs 2 --samples 1 --configs low-k4-b12 high-k8-b16".split()
+        config.append("benchmarks/miniature.yaml")
         study += "--size small --samples 1 --repeats 1 --max-warmup 1".split()
-    embedded = str(output / "embedded")
-    config = ["--config", "config.yaml", f"{embedded}/device.yaml", "--results", embedded]
+    repeatability += ["--config", *config, "--results", embedded]
     return [
         Part("tests", ("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"), 100 * patience, has_record=False),
         Part("engine", ("benchmarks/engine.py", *engine), 220 * patience),
         Part("model", ("benchmarks/embedded_model.py", "--device", device, embedded), 40 * patience, has_record=False),
-        Part("repeatability", ("benchmarks/repeatability.py", *config, *repeatability), 90 * patience),
+        Part("repeatability", ("benchmarks/repeatability.py", *repeatability), 90 * patience),
         Part("study", ("benchmarks/random_study.py", *study), 140 * patience),
     ]
 

@@ -68,7 +68,7 @@ def compiled_peer(twin, prompt: Tensor, decode_tokens: int) -> Peer:
         return token.tolist()
 
     twin.set_experts_implementation("batched_mm")
-    rewind(tokens - 1)  # the prompt's last token once more
-    logits = step(prompt[:, -1:])[0].clone()
+    rewind(tokens - 1)  # the prompt's last token once more, in memory as decoded ones: another would be compiled anew
+    logits = step(prompt[:, -1:].clone(memory_format=torch.contiguous_format))[0].clone()
     case = Case(f"decode {name}", "token", decode, count=decode_tokens)
     return Peer(name, {case.name: logits}, [case])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mini_study import MINI, ROOT
+from shared_folder import shared_folder
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,35 @@ def run_benchmark(tmp_path) -> Callable[..., Outcome]:
         return Outcome(json.loads(output.read_text()), process.stdout)
 
     return run
+
+
+@dataclass(frozen=True)
+class GpuSession:
+    """A finished miniature of `gpu_session.py`, and what it left in its folder."""
+
+    folder: Path
+
+    @property
+    def results(self) -> dict:
+        return json.loads((self.folder / "session.json").read_text())
+
+    def outcome(self, part: str) -> Outcome:
+        (record,) = (result["record"] for result in self.results["parts"] if result["part"] == part)
+        return Outcome(record, (self.folder / f"{part}.log").read_text())
+
+
+@pytest.fixture(scope="session")
+def gpu_session_miniature(tmp_path_factory, worker_id) -> GpuSession:
+    """Runs once for all test processes: five programs, on which several tests look. Nothing is compiled, which takes
+    longer than everything else; test_engine.py compiles a smaller model."""
+    pytest.importorskip("transformers", reason="transformers is not installed (extra 'test')")
+    with shared_folder("gpu_session", tmp_path_factory, worker_id) as folder:
+        if not folder.exists():
+            command = [sys.executable, ROOT / "benchmarks" / "gpu_session.py", "--miniature", "--output", folder]
+            environment = os.environ | {"TORCHDYNAMO_DISABLE": "1"}
+            process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            (folder / "printed.txt").write_text(process.stdout + process.stderr)
+    return GpuSession(folder)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ import subprocess
 from argparse import Namespace
 from dataclasses import replace
 from importlib.util import find_spec
+from shutil import which
 
 import engine as engine_benchmark
 import machine_rates
@@ -20,16 +21,19 @@ PEERS = {
 }
 
 
+PROMPT = torch.randint(0, 3000, (1, 9), generator=torch.Generator().manual_seed(3))
+
+
 @pytest.fixture
 def twin():
+    """Of two blocks, because compiling takes its time for each."""
+    config = replace(engine_benchmark.model_config("small"), num_layers=2)
     with torch.inference_mode():
-        model = engine_benchmark.random_model(engine_benchmark.model_config("small"), "cpu", torch.float32, 0)
-        yield olmoe_twin.olmoe_twin(model)
+        yield olmoe_twin.olmoe_twin(engine_benchmark.random_model(config, "cpu", torch.float32, 0))
 
 
-def test_every_case_is_measured_and_compared(run_benchmark):
-    sizes = ("--size", "small", "--tokens", "20", "--decode-tokens", "2")
-    outcome = run_benchmark("engine", *sizes, "--repeats", "2")
+def test_every_case_is_measured_and_compared(gpu_session_miniature):
+    outcome = gpu_session_miniature.outcome("engine")
     result, printed = outcome.record, outcome.printed
     cases = {row["name"]: row for row in result["cases"]}
     assert all(row["median_ms"] > 0 for row in cases.values())
@@ -57,13 +61,27 @@ def test_every_case_is_measured_and_compared(run_benchmark):
 @pytest.mark.skipif(find_spec("llama_cpp") is None, reason="llama-cpp-python is not installed (benchmarks/README.md)")
 def test_llama_cpp_decodes_what_transformers_decodes(twin):
     from llama_cpp_peer import llama_cpp_peer
+
+    llama = llama_cpp_peer(twin, PROMPT, 5)
+    (decode,) = (case for case in llama.cases if case.name == "decode llama.cpp")
+    assert decode.run() == decode.run() == decoded_eagerly(twin)[0][0]
+
+
+@pytest.mark.skipif(which("c++") is None, reason="no C++ compiler is installed")
+def test_compiled_transformers_decode_what_eager_ones_decode(twin):
+    from transformers_peer import compiled_peer
+
+    (decode,) = compiled_peer(twin, PROMPT, 5).cases
+    expected = decoded_eagerly(twin)  # changes a setting that the compiled step depends on
+    with torch.compiler.set_stance("fail_on_recompile"):  # which would be timed
+        assert decode.run() == decode.run() == expected
+
+
+def decoded_eagerly(twin) -> list:
     from transformers_peer import eager_peer
 
-    prompt = torch.randint(0, 3000, (1, 9), generator=torch.Generator().manual_seed(3))
-    llama, transformers = llama_cpp_peer(twin, prompt, 5), eager_peer(twin, prompt, 5)
-    (decode,) = (case for case in llama.cases if case.name == "decode llama.cpp")
-    (expected,) = (case for case in transformers.cases if case.name == "decode transformers eager")
-    assert decode.run() == decode.run() == expected.run()[0][0]
+    (eager,) = (case for case in eager_peer(twin, PROMPT, 5).cases if case.name == "decode transformers eager")
+    return eager.run()
 
 
 def test_the_ceiling_is_measured_without_pytorch_where_a_compiler_is():

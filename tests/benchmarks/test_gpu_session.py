@@ -3,7 +3,6 @@ import subprocess
 import sys
 
 import gpu_session
-import pytest
 from gpu_session import Part, run_part, summary, write_results
 from mini_study import ROOT
 
@@ -13,15 +12,14 @@ def session(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(program, capture_output=True, text=True, check=False)
 
 
-def test_the_whole_session_runs_in_miniature(tmp_path):
-    pytest.importorskip("transformers", reason="transformers is not installed (extra 'test')")
-    finished = session("--miniature", "--output", tmp_path)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    parts = json.loads((tmp_path / "session.json").read_text())["parts"]
+def test_the_whole_session_runs_in_miniature(gpu_session_miniature):
+    """What each part wrote, the tests of its program look at."""
+    printed = (gpu_session_miniature.folder / "printed.txt").read_text()
+    parts = gpu_session_miniature.results["parts"]
     assert [part["part"] for part in parts] == ["tests", "engine", "model", "repeatability", "study"]
-    assert [part["problem"] for part in parts] == [None] * 5
-    text = (tmp_path / "session.txt").read_text()
-    assert finished.stdout.endswith(text)
+    assert [part["problem"] for part in parts] == [None] * 5, printed
+    text = (gpu_session_miniature.folder / "session.txt").read_text()
+    assert printed.endswith(text)
     assert text.startswith("A miniature on a CPU")
     assert "not measured" not in text and text.count("(target: at most") == 3
     assert "the strongest peer, takes" in text

@@ -1,5 +1,5 @@
-def test_a_model_of_random_weights_goes_through_core_exp_and_one_cell(run_benchmark):
-    outcome = run_benchmark("random_study", "--size", "small", "--samples", "1", "--repeats", "1", "--max-warmup", "1")
+def test_a_model_of_random_weights_goes_through_core_exp_and_one_cell(gpu_session_miniature):
+    outcome = gpu_session_miniature.outcome("study")
     record = outcome.record
     assert record["answers"] == len(record["median_ms"]) == 8
     assert min(record["median_ms"].values()) > 0

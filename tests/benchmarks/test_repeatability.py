@@ -5,14 +5,13 @@ import pytest
 CONFIGS = ("low-k4-b12", "high-k8-b16")
 
 
-def test_medians_of_several_processes_and_how_they_vary(run_on_study):
-    arguments = ("--runs", "2", "--samples", "1", "--configs", *CONFIGS)
-    outcome = run_on_study("repeatability", *arguments, changes="latency: {clock: measured}")
+def test_medians_of_several_processes_and_how_they_vary(gpu_session_miniature):
+    outcome = gpu_session_miniature.outcome("repeatability")
     runs = outcome.record["runs"]
     assert len(runs) == 2
     for number, run in enumerate(runs, start=1):
         assert run["median_ms"].keys() == set(CONFIGS) and min(run["median_ms"].values()) > 0
-        assert run["rows"] == 2 * len(CONFIGS)  # one question of each of two datasets
+        assert run["rows"] == 3 * len(CONFIGS)  # one question of each of three datasets
         assert run["drift_pct"] >= 0
         assert 0 <= run["unaccounted_pct"]["median"] <= run["unaccounted_pct"]["largest"]
         assert run["unaccounted_pct"]["median"] < 5
