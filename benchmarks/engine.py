@@ -266,9 +266,9 @@ def compare_logits(own, peer: Peer) -> None:
 
 
 def measure(cases: list[Case], args: Namespace) -> None:
-    """Two rounds of warm-up, then each repeat runs all cases in a new random order."""
+    """Rounds of warm-up, two or as few as repeats, then each repeat runs all cases in a new random order."""
     rng = np.random.default_rng(args.seed)
-    for _ in range(2):
+    for _ in range(min(2, args.repeats)):
         for case in progress(cases, "warm-up, cases", len(cases)):
             case.run()
     for _ in progress(range(args.repeats), "repeats", args.repeats):

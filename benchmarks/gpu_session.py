@@ -87,7 +87,7 @@ def parts(output: Path, miniature: bool) -> list[Part]:
     config = ["config.yaml", f"{embedded}/device.yaml"]  # of the embedded study, on this device
     engine, repeatability, study = ["--device", device], ["--runs", "3"], ["--device", device]
     if miniature:
-        engine += "--size small --tokens 20 --decode-tokens 2 --repeats 2".split()
+        engine += "--size small --tokens 20 --decode-tokens 2 --repeats 1".split()
         repeatability = "--runs 2 --samples 1 --configs low-k4-b12 high-k8-b16".split()
         config.append("benchmarks/miniature.yaml")
         study += "--size small --samples 1 --repeats 1 --max-warmup 1".split()
