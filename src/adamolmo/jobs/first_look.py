@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import yaml
 from snakemake.cli import parse_args
@@ -19,12 +20,16 @@ from adamolmo.config.yaml_text import parse_yaml
 from adamolmo.errors import AdaMolmoError, quoted, stable
 from adamolmo.jobs.caches import use_writable_caches
 
+_ONLY_READS = ("dryrun", "dag", "rulegraph", "summary", "detailed_summary")
+_LEAST_BYTES = 1 << 16
+
 
 def before_snakemake(arguments: Sequence[str]) -> None:
     """Looks at what Snakemake is given, and gives it caches that it can write.
 
     Raises AdaMolmoError for a file or a value of `--config` that is not the part of YAML that a configuration is
-    written in, and for a second `--configfile`, of which Snakemake would forget the first.
+    written in, for a second `--configfile`, of which Snakemake would forget the first, and for a folder that cannot be
+    written to.
     """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     given = [option for option in options if re.match(r"--configfiles?(=|\Z)", option)]
@@ -39,7 +44,23 @@ def before_snakemake(arguments: Sequence[str]) -> None:
         _check_file(path)
     for entry in settings.config or []:
         _check_entry(entry)
-    use_writable_caches(Path(settings.directory or ".", ".snakemake", "caches"))
+    records = Path(settings.directory or ".", ".snakemake")
+    if not any(getattr(settings, option, None) for option in _ONLY_READS):
+        _check_place(records)
+    use_writable_caches(records / "caches")
+
+
+def _check_place(records: Path) -> None:
+    """Where Snakemake keeps its lock and its log, without which it would end in a traceback."""
+    try:
+        records.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=records) as file:
+            file.write(bytes(_LEAST_BYTES))
+    except OSError as error:
+        raise AdaMolmoError(
+            f"{records}: cannot be written ({error.strerror}); expected a folder with room that you may write to: "
+            "snakemake --directory FOLDER."
+        ) from error
 
 
 def _check_entry(entry: str) -> None:

@@ -1,5 +1,6 @@
 """What Snakemake is given is looked at before it reads it: it would hang, end in a traceback, or run what it reads."""
 
+import errno
 import os
 
 import pytest
@@ -82,6 +83,25 @@ def test_a_file_that_snakemake_would_forget_is_not_forgotten(tmp_path, options):
     with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, with all files behind it"):
         before_snakemake([first, str(tmp_path / "a"), f"{second}={tmp_path / 'b'}"])
     before_snakemake([first, str(tmp_path / "a"), str(tmp_path / "b"), "--", second])
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EACCES, errno.EDQUOT])
+def test_a_folder_that_cannot_be_written_is_one_sentence_unless_it_is_only_read(tmp_path, monkeypatch, number):
+    def unwritable(**_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("adamolmo.jobs.first_look.TemporaryFile", unwritable)
+    with pytest.raises(
+        AdaMolmoError, match=f".snakemake: cannot be written .{os.strerror(number)}.; expected a folder"
+    ):
+        before_snakemake(["--cores", "1", "--directory", str(tmp_path)])
+    before_snakemake(["--dry-run", "--directory", str(tmp_path)])
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "mine").write_text("")
+    with pytest.raises(AdaMolmoError, match=".snakemake: cannot be written .Not a directory."):
+        before_snakemake(["--cores", "1", "--directory", str(tmp_path / "mine")])
 
 
 def test_what_can_be_read_once_alone_is_refused(tmp_path):
