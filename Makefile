@@ -7,12 +7,14 @@
 # make lmms-eval   create .venv with lmms-eval, run the benchmarks of the configuration (docs/lmms-eval.md)
 # make lint     check style and structure: ruff, snakefmt, import-linter, Snakemake's own lint
 # make docs     regenerate what is generated in docs/
+# make pictures RESULTS=path/to/results   copy the README's figures from a finished study (default: results)
 # make environment   create .venv for the study, run nothing
 # make constraints   pin every version again: envs/, from pyproject.toml
 # make clean    remove .venv and everything that the study made
 
 PYTHON ?= python3
 VENV ?= .venv
+RESULTS ?= results
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 
@@ -36,7 +38,7 @@ PINNED_BEFORE := 2026-11-24
 COMPILE = $(BIN)/uv pip compile pyproject.toml --python $(BIN)/python --no-python-downloads --python-version 3.11 --universal \
 	--fork-strategy fewest --prerelease disallow --exclude-newer $(PINNED_BEFORE)T00:00:00Z --quiet
 
-.PHONY: pareto report bundle test test-lmms-eval test-slurm lmms-eval lint docs environment constraints clean
+.PHONY: pareto report bundle test test-lmms-eval test-slurm lmms-eval lint docs pictures environment constraints clean
 
 pareto: $(VENV)/study.stamp
 	$(BIN)/snakemake --cores all results/plots/pareto.pdf
@@ -68,6 +70,9 @@ lint: $(VENV)/test.stamp
 
 docs: $(VENV)/study.stamp
 	$(BIN)/python -m adamolmo.report.docs_pages docs
+
+pictures:
+	cp $(RESULTS)/plots/headline.png $(RESULTS)/plots/pareto.png docs/images/
 
 environment: $(VENV)/study.stamp
 
