@@ -171,9 +171,9 @@ def _jobs(count: int) -> str:
 
 
 def _phase(logs: list[str]) -> str | None:
-    """Jobs log into a folder of their phase: logs/{phase}/..."""
+    """Jobs log into a folder of their phase, logs/{phase}/..., or where it has one job into logs/{phase}.log."""
     parts = Path(logs[0]).parts if logs else ()
-    return parts[1] if len(parts) > 2 and parts[0] == "logs" else None
+    return Path(parts[1]).stem if len(parts) > 1 and parts[0] == "logs" else None
 
 
 def _duration(seconds: float) -> str:

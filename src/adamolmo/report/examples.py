@@ -1,7 +1,7 @@
 """The page of requests to look at: picture, question, references, and what every controller made of them.
 
-Drawn by the study's seed from three places: where the controllers disagree, where the baseline is wrong and a predictor
-right, and where a promise broke.
+Drawn by the study's seed from four places: where the controllers disagree, where the baseline is wrong and a predictor
+right, where a promise broke, and anywhere.
 """
 
 import base64
@@ -99,6 +99,7 @@ def _places(requests: pd.DataFrame, promises: pd.DataFrame) -> list[Place]:
             "No promise was shown to be broken.",
             _late_where_broken(asked, promises),
         ),
+        Place("any", "Any question", "As they come, one budget each.", "There is no request.", asked),
     ]
 
 

@@ -57,14 +57,21 @@ def shown(html: str, place: str) -> list[int]:
 def test_examples_are_of_the_place_where_they_stand(requests, promises, pictures):
     broken = promises.assign(broken=(promises["dataset"] == "okvqa") & (promises["controller"] == "lookup-mean"))
     html = page(TEMPLATE, requests, broken, pictures, TITLES, seed=0)
-    disputed, predicted, late = (shown(html, place) for place in ("disagree", "predicted", "broken"))
-    assert len(disputed) == len(predicted) == 6  # three of each dataset
+    disputed, predicted, late, some = (shown(html, place) for place in ("disagree", "predicted", "broken", "any"))
+    assert len(disputed) == len(predicted) == len(some) == 6  # three of each dataset
     assert all(RIGHT["lookup-mean"](i) != RIGHT["predict-overview"](i) for i in disputed)
     assert all(i % 4 == 0 for i in predicted)
     assert len(late) == 3 and all(i % 5 == 0 for i in late)
     assert "Budget 60 %, 95 in 100 on time: 10.0 ms" in html
     assert "okvqa (drawn), " in html
     assert "<b>a | b</b>" in html  # each reference once
+
+
+def test_where_nobody_disagrees_and_nothing_broke_there_are_examples_yet(requests, promises, pictures):
+    """As in a small study with one table."""
+    alike = requests[requests["controller"] == "lookup-mean"].assign(disputed=False, late=False)
+    html = page(TEMPLATE, alike, promises, pictures, TITLES, seed=0)
+    assert [len(shown(html, place)) for place in ("disagree", "predicted", "broken", "any")] == [0, 0, 0, 6]
 
 
 def test_the_page_says_where_nothing_broke(requests, promises, pictures):
