@@ -68,6 +68,7 @@ def page(
         (place, [_example(by_request[key], pictures[key[0]][key[2]]) for key in _draw(place.requests, seed)])
         for place in _places(requests, promises)
     ]
+    places.sort(key=lambda place: not place[1])  # what has no example is told last
     stages = [stage.removesuffix("_ms") for stage in _STAGES]
     return render(template, places=places, stages=stages, oracle=ORACLE, titles=titles)
 
