@@ -1,6 +1,7 @@
 """What cannot be used is refused in one sentence."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -178,3 +179,45 @@ def test_a_model_that_fails_its_self_check_is_refused(loaded, monkeypatch, broke
     monkeypatch.undo()
     layers._set_top_k(layers.top_k)
     self_check(backend)
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "generation_config.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("content", ["{", "[1, 2]"])
+def test_a_file_that_the_library_cannot_read_is_named_in_one_sentence(aria, file, content):
+    (aria / file).write_text(content)
+    with pytest.raises(AdaMolmoError, match=rf"{re.escape(file)}: transformers cannot use it \([^\n]*\)\.$"):
+        load_aria(aria)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("num_hidden_layers", "six", r"config\.json: transformers cannot use it \([^\n]*\)\.$"),
+        ("num_attention_heads", 0, r"config\.json: transformers cannot use it \([^\n]*\)\.$"),
+        ("moe_topk", 99, r"^the model's top_k is 99; it has \d+ experts, expected 1 to that\.$"),
+        ("hidden_size", 48, r"tensors are of another shape \([^\n]*\); expected those of its configuration\.$"),
+        ("vocab_size", 9, r"ids up to \d+; the model's embedding has 9 rows\.$"),
+    ],
+)
+def test_a_configuration_that_no_model_can_have_is_refused(aria, key, value, sentence):
+    config = json.loads((aria / "config.json").read_text())
+    config["text_config"][key] = value
+    (aria / "config.json").write_text(json.dumps(config))
+    with pytest.raises(AdaMolmoError, match=sentence):
+        load_aria(aria)
+
+
+def test_quantised_weights_are_refused(aria, tmp_path):
+    weights = load_file(aria / "model.safetensors")
+    name = next(key for key in weights if key.endswith("q_proj.weight"))
+    save_file(weights | {name: weights[name].to(torch.float8_e4m3fn)}, aria / "model.safetensors", {"format": "pt"})
+    with pytest.raises(AdaMolmoError, match=rf"tensor {name} is F8_E4M3; expected one of BF16, F16, F32, F64\.$"):
+        prepare(aria, tmp_path / "out", torch.float32, 3)
+
+
+def test_logits_that_are_no_numbers_fail_the_self_check_in_one_sentence(loaded, monkeypatch):
+    backend = loaded("aria")
+    head = backend.decoder.layers.head
+    monkeypatch.setattr(head, "forward", lambda hidden: torch.nan * torch.nn.functional.linear(hidden, head.weight))
+    with pytest.raises(AdaMolmoError, match="'prefix and rest equal the stock model': logits .* not all finite;"):
+        self_check(backend)

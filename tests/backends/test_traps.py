@@ -10,14 +10,19 @@ import pytest
 
 pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
 
+import numpy as np
 import torch
+from asking import engine_of, samples_of
 from PIL import Image
 from requests_of import QUESTIONS, all_logits, answer, begin, decode, prompt_of, words
 from safetensors.torch import load_file, save_file
 from stock import stock_inputs
 from tiny_families import TINY_FAMILIES
 
+from adamolmo.data.samples import Questions
+from adamolmo.data.scoring import SCORERS
 from adamolmo.errors import AdaMolmoError
+from adamolmo.importance.inner_scores import internal_scores
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.transformers_backend.loading import load
 
@@ -220,3 +225,37 @@ def test_no_code_of_a_checkpoint_is_run(checkpoint, tmp_path):
     (directory / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Config: pass\nclass Model: pass\n")
     load(directory, tiers=TINY_FAMILIES["aria"].tiers, fixed_prefix_layers=3)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", TINY_FAMILIES)
+def test_attentions_entropy_counts_heads_that_share_keys_and_the_models_own_scale(name, loaded, pictures):
+    """Without padding the library passes each shared key once, with padding once per head."""
+    backend = loaded(name)
+    engine, samples = engine_of(backend), samples_of(pictures)[:2]
+    questions = Questions(samples, None, SCORERS["vqa"])
+    backend.decoder.model.set_attn_implementation("eager")  # which returns its weights
+    try:
+        want = [_entropies(backend, sample) for sample in samples]
+    finally:
+        backend.decoder.model.set_attn_implementation("sdpa")
+    with torch.inference_mode(False):
+        for batch_size in (8, 64):  # a row alone, and both, padded
+            got = internal_scores(engine, questions, backend.tiers[0], batch_size)["attention_entropy"]
+            np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def _entropies(backend, sample) -> list[float]:
+    """1 - entropy / log(visible keys) of every block behind the prefix, by the weights that its attention says."""
+    weights = []
+    layers = backend.decoder.layers.text.layers[3:]
+    hooks = [layer.self_attn.register_forward_hook(lambda _, __, out: weights.append(out[1][0])) for layer in layers]
+    prompt = prompt_of(backend, sample.open_image(), sample.question)
+    prompt = backend.with_answer(prompt, backend.answer_ids("yes")[:-1])
+    all_logits(backend, begin(backend, prompt), backend.sizes.full_knobs)
+    for hook in hooks:
+        hook.remove()
+    visible = torch.arange(2, prompt.num_tokens + 1).log()
+    return [
+        1 - (torch.special.entr(of_layer[:, 1:]).sum(dim=-1).mean(dim=0) / visible).mean().item()
+        for of_layer in weights
+    ]

@@ -20,6 +20,10 @@ from adamolmo.transformers_backend.library import transformers
 
 WORDS = tuple("what number is on the red sign ? how many objects are there Answer yes no a b c d 0 1 2 3 4 5".split())
 
+# Standard deviations of the weights, of matrices by the root of their width: layers say more than the last word does,
+# so that answers differ between questions, images and knobs.
+EMBEDDING, GAIN, BIAS = 0.5, 1.5, 0.2
+
 
 @dataclass(frozen=True)
 class TinySizes:
@@ -302,7 +306,8 @@ def build_model(name: str, sizes: TinySizes = TinySizes(), **text_changes: Any) 
         text_changes: of the text configuration, for example another top_k.
     """
     tiny = TINY_FAMILIES[name]
-    config = tiny.configure(sizes, token_ids(tiny))
+    ids = token_ids(tiny)
+    config = tiny.configure(sizes, ids)
     for key, value in text_changes.items():
         setattr(config.get_text_config(), key, value)
     torch.manual_seed(sizes.seed)
@@ -311,8 +316,9 @@ def build_model(name: str, sizes: TinySizes = TinySizes(), **text_changes: Any) 
     for key, weight in model.named_parameters():
         if "norm" in key:
             continue
-        scale = 1.0 if "embed_tokens" in key or weight.ndim < 2 else 0.6 / weight.shape[-1] ** 0.5
+        scale = BIAS if weight.ndim < 2 else EMBEDDING if "embed_tokens" in key else GAIN / weight.shape[-1] ** 0.5
         weight.copy_(scale * torch.randn(weight.shape, generator=generator))
+    model.get_output_embeddings().weight[[ids[token] for token in tiny.tokens]] = 0  # nobody says an image's token
     for key, bias in model.named_buffers():
         if "e_score_correction_bias" in key:
             bias.copy_(0.1 * torch.randn(bias.shape, generator=generator))

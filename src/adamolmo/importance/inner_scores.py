@@ -115,7 +115,7 @@ def _row_means(values: Tensor, counted: Tensor) -> Tensor:
 
 
 class _AttentionInputs(TorchFunctionMode):
-    """Records queries, keys and mask of the one attention call made under it, whatever code makes it."""
+    """Records queries, keys, mask and scale of the one attention call made under it, whatever code makes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,6 +126,7 @@ class _AttentionInputs(TorchFunctionMode):
         if function is F.scaled_dot_product_attention:
             self.query, self.key = args[0].detach(), args[1].detach()
             self.mask = kwargs.get("attn_mask", args[3] if len(args) > 3 else None)
+            self.scale = kwargs.get("scale") or self.query.shape[-1] ** -0.5
         return function(*args, **kwargs)
 
 
@@ -133,16 +134,16 @@ def _relative_entropy(attention: _AttentionInputs, real: Tensor) -> Tensor:
     """Entropy of the attention weights as a share of the largest possible one, mean over heads and tokens, [rows]."""
     if attention.query is None:
         raise AdaMolmoError("attention_entropy: the decoder made no call of scaled_dot_product_attention to observe.")
-    scale = attention.query.shape[-1] ** -0.5
     means = []
     for row in range(len(real)):  # one by one: all weights of a batch at once may be too much
-        query, key = attention.query[row].float(), attention.key[row].float()
+        query, key = attention.query[row].float(), attention.key[row].float()  # [heads, tokens, head_dim]
+        key = key.repeat_interleave(len(query) // len(key), dim=0)  # heads that share keys may come with one copy
         tokens = query.shape[-2]
         if attention.mask is None:
             mask = torch.ones(tokens, key.shape[-2], dtype=torch.bool, device=query.device).tril()
         else:
             mask = attention.mask[row % len(attention.mask), 0]
-        weights = (query @ key.transpose(-1, -2) * scale).masked_fill(~mask, -torch.inf).softmax(dim=-1)
+        weights = (query @ key.transpose(-1, -2) * attention.scale).masked_fill(~mask, -torch.inf).softmax(dim=-1)
         entropy = -torch.special.xlogy(weights, weights).sum(dim=-1).mean(dim=0)
         visible = mask.sum(dim=-1)
         counted = real[row] & (visible > 1)

@@ -54,6 +54,10 @@ class KnobLayers:
         self.top_k = _only_one({router.top_k for router in chain.from_iterable(routers)}, "as top_k of its routers")
         experts = chain.from_iterable(map(experts_of, layers))
         self.num_experts = _only_one({len(stack.down_proj) for _, stack in experts}, "experts")
+        if not 1 <= self.top_k <= self.num_experts:
+            raise AdaMolmoError(
+                f"the model's top_k is {self.top_k}; it has {self.num_experts} experts, expected 1 to that."
+            )
         self._stock: list[Callable[..., Tensor]] = [layer.forward for layer in layers]
         for index, layer in enumerate(layers):
             layer.forward = self._wrapped(index)

@@ -65,9 +65,10 @@ def load(
     family = read_family(directory)
     config = load_config(directory, family, fixed_prefix_layers)
     texts, pictures = Texts(directory, family, config), Pictures(directory, family, config, tiers)
+    ends = end_ids(directory, config)  # before the weights, as all that is read fast
     decoder = Decoder(load_model(directory, family, config, dtype, device), family, fixed_prefix_layers)
     costs = CostModel(decoder, load_work(directory, decoder, pictures))
-    return TransformersBackend(decoder, texts, pictures, costs, end_ids(directory, config))
+    return TransformersBackend(decoder, texts, pictures, costs, ends)
 
 
 def load_budget_prefix(

@@ -16,7 +16,7 @@ from adamolmo.backend.interface import Picture
 from adamolmo.data.images import as_rgb, upright_size
 from adamolmo.errors import AdaMolmoError, quoted, stable
 from adamolmo.transformers_backend.families import Family, ImageSize
-from adamolmo.transformers_backend.library import transformers
+from adamolmo.transformers_backend.library import explained, transformers
 
 # A style asks for the datasets' kind of answer, in the words of LLaVA-1.5 (arXiv 2310.03744).
 _SHORT_ANSWER = "\nAnswer the question using a single word or phrase."
@@ -81,10 +81,12 @@ class Pictures:
     def __init__(self, directory: Path, family: Family, config: Any, tiers: Mapping[str, Mapping[str, Any]]):
         """Raises AdaMolmoError for a missing file, and for a tier that the image processor does not take."""
         self.family, self.config, self.tiers = family, config, tiers
-        if not (directory / "preprocessor_config.json").is_file():
+        path = directory / "preprocessor_config.json"
+        if not path.is_file():
             raise AdaMolmoError(f"{directory}: has no preprocessor_config.json; expected the settings for images.")
-        cls = getattr(transformers, family.image_processor)
-        self.image_processor = cls.from_pretrained(directory, local_files_only=True)
+        with explained(path):
+            cls = getattr(transformers, family.image_processor)
+            self.image_processor = cls.from_pretrained(directory, local_files_only=True)
         for tier, arguments in tiers.items():
             self._check(tier, arguments)
 
@@ -202,7 +204,8 @@ class Texts:
 
 def _chat_template(directory: Path, image_token: str) -> str | None:
     """A user's turn about an image in the checkpoint's own template, with {question}; None where it has none."""
-    tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+    with explained(directory / "tokenizer_config.json"):
+        tokenizer = transformers.PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
     if tokenizer.chat_template is None:
         return None
     turn = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "{question}"}]}

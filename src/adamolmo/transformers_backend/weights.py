@@ -12,7 +12,7 @@ from adamolmo.errors import AdaMolmoError, stable
 from adamolmo.model.checkpoint import weight_files
 from adamolmo.model.config import read_config
 from adamolmo.transformers_backend.families import Family, family_of
-from adamolmo.transformers_backend.library import transformers
+from adamolmo.transformers_backend.library import explained, transformers
 
 
 def read_family(directory: Path) -> Family:
@@ -22,8 +22,11 @@ def read_family(directory: Path) -> Family:
 
 
 def load_config(directory: Path, family: Family, fixed_prefix_layers: int) -> Any:
-    """Raises AdaMolmoError for a fixed prefix that the model cannot have."""
-    config = getattr(transformers, family.model_class).config_class.from_pretrained(directory, local_files_only=True)
+    """Raises AdaMolmoError for an impossible configuration, and for a fixed prefix that the model cannot have."""
+    with explained(directory / "config.json"):
+        config = getattr(transformers, family.model_class).config_class.from_pretrained(
+            directory, local_files_only=True
+        )
     least, layers = family.least_prefix(config), config.get_text_config().num_hidden_layers
     if not least <= fixed_prefix_layers <= layers:
         raise AdaMolmoError(
@@ -67,8 +70,9 @@ def load_first_layers(
 def end_ids(directory: Path, config: Any) -> frozenset[int]:
     """Tokens that end an answer: several in most chat models. Raises AdaMolmoError where there are none."""
     found = None
-    if (directory / "generation_config.json").is_file():
-        found = transformers.GenerationConfig.from_pretrained(directory, local_files_only=True).eos_token_id
+    if (path := directory / "generation_config.json").is_file():
+        with explained(path):
+            found = transformers.GenerationConfig.from_pretrained(directory, local_files_only=True).eos_token_id
     if found is None:
         found = config.get_text_config().eos_token_id
     if found is None:
