@@ -5,7 +5,6 @@ what a study does with a model. How the families do it is in `test_contract.py`.
 """
 
 import numpy as np
-import pytest
 import torch
 from asking import NEW_TOKENS, PREFIX, answer, asked, decoded, engine_of, grid, prompts_of, samples_of, settings
 from PIL import Image
@@ -82,9 +81,7 @@ def test_requests_one_at_a_time_are_those_of_the_grid(engine, pictures):
                 assert (backend.decode_answer(tokens), len(tokens)) == (alone.answer, alone.output_tokens), config
                 assert (one.num_crops, one.input_tokens) == (alone.num_crops, alone.input_tokens)
                 said.add(tuple(tokens))
-    # So that there was something to get wrong. Small random models of two families always say the same; the contract of
-    # transformers' families compares their logits.
-    assert len(said) > 4 or backend.name in ("aria", "ernie4_5_vl_moe")
+    assert len(said) > 4  # so that there was something to get wrong
 
 
 def test_a_block_skipped_in_a_batch_is_that_block_skipped_alone(engine, pictures):
@@ -108,8 +105,6 @@ def test_what_is_not_remembered_runs_as_what_is_and_lets_gradients_flow(backend,
 
 
 def test_an_answer_behind_a_prompt_is_continued_as_the_model_did(backend, pictures):
-    if backend.name == "deepseek_ocr2":
-        pytest.skip("its small random model says the image's token, which stands for a second image then")
     for knobs in settings(backend)[:: len(settings(backend)) // 3]:
         (prompt,) = prompts_of(backend, pictures[0])
         said = answer(backend, prompt, knobs)
