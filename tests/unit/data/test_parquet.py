@@ -204,7 +204,7 @@ def test_a_plain_file_of_ones_own(tmp_path):
     [
         ({"columns": {"answers": "answer"}}, "columns.answers: train-0000"),
         ({"columns": {"answers": "answer"}}, "has no column 'answer'; found image_id, question_id, question, image"),
-        ({"columns": {"answers": "image.caption"}}, "no field 'caption'"),
+        ({"columns": {"answers": "image.caption"}}, "names 'caption', which is none of bytes, path."),
         ({"splits": {"profile": "training"}}, "datasets.mine.splits.profile: lab/textvqa at 0123456789"),
         ({"splits": {"profile": "training"}}, "has no files of a split 'training'; found data/train-00000-of-00003"),
         ({"config": "en"}, "datasets.mine.config: lab/textvqa at"),
