@@ -88,7 +88,7 @@ def _type(annotation: Any) -> str:
         return f"list of {_type(args[0])}"
     if is_dataclass(annotation):
         return f"{{{', '.join(field.name for field in fields(annotation))}}}"
-    if annotation is JsonValue:
+    if annotation in (JsonValue, Any):
         return "any value"
     return {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "null"}[annotation]
 
