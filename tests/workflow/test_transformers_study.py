@@ -1,9 +1,14 @@
-"""The whole study on a tiny random model of transformers, offline: two runs are equal to the byte."""
+"""The whole study on a tiny random model of transformers, offline: two runs are equal to the byte.
+
+ADAMOLMO_FAMILY=aria pytest tests/workflow/test_transformers_study.py
+"""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import yaml
 from mini_study import ROOT, Study
 
 pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
@@ -11,31 +16,25 @@ pytest.importorskip("transformers", reason="the extra 'transformers' is not inst
 from adamolmo.files.schema import read_table
 from adamolmo.files.summary import SUMMARY
 
-NAME = "qwen3_vl_moe"
+FAMILY = os.environ.get("ADAMOLMO_FAMILY", "qwen3_vl_moe")
 TARGET = "results/plots/pareto.pdf"
 CELL = "results/eval/okvqa/two-stage-budget/75pct-mean"
-CONFIG = """
-model: {{checkpoint: {checkpoint}}}
-knobs:
-  tiers:
-    low: null
-    medium: null
-    high: null
-    t_low: {{processor: {{size: {{shortest_edge: 4096, longest_edge: 16384}}}}}}
-    t_high: {{processor: {{size: {{shortest_edge: 36864, longest_edge: 65536}}}}}}
-  top_k: [2, 4]
-  num_active_blocks: [4, 6]
-importance: {{tier: t_high}}
-"""
+OTHERS_TIERS = {"low": None, "medium": None, "high": None}
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch, config) -> Path:
     """The configuration of the study, on a checkpoint beside it."""
     monkeypatch.syspath_prepend(ROOT / "tests" / "backends")
-    from tiny_families import build_checkpoint
+    from tiny_families import TINY_FAMILIES, build_checkpoint
 
-    return config(CONFIG.format(checkpoint=build_checkpoint(NAME, tmp_path / "checkpoint")))
+    tiers = {f"tiny_{tier}": {"processor": TINY_FAMILIES[FAMILY].tiers[tier]} for tier in ("low", "high")}
+    settings = {
+        "model": {"checkpoint": str(build_checkpoint(FAMILY, tmp_path / "checkpoint"))},
+        "knobs": {"tiers": OTHERS_TIERS | tiers, "top_k": [2, 4], "num_active_blocks": [4, 6]},
+        "importance": {"tier": "tiny_high"},
+    }
+    return config(yaml.safe_dump(settings))
 
 
 def contents(study: Study) -> dict[str, bytes]:
@@ -56,7 +55,7 @@ def test_the_study_is_the_same_twice_and_a_cell_of_it_alone(clone, tiny, tmp_pat
     assert [name for name in first if first[name] != second[name]] == []
 
     manifest = json.loads(first["model/manifest.json"])
-    assert manifest["model_type"] == NAME and len(manifest["checks"]) == 5
+    assert manifest["model_type"] == FAMILY and len(manifest["checks"]) == 5
     summary, _ = read_table(clone.path("results/summary.parquet"), SUMMARY)
     assert len(summary) == 2 * 6 * 3 and set(summary["num_failed"]) <= {0}
 
