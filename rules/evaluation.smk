@@ -1,12 +1,3 @@
-import zlib
-
-
-def in_mixed_order(wildcards):
-    """Priority of a cell: cells come last, and in an order that knows nothing of controllers, so that a machine which
-    becomes slower while the study runs is slower for all of them."""
-    return -1 - zlib.crc32("/".join(wildcards).encode()) % 1000
-
-
 rule evaluate:
     input:
         model=MODEL["manifest"],
