@@ -97,7 +97,7 @@ class Checkpoint:
 
 
 def write_trained(path: Path, tensors: Mapping[str, Tensor], made_by: Mapping[str, Any], state: TrainingState) -> None:
-    info = TrainedInfo(made_by=dict(made_by), step=state.step, log=tuple(state.log.lines))
+    info = TrainedInfo(made_by=_flat(made_by), step=state.step, log=tuple(state.log.lines))
     write_tensors(tensors, path, info.model_dump())
 
 
@@ -108,11 +108,12 @@ def read_trained(path: Path, made_by: Mapping[str, Any]) -> tuple[dict[str, Tens
         info = TrainedInfo.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         raise AdaMolmoError(f"{path}: is no part of a training of this version; delete it to begin anew.") from error
-    found, expected = _flat(info.made_by), _flat(json.loads(json.dumps(made_by)))
-    if other := [key for key in (expected | found) if found.get(key) != expected.get(key)]:
+    expected = _flat(made_by)
+    if other := [key for key in expected | info.made_by if info.made_by.get(key) != expected.get(key)]:
+        found, wanted = (values.get(other[0], "missing") for values in (info.made_by, expected))
         raise AdaMolmoError(
-            f"{path}: belongs to another training ({other[0]} is {found.get(other[0])!s:.80}, expected "
-            f"{expected.get(other[0])!s:.80}); delete it to begin anew, or train with what it was made by."
+            f"{path}: belongs to another training ({other[0]} is {found:.80}, expected {wanted:.80}); "
+            "delete it to begin anew, or train with what it was made by."
         )
     return tensors, info
 
@@ -122,9 +123,9 @@ def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    """Nested JSON as one mapping, with keys like `recipe.seed`."""
-    if not isinstance(value, (dict, list)):
-        return {key: value}
-    items = value.items() if isinstance(value, dict) else enumerate(value)
+def _flat(value: Any, key: str = "") -> dict[str, str]:
+    """Nested mappings and sequences as one mapping of text, with keys like `recipe.seed`."""
+    if not isinstance(value, (Mapping, list, tuple)):
+        return {key: str(value)}
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
     return {name: leaf for k, v in items for name, leaf in _flat(v, f"{key}.{k}".removeprefix(".")).items()}

@@ -5,7 +5,9 @@ checkpoint, so the study loads it like any other.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -101,6 +103,7 @@ class Recipe:
     blocks and the full top_k always run, no knob is seen in training."""
 
     seed: int = 0
+    architecture: Mapping[str, Any] = field(default_factory=lambda: ARCHITECTURE)
     questions_per_image: int = 3  # many images teach more than many questions about few
     vision_steps: int = 1000
     text_steps: int = 300
@@ -130,17 +133,25 @@ class Recipe:
             batch_share=0.15,
         )
 
+    def made_by(self, phase: str, **more: Any) -> dict[str, Any]:
+        """What a phase's weights depend on, apart from code and machine."""
+        return {"phase": phase, "recipe": asdict(self), **more}
 
-def embedded_config() -> MolmoEConfig:
-    return MolmoEConfig.from_dict(ARCHITECTURE, "the embedded model's architecture")
+    def new_model(self) -> MolmoE:
+        """With the weights that the training starts from."""
+        model = MolmoE(MolmoEConfig.from_dict(dict(self.architecture), "the embedded model's architecture"))
+        _initialise(model, self.seed)
+        return model
 
 
-def initialise(model: MolmoE, seed: int) -> None:
-    """Normal weights of variance 1/fan-in, residual outputs scaled down by depth. Query and key norms start so large
-    that a head of 16 dimensions can choose one of 200 image tokens."""
+def _initialise(model: MolmoE, seed: int) -> None:
+    """Normal weights of variance 1/fan-in, residual outputs scaled down by depth; no biases. Query and key norms start
+    so large that a head of 16 dimensions can choose one of 200 image tokens."""
     torch.manual_seed(seed)
     residual_scale = 1.5 / math.sqrt(2 * model.config.num_layers)
     for name, parameter in model.named_parameters():
+        if name.endswith(".bias"):
+            nn.init.zeros_(parameter)
         if parameter.ndim < 2:
             continue
         fan_in = parameter.shape[-2] if ".experts." in name else parameter.shape[-1]

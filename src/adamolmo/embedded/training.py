@@ -11,9 +11,7 @@ rest: a run that was killed at any point goes on, and ends with the same weights
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -26,19 +24,15 @@ from adamolmo.embedded.losses import RouterLogits, answer_loss, cell_loss, route
 from adamolmo.embedded.optimisation import adamw, make_optimisers, rate_at, take_step
 from adamolmo.embedded.projections import align_features, flatten_routers, whiten_features, whiten_patches
 from adamolmo.embedded.recipe import (
-    ARCHITECTURE,
     JOINT_SHARDS,
     STYLE_OF_DATASET,
     TIERS,
     Recipe,
-    embedded_config,
-    initialise,
 )
 from adamolmo.embedded.training_log import write_log
 from adamolmo.embedded.workers import ALONE, Workers, run_in
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.writing import file_checksum
-from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.tokenizer import Tokenizer
 from adamolmo.progress import progress
 
@@ -49,12 +43,12 @@ _STEPS_PER_LINE = 20  # of the log; checkpoints are written between two lines
 
 def train_vision(recipe: Recipe, output: Path) -> None:
     """Phase 1; writes the vision backbone's weights."""
-    model = _new_model(recipe)
+    model = recipe.new_model()
     head = nn.Linear(model.config.d_model, EMPTY + 1 + len(COLOURS))
     optimisers = make_optimisers(model.vision_backbone, recipe.vision_rate)
     optimisers.append(adamw([{"params": list(head.parameters()), "peak": recipe.vision_rate.adam}]))
     state = TrainingState({"backbone": model.vision_backbone, "head": head}, optimisers)
-    checkpoint = Checkpoint.beside(output, made_by("vision", recipe))
+    checkpoint = Checkpoint.beside(output, recipe.made_by("vision"))
     if not checkpoint.load(state):
         whiten_patches(model, rng_of(recipe, "whitening", 0, 0))
 
@@ -72,10 +66,10 @@ def train_vision(recipe: Recipe, output: Path) -> None:
 
 def train_text(recipe: Recipe, tokenizer: Tokenizer, output: Path) -> None:
     """Phase 2; writes the decoder's weights (without the vision backbone)."""
-    model = _new_model(recipe)
+    model = recipe.new_model()
     parts = {"transformer": model.transformer, "lm_head": model.lm_head}
     state = TrainingState(parts, make_optimisers(nn.ModuleDict(parts), recipe.text_rate))
-    checkpoint = Checkpoint.beside(output, made_by("text", recipe))
+    checkpoint = Checkpoint.beside(output, recipe.made_by("text"))
     checkpoint.load(state)
 
     def loss_of(step: int, shard: int) -> Shard:
@@ -104,14 +98,14 @@ def _joint_worker(
     workers: Workers, recipe: Recipe, tokenizer_dir: Path, vision: Path, text: Path, output_dir: Path
 ) -> None:
     tokenizer = Tokenizer.load(tokenizer_dir)
-    model = _new_model(recipe)
-    seen, vision_info = read_trained(vision, made_by("vision", recipe))
-    said, text_info = read_trained(text, made_by("text", recipe))
+    model = recipe.new_model()
+    seen, vision_info = read_trained(vision, recipe.made_by("vision"))
+    said, text_info = read_trained(text, recipe.made_by("text"))
     parts = {"vision": file_checksum(vision), "text": file_checksum(text)}
     for part in (model.vision_backbone, *routers(model)):
         part.requires_grad_(False)
     state = TrainingState({"model": model}, make_optimisers(model, recipe.joint_rate))
-    checkpoint = Checkpoint.beside(output_dir.with_name("joint.safetensors"), made_by("joint", recipe, parts=parts))
+    checkpoint = Checkpoint.beside(output_dir.with_name("joint.safetensors"), recipe.made_by("joint", parts=parts))
     if not checkpoint.load(state):
         model.load_state_dict({**{f"vision_backbone.{name}": tensor for name, tensor in seen.items()}, **said})
         align_features(model, tokenizer, recipe)
@@ -130,7 +124,7 @@ def _joint_worker(
 
     _run("joint", recipe.joint_steps, recipe, state, loss_of, checkpoint, JOINT_SHARDS, workers)
     if workers.is_first:
-        export_checkpoint(model, output_dir)
+        export_checkpoint(model, recipe, output_dir)
         write_log([*vision_info.log, *text_info.log, *state.log.lines], output_dir / "training.jsonl")
         checkpoint.remove()
 
@@ -163,17 +157,6 @@ def _run(
         if workers.is_first and (state.step % _STEPS_PER_LINE == 0 or state.step == steps):
             state.log.end_line(phase, state.step)
             checkpoint.save_if_due(state)
-
-
-def made_by(phase: str, recipe: Recipe, **more: Any) -> dict[str, Any]:
-    """What a phase's weights depend on, apart from code and machine."""
-    return {"phase": phase, "recipe": asdict(recipe), "architecture": ARCHITECTURE, **more}
-
-
-def _new_model(recipe: Recipe) -> MolmoE:
-    model = MolmoE(embedded_config())
-    initialise(model, recipe.seed)
-    return model
 
 
 def _tier_of_step(recipe: Recipe, phase: str, step: int) -> str:

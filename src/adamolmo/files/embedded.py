@@ -1,7 +1,5 @@
 """The parts that the embedded model is put together from, and the log of its training."""
 
-from typing import Any
-
 from pydantic import Field
 
 from adamolmo.files.documents import Part
@@ -21,7 +19,7 @@ class TrainingLine(Part):
 class TrainedInfo(Part):
     """What a part was made by, and how it went."""
 
-    made_by: dict[str, Any] = Field(description="phase, recipe, sizes, and what else its weights depend on")
+    made_by: dict[str, str] = Field(description="phase, seed, recipe, sizes, and what else its weights depend on")
     step: int = Field(description="steps that are done")
     log: tuple[TrainingLine, ...] = Field(description="the lines so far: phase, step, loss, accuracy, seconds")
 

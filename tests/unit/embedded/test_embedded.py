@@ -8,10 +8,9 @@ from adamolmo.data.procedural import Question, crowded_scene, scene
 from adamolmo.embedded.batches import EMPTY, PART_LABELS, cell_labels, crop_labels, pack_images
 from adamolmo.embedded.losses import answer_logits
 from adamolmo.embedded.muon import Muon, orthogonalise
-from adamolmo.embedded.recipe import ARCHITECTURE, embedded_config, initialise
+from adamolmo.embedded.recipe import ARCHITECTURE, Recipe
 from adamolmo.embedded.vocabulary import build_tokenizer, save_tokenizer
 from adamolmo.model.inputs import build_inputs
-from adamolmo.model.molmoe import MolmoE
 from adamolmo.model.preprocess import PreprocessConfig, preprocess
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
@@ -25,9 +24,7 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model():
-    model = MolmoE(embedded_config()).eval().requires_grad_(False)
-    initialise(model, seed=0)
-    return model
+    return Recipe().new_model().eval().requires_grad_(False)
 
 
 def test_the_vocabulary_fits_the_architecture():
