@@ -17,6 +17,7 @@ UNREAD = {
     "results/model/model.safetensors",
     "results/model/config.json",
     "results/model/tokenizer.json",
+    "results/model/work.json",
     "results/importance/selection/{dataset}.json",
     "results/lmms_eval/{task}/{controller}/{budget}.parquet",
     "results/lmms_eval/summary.parquet",

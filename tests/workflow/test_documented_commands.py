@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+from importlib.util import find_spec
 
 import pytest
 from mini_study import ROOT, run_snakemake
@@ -47,6 +48,8 @@ def test_the_command_can_run(page, line, clone):
         command_line().parse_args(arguments)
     elif program == "python" and arguments[:2] == ["-m", "lmms_eval"]:
         pytest.skip("run by tests/lmms_eval")
+    elif program == "python" and arguments[0] == "-m":
+        assert find_spec(arguments[1]) is not None
     elif program == "python":
         assert (ROOT / arguments[0]).is_file()
     else:

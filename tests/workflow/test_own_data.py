@@ -52,8 +52,9 @@ def _what_happens_next(study: Study) -> None:
     image.write_bytes(picture(3, "PNG"))
     assert plan().planned["prepare_data"] == 3
     image.unlink()
-    assert "1 of 10 pictures that mine/questions.csv names do not exist; the first is mine/images/3.png, in line 5" in (
-        only_error(plan())
+    sentence = only_error(plan())
+    assert (
+        "1 of 10 pictures that mine/questions.csv names are not there; the first, in line 5, does not exist" in sentence
     )
     image.write_bytes(before)
     table = study.path("mine/questions.csv")
