@@ -5,9 +5,9 @@ import pandas as pd
 
 from adamolmo.budgets import ALLOWED_LATE, KINDS, kind_of
 from adamolmo.report.figures.style import in_order
-from adamolmo.report.findings import StudyResults, in_words, resolution, shown_better, warnings
+from adamolmo.report.findings import StudyResults, in_words, resolution, warnings
 from adamolmo.report.results import budget_name, budgets_of, kinds_of, late_share
-from adamolmo.report.verdict import judged_by, recommended
+from adamolmo.report.verdict import judged_by, recommended, shown_better
 
 
 def sentences(results: StudyResults) -> list[str]:

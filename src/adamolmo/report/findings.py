@@ -12,8 +12,8 @@ from adamolmo.controllers.roles import baseline_of, heeds_budget, without_oracle
 from adamolmo.evaluation.summary import at_profile_speed, misses_budget
 from adamolmo.report.figures.style import in_order
 from adamolmo.report.results import everywhere, kinds_of, knob_values, late_share
-from adamolmo.report.verdict import judge, judged_by
-from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, holm, mean_intervals
+from adamolmo.report.verdict import judge, judged_by, over_kinds, shown_better
+from adamolmo.statistics.intervals import SIGNIFICANCE, Resampling, mean_intervals
 
 _FLAT_SAVING_PCT = 5.0  # a knob that saves less time than this from its highest to its lowest value is flat
 _DOUBTFUL_ESTIMATE_PCT = 10.0
@@ -50,9 +50,8 @@ class StudyResults:
 
     @cached_property
     def gains_by_kind(self) -> pd.DataFrame:
-        """The means over the budgets of each kind, with p_holm over them all."""
-        gains = self.judged[self.judged["budget"] == self.judged["kind"]].reset_index(drop=True)
-        return gains.assign(p_holm=holm(gains["p"]))
+        """Of `verdict.over_kinds`."""
+        return over_kinds(self.judged)
 
 
 def findings(results: StudyResults) -> list[str]:
@@ -106,11 +105,6 @@ def _verdict_of_kind(rows: pd.DataFrame, against: str, kind: str, everywhere: st
         names = [f"{row.controller} ({100 * row.gain:+.1f} points)" for row in worse.itertuples()]
         sentences.append(f"Shown to be below {against}: {in_words(names)}.")
     return sentences
-
-
-def shown_better(gains: pd.DataFrame) -> pd.Series:
-    """Of `StudyResults.gains_by_kind`."""
-    return (gains["p_holm"] < SIGNIFICANCE) & (gains["gain"] > 0) & ~gains["broken"]
 
 
 def kept_promises(results: StudyResults) -> list[str]:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from adamolmo.budgets import KINDS, PER_REQUEST, kind_of
 from adamolmo.controllers.roles import heeds_budget, without_oracle
+from adamolmo.statistics.intervals import SIGNIFICANCE, holm
 
 MIXTURE = "the best mixture of two static configurations"
 _ENDS = ("", "_low", "_high")
@@ -62,6 +63,17 @@ def judge(
     kept = promises.set_index(["dataset", "controller", "budget"])["broken"]
     keys = pd.MultiIndex.from_frame(gains[["dataset", "controller", "budget"]])
     return gains.assign(broken=kept.reindex(keys, fill_value=False).to_numpy(bool)).reset_index(drop=True)
+
+
+def over_kinds(judged: pd.DataFrame) -> pd.DataFrame:
+    """Of `judge`, the means over the budgets of each kind, with p_holm over them all."""
+    gains = judged[judged["budget"] == judged["kind"]].reset_index(drop=True)
+    return gains.assign(p_holm=holm(gains["p"]))
+
+
+def shown_better(gains: pd.DataFrame) -> pd.Series:
+    """Which rows of `over_kinds` are shown to win: also after correction, and without a broken promise."""
+    return (gains["p_holm"] < SIGNIFICANCE) & (gains["gain"] > 0) & ~gains["broken"]
 
 
 def recommended(judged: pd.DataFrame, budgets: Iterable[str]) -> dict[str, list[dict]]:

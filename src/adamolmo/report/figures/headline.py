@@ -16,7 +16,7 @@ from adamolmo.report.figures import style
 from adamolmo.report.figures.panels import columns, error_bars, legend_below, spread
 from adamolmo.report.figures.style import in_order, look, styled
 from adamolmo.report.results import everywhere, kinds_of, late_share, violation_rates
-from adamolmo.report.verdict import judge
+from adamolmo.report.verdict import judge, over_kinds, shown_better
 
 _ZERO = {"color": style.EDGE, "linewidth": 0.9, "zorder": 1}
 _PROMISED = {"color": style.EDGE, "linewidth": 1.0, "linestyle": (0, (4, 2)), "zorder": 1}
@@ -43,7 +43,8 @@ def draw(
 ) -> Figure:
     """All datasets together, a column per kind of budget; in one column of a paper the kinds stand below each other.
     Above, the gain of every controller at each budget, by the measure that is fair for the kind (`verdict`), with its
-    paired 95 % interval; the best one over all budgets of the kind is drawn large and named, if its gain is certain.
+    paired 95 % interval; the best one over all budgets of the kind is drawn large and named, if it is shown to win
+    (`verdict.shown_better`).
     Below, what was promised (dashed) and what was found.
 
     Hollow: the promise is shown to be broken. What lies far beyond the winners and the promise is an arrow at the edge.
@@ -52,13 +53,16 @@ def draw(
     asked = summary[summary["controller"].isin(controllers)]
     baseline, kinds = baseline_of(summary["controller"]), kinds_of(summary)
     gains = judge(comparisons, equal_latency, promises, baseline)
-    gains, kept = (table[table["dataset"] == everywhere(summary)] for table in (gains, promises))
+    of_kinds, gains, kept = (
+        table[table["dataset"] == everywhere(summary)] for table in (over_kinds(gains), gains, promises)
+    )
     figure, panels = _pairs_of_panels(kinds, width)
     winners = set()
     for kind, (above, below) in panels.items():
-        pooled = gains[gains["budget"] == kind]
-        budgets, best = _by_budget(summary, kind), _best(pooled)
-        winner = best["controller"] if best is not None and best["gain_low"] > 0 else None
+        pooled = of_kinds[of_kinds["kind"] == kind]
+        shown = pooled[shown_better(pooled)]
+        budgets, best = _by_budget(summary, kind), _best(pooled if shown.empty else shown)
+        winner = None if shown.empty else best["controller"]
         winners.add(winner)
         found = _lateness(asked, kind) if kind == PER_REQUEST else kept[kept["budget"].map(kind_of) == kind]
         _gains(above, gains[gains["kind"] == kind], budgets, controllers, winner)
@@ -106,7 +110,7 @@ def _who_wins(best: pd.Series | None, winner: str | None, kind: str, baseline: s
     if winner:
         return [(winner, 9, "bold"), (f"{gain} points ({low} to {high})", 8, "bold"), measure]
     largest = f"largest: {best['controller']} {gain} ({low} to {high})"
-    return [("no certain gain", 9, "bold"), (largest, 7, "normal"), measure]
+    return [("nobody is shown to win", 9, "bold"), (largest, 7, "normal"), measure]
 
 
 def _is_kept(summary: pd.DataFrame, found: pd.DataFrame, kind: str) -> list[tuple[str, float, str]]:

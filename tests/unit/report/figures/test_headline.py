@@ -12,11 +12,11 @@ from adamolmo.evaluation.summary import collect
 from adamolmo.report.figures.style import look
 
 KINDS = ("per-request", "p95", "mean")
-# Which table says who gains, and its column.
+# Which table says who gains, and its columns for the gain and for p.
 MEASURES = {
-    "per-request": ("comparisons", "goodput_gain"),
-    "p95": ("comparisons", "accuracy_gain"),
-    "mean": ("equal_latency", "gain"),
+    "per-request": ("comparisons", "goodput_gain", "goodput_p"),
+    "p95": ("comparisons", "accuracy_gain", "accuracy_p"),
+    "mean": ("equal_latency", "gain", "gain_p"),
 }
 
 
@@ -45,12 +45,14 @@ def points(axes: Axes, controller: str) -> list[tuple[float, float, bool]]:
 def plant(inputs: dict, kind: str, controller: str, gain: float, half: float = 0.01) -> dict:
     """The same results, but that controller gains so much on all datasets, at every budget of the kind and over them;
     all others gain nothing."""
-    table, column = MEASURES[kind]
+    table, column, p = MEASURES[kind]
     rows = inputs[table].copy()
     of_kind = (rows["dataset"] == "all") & rows["budget"].map(lambda budget: _is_of(kind, budget))
     for end, width in (("", 0.0), ("_low", -half), ("_high", half)):
         rows.loc[of_kind, f"{column}{end}"] = width
         rows.loc[of_kind & (rows["controller"] == controller), f"{column}{end}"] = gain + width
+    rows.loc[of_kind, p] = 1.0
+    rows.loc[of_kind & (rows["controller"] == controller), p] = 0.0 if gain > half else 0.2
     return inputs | {table: rows}
 
 
@@ -84,7 +86,7 @@ def test_what_counts_depends_on_the_kind_of_budget(inputs):
     rows.loc[rows["budget"] == "mean", ["accuracy_gain", "accuracy_gain_low", "goodput_gain_low"]] = 0.5
     found = panels(draw("headline", planted | {"comparisons": rows}))
     assert words(found["p95"][0])[1] == "lookup-median"
-    assert words(found["per-request"][0])[1] == words(found["mean"][0])[1] == "no certain gain"
+    assert words(found["per-request"][0])[1] == words(found["mean"][0])[1] == "nobody is shown to win"
     assert [words(above)[-1] for above, _ in found.values()] == [
         "right and on time, over lookup-mean",
         "accuracy over lookup-mean, equally late",
@@ -95,7 +97,7 @@ def test_what_counts_depends_on_the_kind_of_budget(inputs):
 def test_without_a_certain_gain_nobody_stands_out(inputs):
     figure = draw("headline", plant(inputs, "mean", "lookup-median", 0.031, half=0.04))
     above, _ = panels(figure)["mean"]
-    assert words(above)[1:3] == ["no certain gain", "largest: lookup-median +3.1 (-0.9 to +7.1)"]
+    assert words(above)[1:3] == ["nobody is shown to win", "largest: lookup-median +3.1 (-0.9 to +7.1)"]
     markers = {look(name).marker for name in study_data.CONTROLLERS}
     assert {line.get_markersize() for line in above.lines if line.get_marker() in markers} == {3.2}
 
@@ -104,7 +106,7 @@ def test_who_breaks_the_promise_wins_nothing_and_is_hollow(inputs):
     broken = inputs["promises"].query("dataset == 'all' and budget == 'p95'").set_index("controller")["broken"]
     assert broken["topk-only"] and not broken["lookup-median"]
     above, below = panels(draw("headline", plant(inputs, "p95", "topk-only", 0.018)))["p95"]
-    assert words(above)[1] == "no certain gain"
+    assert words(above)[1] == "nobody is shown to win"
     assert [filled for _, _, filled in points(above, "topk-only")] == [False] * 3
     assert [filled for _, _, filled in points(above, "lookup-max_accuracy")] == [True] * 3
     assert words(below)[0] == f"Broken by {broken.sum()} of {len(broken)}"
