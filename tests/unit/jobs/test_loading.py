@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from adamolmo.data.scoring import SCORERS
 from adamolmo.errors import AdaMolmoError
 from adamolmo.files.samples import SAMPLES
 from adamolmo.files.schema import write_table
-from adamolmo.jobs.loading import batch_limits, load_questions
+from adamolmo.jobs.loading import batch_limits, load_engine, load_questions
 
 CONFIG = Path(__file__).parents[3] / "config.yaml"
 
@@ -58,3 +59,19 @@ def test_a_prompt_without_room_for_an_answer_counts_as_failed(split, tiny_engine
     assert all("the prompt has" in entry["reason"] for entry in failed[1:])
     with pytest.raises(AdaMolmoError, match="of 10 samples"):
         load_questions(settings(0.1), tiny_engine, "okvqa", split)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "sentence"),
+    [
+        ({"top_k": [2, 9]}, "top_k .*9; this model has 8 experts"),
+        ({"top_k": [2], "num_active_blocks": [6, 8]}, "knobs.num_active_blocks has 8; this model has 7 blocks"),
+    ],
+)
+def test_knobs_that_the_model_does_not_have_are_refused_by_the_first_job_that_loads_it(
+    tiny_model_dir, tmp_path, knobs, sentence
+):
+    changes = tmp_path / "knobs.yaml"
+    changes.write_text(json.dumps({"knobs": {"num_active_blocks": [6, 7]} | knobs}))
+    with pytest.raises(AdaMolmoError, match=sentence):
+        load_engine(StudyConfig.load(CONFIG, changes), tiny_model_dir)
