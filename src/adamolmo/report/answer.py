@@ -67,10 +67,13 @@ def _promises(results: StudyResults) -> list[str]:
         if rows.empty:
             continue
         broken = in_order(rows.loc[rows["broken"], "controller"])
-        everybody = len(broken) in (0, len(rows))
-        who = "every controller" if everybody else in_words(broken)
-        kept = f"{'broken' if broken else 'kept'} by {who}"
-        parts.append(f"{KINDS[kind]}, {kept} ({_found(results, kind, rows)})")
+        if broken:
+            said = f"broken by {'every controller' if len(broken) == len(rows) else in_words(broken)}"
+        elif (rows["found"] <= rows["promised"]).all():
+            said = "kept by every controller"
+        else:  # with few questions
+            said = "not shown to be broken by any"
+        parts.append(f"{KINDS[kind]}, {said} ({_found(results, kind, rows)})")
     return [f"Promises: {'; '.join(parts)}."] if parts else []
 
 
