@@ -42,6 +42,11 @@ def absence(path: str | Path) -> str | None:
     return None
 
 
+def no_file(path: str | Path) -> str | None:
+    """Why no file can be read at a path, going on from its name; None if there is one."""
+    return None if os.path.isfile(path) else absence(path) or "is no file"
+
+
 def stable(text: str) -> str:
     """What another library says, fit for a result: on one line, printable, without addresses of this process, short.
 

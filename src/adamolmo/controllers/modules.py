@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from adamolmo.controllers.base import ControllerContext, Design
-from adamolmo.errors import AdaMolmoError, absence
+from adamolmo.errors import AdaMolmoError, no_file
 from adamolmo.inference.controller import Controller
 
 
@@ -55,8 +55,8 @@ def _by_name(module: str) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not os.path.isfile(path):
-        raise AdaMolmoError(f"{path}: {absence(path) or 'is no file'}; expected the Python file of a controller.")
+    if fault := no_file(path):
+        raise AdaMolmoError(f"{path}: {fault}; expected the Python file of a controller.")
     if (folder := str(path.parent.resolve())) not in sys.path:
         sys.path.append(folder)
     # Of its own: a file may be called as a module that others import, such as random.py.

@@ -13,7 +13,7 @@ from unicodedata import normalize
 from adamolmo.config.data import ColumnSettings
 from adamolmo.data.conversion import shown, to_id, to_text
 from adamolmo.data.rows import Row, image_cell, lookup
-from adamolmo.errors import absence
+from adamolmo.errors import no_file
 
 _EXPECTED = "expected the path of an image file, or the file in base64"
 # With any type or none: "data:image/png;base64,", "data:;base64,".
@@ -48,8 +48,8 @@ class ImageFiles:
         path = self._path(text)
         if path is None:
             return _from_base64(text)
-        if not os.path.isfile(path):
-            raise ValueError(f"names '{text:.120}', which {absence(path) or 'is no file'}: {path!s:.200}")
+        if fault := no_file(path):
+            raise ValueError(f"names '{text:.120}', which {fault}: {path!s:.200}")
         try:
             return path.read_bytes()
         except OSError as error:

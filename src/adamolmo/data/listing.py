@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from adamolmo.errors import AdaMolmoError, absence
+from adamolmo.errors import AdaMolmoError, absence, no_file
 
 SUFFIXES = {
     "parquet": (".parquet", ".pq", ".parq"),
@@ -48,8 +48,8 @@ def data_files(path: Path, source: str = "parquet") -> list[Path]:
     if not files:
         raise AdaMolmoError(f"{path} has no {kind} file; expected at least one ({', '.join(SUFFIXES[source])}).")
     for file in files:
-        if not os.path.isfile(file):
-            raise AdaMolmoError(f"{file} {absence(file) or 'is no file'}; expected a {kind} file.")
+        if fault := no_file(file):
+            raise AdaMolmoError(f"{file} {fault}; expected a {kind} file.")
     return files
 
 

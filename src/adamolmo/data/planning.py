@@ -17,7 +17,7 @@ from adamolmo.data.listing import fingerprint
 from adamolmo.data.rows import Row, image_cell, questions_of_row
 from adamolmo.data.split_files import Files, files_of_split
 from adamolmo.data.text_tables import text_rows
-from adamolmo.errors import AdaMolmoError, absence
+from adamolmo.errors import AdaMolmoError, no_file
 
 LARGEST_TABLE_BYTES = 256 << 20  # of those that are read when planning
 
@@ -70,10 +70,9 @@ def _read(path: Path, files: Files, settings: DatasetSettings, dataset: str) -> 
             raise AdaMolmoError(f"datasets.{dataset}: {row.place} of {path}: {error}.") from error
     missing = [picture for picture in pictures if not os.path.isfile(picture)]
     if missing:
-        found = absence(missing[0]) or "is no file"
         raise AdaMolmoError(
             f"datasets.{dataset}: {len(missing)} of {len(pictures)} pictures that {path} names are not there; the "
-            f"first, in {pictures[missing[0]]}, {found}: {missing[0]!s:.200}."
+            f"first, in {pictures[missing[0]]}, {no_file(missing[0])}: {missing[0]!s:.200}."
         )
     return _Table(num_questions, frozenset(images), pictures)
 

@@ -6,14 +6,13 @@ person changed is read as other numbers. The study's own documents are declared 
 
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from adamolmo.errors import AdaMolmoError, absence, stable
+from adamolmo.errors import AdaMolmoError, no_file, stable
 from adamolmo.faults import sentence
 from adamolmo.files.writing import replacing
 
@@ -86,9 +85,8 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
 
 def read_json(path: str | Path, kind: type[Kind]) -> Kind:
     """Raises AdaMolmoError that names the file when it is absent, truncated, changed or another document."""
-    if not os.path.isfile(path):
-        found = absence(path) or "is no file"
-        raise AdaMolmoError(f"{path}: {found}; expected the JSON document {name_of(kind)}.")
+    if fault := no_file(path):
+        raise AdaMolmoError(f"{path}: {fault}; expected the JSON document {name_of(kind)}.")
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

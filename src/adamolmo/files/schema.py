@@ -5,13 +5,12 @@ a name and `[...]` for a part that may be absent.
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adamolmo.errors import AdaMolmoError, absence
+from adamolmo.errors import AdaMolmoError, no_file
 from adamolmo.files.sealed_parquet import is_intact, seal
 from adamolmo.files.writing import replacing
 
@@ -112,9 +111,8 @@ def read_table(path: str | Path, schema: Table, columns: Sequence[str] | None = 
     import pyarrow.parquet as pq
 
     wanted = list(columns or schema.columns)
-    if not os.path.isfile(path):
-        found = absence(path) or "is no file"
-        raise AdaMolmoError(f"{path}: {found}; expected the Parquet table {schema.name}.")
+    if fault := no_file(path):
+        raise AdaMolmoError(f"{path}: {fault}; expected the Parquet table {schema.name}.")
     try:
         if not is_intact(path):
             raise OSError("it is damaged, or another program's: its bytes are not what its checksum says")
