@@ -56,8 +56,8 @@ class Study:
         return cls(repository, repository)
 
     def copy(self, repository: Path) -> "Study":
-        """With all results, and what Snakemake remembers of them."""
-        shutil.copytree(self.repository, repository, dirs_exist_ok=True)
+        """With all results, and what Snakemake remembers of them; without the socket of a run that is just ending."""
+        shutil.copytree(self.repository, repository, ignore=shutil.ignore_patterns("*.sock"), dirs_exist_ok=True)
         return Study(repository, repository)
 
     def snakemake(self, *arguments: str | Path, configs: tuple[str | Path, ...] = (), cores: int = 2) -> Result:
