@@ -22,28 +22,30 @@ from adamolmo.jobs.caches import use_writable_caches
 
 _ONLY_READS = ("dryrun", "dag", "rulegraph", "summary", "detailed_summary")
 _LEAST_BYTES = 1 << 16
+# Options of which Snakemake keeps the last alone, and how they are meant.
+_GIVEN_ONCE = {r"--configfiles?(=|\Z)": "a.yaml b.yaml", r"--config(=|\Z)|-C": "seed=1 max_new_tokens=3"}
 
 
 def before_snakemake(arguments: Sequence[str]) -> None:
     """Looks at what Snakemake is given, and gives it caches that it can write.
 
     Raises AdaMolmoError for a file or a value of `--config` that is not the part of YAML that a configuration is
-    written in, for a second `--configfile`, of which Snakemake would forget the first, and for a folder that cannot be
-    written to.
+    written in, for a second `--configfile`, `--config` or key of it, of which Snakemake would forget the first, and for
+    a folder that cannot be written to.
     """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    given = [option for option in options if re.match(r"--configfiles?(=|\Z)", option)]
-    if len(given) > 1:
-        raise AdaMolmoError(
-            f"{given[0].partition('=')[0]} is given {len(given)} times; expected once, with all files behind it: "
-            "--configfile a.yaml b.yaml."
-        )
+    for form, example in _GIVEN_ONCE.items():
+        given = [option for option in options if re.match(form, option)]
+        if len(given) > 1:
+            name = re.match(form, given[0])[0].rstrip("=")
+            raise AdaMolmoError(
+                f"{name} is given {len(given)} times; expected once, with everything behind it: {name} {example}."
+            )
     with redirect_stderr(io.StringIO()):  # it says again which profile it uses
         _, settings = parse_args(list(arguments))
     for path in settings.configfile:
         _check_file(path)
-    for entry in settings.config or []:
-        _check_entry(entry)
+    _check_entries(settings.config or [])
     records = Path(settings.directory or ".", ".snakemake")
     if not any(getattr(settings, option, None) for option in _ONLY_READS):
         _check_place(records)
@@ -63,8 +65,17 @@ def _check_place(records: Path) -> None:
         ) from error
 
 
-def _check_entry(entry: str) -> None:
+def _check_entries(entries: Sequence[str]) -> None:
     """Of `--config`."""
+    for entry in entries:
+        _check_entry(entry)
+    keys = [entry.partition("=")[0] for entry in entries]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise AdaMolmoError(f"--config: the key '{key}' is given {keys.count(key)} times; expected once.")
+
+
+def _check_entry(entry: str) -> None:
     key, equals, value = entry.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z_][\w-]*", key):
         raise AdaMolmoError(

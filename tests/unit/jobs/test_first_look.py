@@ -75,12 +75,25 @@ def test_what_config_says_is_typed_as_in_a_file(value):
     assert typed(typed(value)) == typed(value)
 
 
+@pytest.mark.parametrize("options", [["--config", "--config"], ["-C", "--config"]])
+def test_two_options_of_values_are_not_one_of_both(options):
+    first, second = options
+    with pytest.raises(AdaMolmoError, match=f"{first} is given 2 times; expected once, .*: {first} seed=1 max"):
+        before_snakemake(["--cores", "1", first, "seed=1", f"{second}=max_new_tokens=3"])
+    before_snakemake(["--cores", "1", first, "seed=1", "max_new_tokens=3", "--", second])
+
+
+def test_a_key_that_is_given_twice():
+    with pytest.raises(AdaMolmoError, match="--config: the key 'seed' is given 2 times; expected once"):
+        before_snakemake(["--cores", "1", "--config", "seed=1", "max_new_tokens=3", "seed=2"])
+
+
 @pytest.mark.parametrize("options", [["--configfile", "--configfile"], ["--configfile", "--configfiles"]])
 def test_a_file_that_snakemake_would_forget_is_not_forgotten(tmp_path, options):
     for name in "ab":
         (tmp_path / name).write_text("seed: 1")
     first, second = options
-    with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, with all files behind it"):
+    with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, .*: --configfile a"):
         before_snakemake([first, str(tmp_path / "a"), f"{second}={tmp_path / 'b'}"])
     before_snakemake([first, str(tmp_path / "a"), str(tmp_path / "b"), "--", second])
 
