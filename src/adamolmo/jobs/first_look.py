@@ -6,6 +6,7 @@ a file calls a program (`__use_yte__`). A logger plugin is what Snakemake loads 
 
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -23,7 +24,10 @@ from adamolmo.jobs.caches import use_writable_caches
 _ONLY_READS = ("dryrun", "dag", "rulegraph", "summary", "detailed_summary")
 _LEAST_BYTES = 1 << 16
 # Options of which Snakemake keeps the last alone, and how they are meant.
-_GIVEN_ONCE = {r"--configfiles?(=|\Z)": "a.yaml b.yaml", r"--config(=|\Z)|-C": "seed=1 max_new_tokens=3"}
+_GIVEN_ONCE = {
+    r"--configfiles?(=|\Z)": "all files behind it: --configfile a.yaml b.yaml",
+    r"--config(=|\Z)|-C": "all keys behind it: --config seed=1 max_new_tokens=3",
+}
 
 
 def before_snakemake(arguments: Sequence[str]) -> None:
@@ -34,13 +38,10 @@ def before_snakemake(arguments: Sequence[str]) -> None:
     a folder that cannot be written to.
     """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    for form, example in _GIVEN_ONCE.items():
-        given = [option for option in options if re.match(form, option)]
+    for form, meant in _GIVEN_ONCE.items():
+        given = [match[0].rstrip("=") for option in options if (match := re.match(form, option))]
         if len(given) > 1:
-            name = re.match(form, given[0])[0].rstrip("=")
-            raise AdaMolmoError(
-                f"{name} is given {len(given)} times; expected once, with everything behind it: {name} {example}."
-            )
+            raise AdaMolmoError(f"{given[0]} is given {len(given)} times; expected once, with {meant}.")
     with redirect_stderr(io.StringIO()):  # it says again which profile it uses
         _, settings = parse_args(list(arguments))
     for path in settings.configfile:
@@ -69,10 +70,9 @@ def _check_entries(entries: Sequence[str]) -> None:
     """Of `--config`."""
     for entry in entries:
         _check_entry(entry)
-    keys = [entry.partition("=")[0] for entry in entries]
-    for key in keys:
-        if keys.count(key) > 1:
-            raise AdaMolmoError(f"--config: the key '{key}' is given {keys.count(key)} times; expected once.")
+    for key, times in Counter(entry.partition("=")[0] for entry in entries).items():
+        if times > 1:
+            raise AdaMolmoError(f"--config: the key '{key}' is given {times} times; expected once.")
 
 
 def _check_entry(entry: str) -> None:

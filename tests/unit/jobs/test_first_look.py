@@ -78,7 +78,7 @@ def test_what_config_says_is_typed_as_in_a_file(value):
 @pytest.mark.parametrize("options", [["--config", "--config"], ["-C", "--config"]])
 def test_two_options_of_values_are_not_one_of_both(options):
     first, second = options
-    with pytest.raises(AdaMolmoError, match=f"{first} is given 2 times; expected once, .*: {first} seed=1 max"):
+    with pytest.raises(AdaMolmoError, match=f"{first} is given 2 times; expected once, with all keys behind it"):
         before_snakemake(["--cores", "1", first, "seed=1", f"{second}=max_new_tokens=3"])
     before_snakemake(["--cores", "1", first, "seed=1", "max_new_tokens=3", "--", second])
 
@@ -93,7 +93,7 @@ def test_a_file_that_snakemake_would_forget_is_not_forgotten(tmp_path, options):
     for name in "ab":
         (tmp_path / name).write_text("seed: 1")
     first, second = options
-    with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, .*: --configfile a"):
+    with pytest.raises(AdaMolmoError, match="--configfile is given 2 times; expected once, with all files behind it"):
         before_snakemake([first, str(tmp_path / "a"), f"{second}={tmp_path / 'b'}"])
     before_snakemake([first, str(tmp_path / "a"), str(tmp_path / "b"), "--", second])
 
