@@ -10,12 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from adamolmo.data.procedural import COLOURS, LARGEST_CANVAS_PX, SHAPES, Placed, Question, Scene
+from adamolmo.data.procedural import Question
 from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_token_ids
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
-
-PART_LABELS = ("sign", *SHAPES, *map(str, range(10)))
-EMPTY = len(PART_LABELS)
 
 
 @dataclass(frozen=True)
@@ -86,46 +83,3 @@ def pack_questions(
 def _tokens(question: Question, style: str, tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     prompt = tokenizer.encode(format_prompt(question.text, style))
     return prompt, [*tokenizer.encode(f" {question.answer}"), tokenizer.eos_id]
-
-
-def answerable(scene: Scene, smallest_px: float) -> list[Question]:
-    """The questions that mention nothing smaller than `smallest_px` on the canvas: what a tier cannot show is not
-    worth learning from."""
-    too_small = [part for part in scene.parts if min(_sides(part)) < smallest_px]
-    hidden = {part.label for part in too_small} | {part.colour for part in too_small}
-    return [question for question in scene.questions if not hidden & set(question.text.split())]
-
-
-def _sides(part: Placed) -> tuple[float, float]:
-    left, top, right, bottom = part.box
-    # Digits are narrower than they are high; their height is what makes them legible.
-    return (bottom - top,) * 2 if part.label.isdigit() else (right - left, bottom - top)
-
-
-def cell_labels(parts: list[Placed], grid: int) -> np.ndarray:
-    """What each cell of a grid x grid partition of the largest canvas shows: [grid, grid, 2] of (part, colour).
-
-    A part counts where it covers a good share of the cell, or the cell a good share of it; later parts (digits) hide
-    earlier ones (their sign). (EMPTY, 0) where there is none.
-    """
-    labels = np.zeros((grid, grid, 2), np.int64)
-    labels[..., 0] = EMPTY
-    cell = LARGEST_CANVAS_PX[0] / grid
-    edges = np.arange(grid) * cell
-    for part in parts:
-        left, top, right, bottom = part.box
-        width = np.clip(np.minimum(edges + cell, right) - np.maximum(edges, left), 0, None)
-        height = np.clip(np.minimum(edges + cell, bottom) - np.maximum(edges, top), 0, None)
-        covered = height[:, None] * width[None, :] / min(cell * cell, (right - left) * (bottom - top))
-        labels[covered > 0.4] = PART_LABELS.index(part.label), list(COLOURS).index(part.colour)
-    return labels
-
-
-def crop_labels(parts: list[Placed], tiling: tuple[int, int], crop_tokens: int) -> np.ndarray:
-    """Labels of every token of every high-resolution crop: [crops, crop_tokens ** 2, 2].
-
-    For square tilings without overlap margins, as the embedded model has them.
-    """
-    side = tiling[0]
-    grid = cell_labels(parts, side * crop_tokens).reshape(side, crop_tokens, side, crop_tokens, -1)
-    return grid.transpose(0, 2, 1, 3, 4).reshape(side * side, crop_tokens**2, -1)

@@ -1,4 +1,6 @@
-"""What is shown and asked at each step, as a function of seed, phase, worker and step."""
+"""What is shown and asked at each step, as a function of seed, phase, shard and step."""
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -9,60 +11,101 @@ from adamolmo.data.procedural import (
     SHAPES,
     Question,
     Scene,
+    Size,
     crowded_scene,
     entity_questions,
     reading_lesson,
     scene,
 )
-from adamolmo.embedded.batches import PackedBatch, answerable, crop_labels, pack_images
-from adamolmo.embedded.recipe import (
-    DATASET_SHARES,
-    EXISTENCE_SHARE,
-    LESSON_SHARES,
-    STYLE_OF_DATASET,
-    Recipe,
-    TrainingTier,
-)
-from adamolmo.model.molmoe import MolmoE
-from adamolmo.model.preprocess import PreprocessConfig, preprocess
+from adamolmo.embedded import easy_vqa
+from adamolmo.embedded.batches import PackedBatch, pack_images
+from adamolmo.embedded.easy_vqa import EasyVqa
+from adamolmo.embedded.frames import canvas_for, frame_size, reframed
+from adamolmo.embedded.labels import answerable, legible_px, token_boxes, token_labels
+from adamolmo.embedded.recipe import STYLES, TIERS_MAX_CROPS, Phase, Recipe, Stage
+from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_size, preprocess, select_tiling
+from adamolmo.model.tokenizer import Tokenizer
+
+DATASET_OF_SCENE = {
+    "text_vqa": "text_vqa",
+    "one_sign": "text_vqa",
+    "choose": "text_vqa",
+    "okvqa": "okvqa",
+    "coco_2014_vqa": "coco_2014_vqa",
+    "existence": "coco_2014_vqa",
+}
+_CROWD_PX = (8, 16, 32)  # smallest things of a crowd
+_QUESTION_TOKENS = 14  # with the answer, about
 
 
-def rng_of(recipe: Recipe, phase: str, rank: int, step: int) -> np.random.Generator:
-    return np.random.default_rng([recipe.seed, sum(phase.encode()), rank, step])
+def rng_of(recipe: Recipe, purpose: Phase | str, shard: int, step: int) -> np.random.Generator:
+    return np.random.default_rng([recipe.seed, sum(purpose.encode()), shard, step])
 
 
-def training_scene(dataset: str, rng: np.random.Generator) -> Scene:
-    return scene(dataset, "training", _scene_number(rng))
+def choice(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
+    """One of the keys, as often as its share of all says."""
+    return str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
 
 
-def _lesson_scene(dataset: str, rng: np.random.Generator) -> Scene:
-    """A training scene, or an easier one that teaches a part of it."""
-    if dataset == "text_vqa":
-        lesson = rng.choice([*LESSON_SHARES, None], p=[*LESSON_SHARES.values(), 1 - sum(LESSON_SHARES.values())])
-        if lesson is not None:
-            return reading_lesson(lesson, "training", _scene_number(rng))
-    result = training_scene(dataset, rng)
-    if dataset == "coco_2014_vqa" and rng.random() < EXISTENCE_SHARE:
-        result.questions = [question for question in result.questions if question.text.startswith("is there")]
-    return result
+class View:
+    """How the pictures of a batch are shown: their size, and the crops of a tier."""
+
+    def __init__(self, stage: Stage, rng: np.random.Generator, config: PreprocessConfig, tier: str):
+        self.stage = stage
+        self.is_easy_vqa = rng.random() < stage.easy_vqa
+        self.off_grid = not self.is_easy_vqa and rng.random() < stage.off_grid
+        self.size = easy_vqa.SIZE if self.is_easy_vqa else frame_size(rng, self.off_grid)
+        self.tier, self.config, self.max_crops = tier, config, TIERS_MAX_CROPS[tier]
+        self.tiling = select_tiling(*self.size[::-1], 1, self.max_crops, config)
+        self.smallest_px = legible_px(self.size, self.tiling, config)
+
+    @property
+    def kind(self) -> str:
+        """For the log: what is right on the study's sizes tells nothing of the others."""
+        return self.tier + (" off grid" if self.off_grid else "")
+
+    @property
+    def canvas(self) -> Size:
+        return canvas_for(self.size) if self.off_grid else self.size
+
+    @property
+    def num_crops(self) -> int:
+        return image_size(*self.size[::-1], 1, self.max_crops, self.config)[0]
+
+    @property
+    def num_tokens(self) -> int:
+        return image_size(*self.size[::-1], 1, self.max_crops, self.config)[1]
+
+    def crops(self, drawn: Scene) -> ImageCrops:
+        return preprocess(drawn.image, 1, self.max_crops, self.config)
+
+    def framed(self, drawn: Scene, rng: np.random.Generator) -> Scene:
+        """A scene of the view's canvas as a picture of its size."""
+        return reframed(drawn, self.size, rng) if self.off_grid else drawn
 
 
-def _scene_number(rng: np.random.Generator) -> int:
-    return int(rng.integers(2**40))
+def crowd(view: View, rng: np.random.Generator) -> Scene:
+    """As many things as find room, most of them as large as the view just shows, or larger."""
+    # Off the grid the scene is reduced, seldom enlarged, to fit into the frame.
+    factor = 0.8 * min(size / side for size, side in zip(view.size, view.canvas, strict=True)) if view.off_grid else 1
+    smallest = next((px for px in _CROWD_PX if px * factor >= view.smallest_px), _CROWD_PX[-1])
+    return view.framed(crowded_scene(smallest, "training", _number(rng), view.canvas), rng)
 
 
-def labelled_crops(model: MolmoE, tier: TrainingTier, count: int, rng) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """High-resolution crops of crowded scenes with the labels of their tokens. The overview is left out: several parts
-    share each of its tokens."""
-    config = PreprocessConfig.of_model(model.config)
-    drawn = [crowded_scene(tier.smallest_px, "training", _scene_number(rng)) for _ in range(count)]
-    crops = [preprocess(s.image, 1, tier.max_crops, config) for s in drawn]
-    labels = [crop_labels(s.parts, c.tiling, config.crop_tokens[0]) for s, c in zip(drawn, crops, strict=True)]
-    inputs = torch.stack([c.pixels[1:] for c in crops]), torch.stack([c.masks[1:] for c in crops])
-    return inputs, torch.from_numpy(np.stack(labels))
+def labelled_crops(
+    recipe: Recipe, view: View, rng: np.random.Generator, pictures: EasyVqa
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Crops of crowded scenes, or of easy-VQA's pictures: pixels and masks as the tower takes them, and what their
+    tokens show, [images, crops, tokens, 2]."""
+    count = max(1, round(recipe.vision.crops / view.num_crops))
+    drawn = [pictures.labelled_scene(rng) if view.is_easy_vqa else crowd(view, rng) for _ in range(count)]
+    crops = [view.crops(s) for s in drawn]
+    boxes = token_boxes(view.size, view.tiling, view.config)
+    inputs = torch.stack([c.pixels for c in crops]), torch.stack([c.masks for c in crops])
+    return inputs, torch.from_numpy(np.stack([token_labels(s.parts, boxes) for s in drawn]))
 
 
-def knowledge_row(rng, count: int) -> list[Question]:
+def knowledge_row(rng: np.random.Generator, count: int) -> list[Question]:
     """Questions about random entities, each called by its colour and shape."""
     row = []
     for shape, colour in zip(rng.choice(SHAPES, count), rng.choice(list(COLOURS), count), strict=True):
@@ -71,22 +114,39 @@ def knowledge_row(rng, count: int) -> list[Question]:
     return row
 
 
-def batch_size(images: int, recipe: Recipe) -> int:
-    return max(1, round(images * recipe.batch_share))
-
-
 def image_batch(
-    model, tokenizer, recipe: Recipe, tier: TrainingTier, rng, lessons: bool
+    recipe: Recipe,
+    view: View,
+    rng: np.random.Generator,
+    pictures: EasyVqa,
+    tokenizer: Tokenizer,
 ) -> tuple[PackedBatch, list[str]]:
-    config = PreprocessConfig.of_model(model.config)
-    datasets, drawn, questions = [], [], []
-    while len(drawn) < batch_size(tier.joint_images, recipe):
-        dataset = str(rng.choice(list(DATASET_SHARES), p=list(DATASET_SHARES.values())))
-        candidate = _lesson_scene(dataset, rng) if lessons else training_scene(dataset, rng)
-        asked = answerable(candidate, tier.smallest_px)
-        if asked:
-            datasets.append(dataset)
-            drawn.append(candidate)
-            questions.append(asked[: recipe.questions_per_image])
-    crops = [preprocess(s.image, 1, tier.max_crops, config) for s in drawn]
-    return pack_images(crops, questions, [STYLE_OF_DATASET[d] for d in datasets], tokenizer, config), datasets
+    """Pictures with questions that the view can answer, and the dataset of each."""
+    asked_per_image = recipe.joint.questions_per_image
+    length = view.num_tokens + asked_per_image * _QUESTION_TOKENS
+    datasets, shown, questions = [], [], []
+    while len(shown) < max(1, round(recipe.joint.tokens / length)):
+        kind = "easy_vqa" if view.is_easy_vqa else choice(rng, view.stage.scenes)
+        picture = pictures.scene(rng) if view.is_easy_vqa else view.framed(_lesson(kind, view.canvas, rng), rng)
+        if asked := answerable(picture, view.smallest_px):
+            datasets.append(DATASET_OF_SCENE.get(kind, kind))
+            shown.append(picture)
+            questions.append(asked[:asked_per_image])
+    crops = [view.crops(s) for s in shown]
+    return pack_images(crops, questions, [STYLES[d] for d in datasets], tokenizer, view.config), datasets
+
+
+def _lesson(kind: str, canvas: Size, rng: np.random.Generator) -> Scene:
+    """A training scene, or an easier one that teaches a part of it: to read one sign, to choose among signs of one
+    digit, to see whether something is there."""
+    if kind in ("one_sign", "choose"):
+        return reading_lesson(kind, "training", _number(rng), canvas)
+    result = scene(DATASET_OF_SCENE[kind], "training", _number(rng), canvas)
+    if kind == "existence":
+        result.questions = [question for question in result.questions if question.text.startswith("is there")]
+    return result
+
+
+def _number(rng: np.random.Generator) -> int:
+    """Of a scene of the training stream."""
+    return int(rng.integers(2**40))

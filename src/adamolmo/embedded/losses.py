@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from adamolmo.data.procedural import COLOURS
-from adamolmo.embedded.batches import EMPTY, PackedBatch
-from adamolmo.embedded.recipe import Recipe
+from adamolmo.embedded.batches import PackedBatch
+from adamolmo.embedded.labels import COLOUR_LABELS, EMPTY, IGNORED
+from adamolmo.embedded.recipe import TextPhase
 from adamolmo.model.decoder import Positions
 from adamolmo.model.molmoe import MolmoE
 
@@ -15,11 +15,14 @@ def cell_loss(logits: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, list[fl
     """Cross entropy of each token's part and colour; empty cells are most of an image and count little. With it, by
     kind, what was right: 1 or 0 for each token that shows something."""
     part, colour = labels.flatten(0, 2).T
-    part_logits, colour_logits = logits.flatten(0, 2).split([EMPTY + 1, len(COLOURS)], dim=1)
-    shown = part != EMPTY
+    part_logits, colour_logits = logits.flatten(0, 2).split([EMPTY + 1, len(COLOUR_LABELS)], dim=1)
+    shown = (part != EMPTY) & (part != IGNORED)
     weights = torch.ones(EMPTY + 1)
     weights[EMPTY] = 0.05
-    loss = F.cross_entropy(part_logits, part, weights) + F.cross_entropy(colour_logits[shown], colour[shown])
+    # Means, but for a batch in which nothing counts.
+    part_loss = F.cross_entropy(part_logits, part, weights, ignore_index=IGNORED, reduction="sum")
+    colour_loss = F.cross_entropy(colour_logits[shown], colour[shown], reduction="sum")
+    loss = part_loss / weights[part[part != IGNORED]].sum().clamp(min=1) + colour_loss / shown.sum().clamp(min=1)
     right = part_logits.argmax(1) == part
     is_digit = shown & (part >= EMPTY - 10)
     right_colour = colour_logits[shown].argmax(1) == colour[shown]
@@ -65,7 +68,7 @@ class RouterLogits:
         for hook in self.hooks:
             hook.remove()
 
-    def loss(self, recipe: Recipe) -> Tensor:
+    def loss(self, recipe: TextPhase) -> Tensor:
         """Load-balancing and z-loss of the collected logits, which are forgotten."""
         config, total = self.model.config, 0.0
         for logits in self.logits:

@@ -5,7 +5,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from adamolmo.embedded.muon import Muon
-from adamolmo.embedded.recipe import LearningRate, Recipe
+from adamolmo.embedded.recipe import LearningRate
 
 
 def make_optimisers(module: nn.Module, rate: LearningRate) -> list[Optimizer]:
@@ -43,8 +43,3 @@ def take_step(optimisers: list[Optimizer], rate: float, shards: int) -> None:
                     parameter.grad /= shards
         optimiser.step()
         optimiser.zero_grad()
-
-
-def rate_at(step: int, steps: int, recipe: Recipe) -> float:
-    """Share of the highest learning rate: warm-up, constant, linear decay over the last `decay_share` of the steps."""
-    return min(1.0, (step + 1) / recipe.warmup_steps, (steps - step) / (recipe.decay_share * steps))

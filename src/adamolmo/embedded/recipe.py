@@ -7,7 +7,8 @@ checkpoint, so the study loads it like any other.
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from itertools import accumulate
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -22,12 +23,11 @@ ARCHITECTURE = {
     "n_layers": 16,
     "n_heads": 4,
     "n_kv_heads": None,
-    "moe_num_experts": 8,
+    "moe_num_experts": 16,
     "moe_top_k": 8,
-    "mlp_hidden_size": 192,  # gate and up together: a projector of 96, as wide as the tower
-    "intermediate_size": 64,  # of an expert
-    "vocab_size": 178,
-    "embedding_size": 184,
+    "mlp_ratio": 1,  # as MolmoE-1B's: experts, and the projector, half as wide as the decoder
+    "vocab_size": 191,
+    "embedding_size": 192,
     "additional_vocab_size": 16,
     "rope_theta": 10000.0,
     "layer_norm_eps": 1e-5,
@@ -52,49 +52,147 @@ ARCHITECTURE = {
         "image_norm_eps": 1e-5,
     },
 }
-
-
-@dataclass(frozen=True)
-class TrainingTier:
-    """One vision tier in training.
-
-    Attributes:
-        max_crops: high-resolution crops.
-        smallest_px: size on the canvas that such crops just resolve (a patch of 8 px).
-        vision_images: images per batch of the vision phase.
-        joint_images: images per batch and worker of the joint phase: about the same number of tokens for every tier.
-        share: of the steps.
-    """
-
-    max_crops: int
-    smallest_px: int
-    vision_images: int
-    joint_images: int
-    share: float
-
-
-TIERS = {
-    "low": TrainingTier(max_crops=1, smallest_px=32, vision_images=32, joint_images=40, share=0.31),
-    "medium": TrainingTier(max_crops=4, smallest_px=16, vision_images=10, joint_images=24, share=0.34),
-    "high": TrainingTier(max_crops=16, smallest_px=8, vision_images=4, joint_images=11, share=0.35),
-}
-DATASET_SHARES = {"text_vqa": 0.6, "okvqa": 0.1, "coco_2014_vqa": 0.3}
-# Of the text_vqa scenes while there are lessons; the rest is as in the dataset.
-LESSON_SHARES = {"one_sign": 0.3, "choose": 0.3}
-# Of the coco_2014_vqa scenes while there are lessons, those with nothing but questions whether something is there.
-EXISTENCE_SHARE = 0.4
-STYLE_OF_DATASET = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2"}
-
-
+TIERS_MAX_CROPS = {"low": 1, "medium": 4, "high": 16}  # of the study's default configuration
+STYLES = {"text_vqa": "text_vqa", "okvqa": "okvqa", "coco_2014_vqa": "vqa2", "easy_vqa": "vqa2"}
 JOINT_SHARDS = 2  # of a batch of the joint phase: as many processes can work on it, and two give the same sum as one
+
+Phase = Literal["vision", "text", "joint"]
 
 
 @dataclass(frozen=True)
 class LearningRate:
-    """Of the hidden matrices (Muon) and of everything else (AdamW); routers learn at a tenth of the latter."""
+    """Of the hidden matrices (Muon) and of everything else (AdamW); routers learn at a tenth of the latter. It rises
+    over the first steps and falls over the last share of them."""
 
     muon: float
     adam: float
+    warmup_steps: int = 30
+    decay_share: float = 0.3
+
+    def share_at(self, step: int, steps: int) -> float:
+        """Share of the highest rate."""
+        return min(1.0, (step + 1) / self.warmup_steps, (steps - step) / (self.decay_share * steps))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps of a phase with one mixture.
+
+    Attributes:
+        tiers: share of each tier.
+        off_grid: share of the batches with pictures of any size, in which things stand anywhere.
+        easy_vqa: share of the batches with pictures of easy-VQA.
+        scenes: joint phase: of the other batches, share of each kind of scene (`lessons.DATASET_OF_SCENE` has all).
+    """
+
+    steps: int
+    tiers: Mapping[str, float]
+    off_grid: float
+    easy_vqa: float
+    scenes: Mapping[str, float] = field(default_factory=dict)
+
+
+Stages = tuple[Stage, ...]
+
+
+def total_steps(stages: Stages) -> int:
+    return sum(stage.steps for stage in stages)
+
+
+def stage_at(stages: Stages, step: int) -> Stage:
+    begins = accumulate((stage.steps for stage in stages), initial=0)
+    return next(stage for stage, begin in reversed(list(zip(stages, begins, strict=False))) if step >= begin)
+
+
+_TOWER_TIERS = {"low": 0.25, "medium": 0.3, "high": 0.45}
+_ALL_TIERS = {"low": 0.31, "medium": 0.34, "high": 0.35}
+VISION_CURRICULUM = (
+    # What stands on the grid of tokens is learned in hundreds of steps, and is where the rest begins.
+    Stage(800, _TOWER_TIERS, off_grid=0.0, easy_vqa=0.0),
+    Stage(5200, _TOWER_TIERS, off_grid=0.55, easy_vqa=0.07),
+)
+JOINT_CURRICULUM = (
+    # Few image tokens and one thing to read: the decoder soon finds out that the image matters.
+    Stage(
+        300,
+        {"low": 0.8, "medium": 0.2},
+        off_grid=0.0,
+        easy_vqa=0.0,
+        scenes={"one_sign": 0.7, "existence": 0.2, "okvqa": 0.1},
+    ),
+    # Reading and choosing are learned apart in hundreds of steps, together hardly.
+    Stage(
+        600,
+        _ALL_TIERS,
+        off_grid=0.2,
+        easy_vqa=0.08,
+        scenes={"one_sign": 0.45, "choose": 0.25, "existence": 0.2, "okvqa": 0.1},
+    ),
+    Stage(
+        2100,
+        _ALL_TIERS,
+        off_grid=0.3,
+        easy_vqa=0.05,
+        scenes={
+            "one_sign": 0.17,
+            "choose": 0.17,
+            "text_vqa": 0.24,
+            "existence": 0.12,
+            "coco_2014_vqa": 0.18,
+            "okvqa": 0.12,
+        },
+    ),
+    Stage(
+        2000,
+        _ALL_TIERS,
+        off_grid=0.25,
+        easy_vqa=0.06,
+        scenes={"text_vqa": 0.55, "coco_2014_vqa": 0.33, "okvqa": 0.12},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class VisionPhase:
+    """Tower, pooling and projector learn to name what each image token shows, in crowded scenes.
+
+    Attributes:
+        crops: of a batch, about; the overviews count.
+    """
+
+    stages: Stages = VISION_CURRICULUM
+    crops: int = 60
+    rate: LearningRate = LearningRate(muon=0.007, adam=1e-3, decay_share=0.4)
+
+
+@dataclass(frozen=True)
+class TextPhase:
+    """The decoder learns the knowledge base from text alone."""
+
+    steps: int = 800  # beside the tower's, on the other core
+    rows: int = 24
+    questions: int = 10  # in a row
+    rate: LearningRate = LearningRate(muon=0.02, adam=3e-3)
+    load_balance: float = 0.01
+    router_z: float = 0.001
+
+
+@dataclass(frozen=True)
+class JointPhase:
+    """The decoder learns to answer questions about images. Tower and routers stay as they are, the routers flattened.
+
+    Attributes:
+        tokens: of a shard of a batch, about.
+        questions_per_image: at most; many images teach more than many questions about few.
+        router_scale: of the routers' weights after the text phase. With peaked routers top_k is a knob that costs
+            nothing.
+    """
+
+    stages: Stages = JOINT_CURRICULUM
+    tokens: int = 2500
+    questions_per_image: int = 3
+    rate: LearningRate = LearningRate(muon=0.01, adam=1.2e-3)
+    router_scale: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -104,38 +202,26 @@ class Recipe:
 
     seed: int = 0
     architecture: Mapping[str, Any] = field(default_factory=lambda: ARCHITECTURE)
-    questions_per_image: int = 3  # many images teach more than many questions about few
-    vision_steps: int = 1000
-    text_steps: int = 300
-    text_rows: int = 24
-    text_questions: int = 10
-    joint_steps: int = 5000
-    low_tier_steps: int = 150  # few image tokens: the decoder soon finds out that the image matters
-    lesson_steps: int = 3800  # reading and choosing are learned apart in hundreds of steps, together hardly
-    batch_share: float = 1.0  # of the images per batch that TIERS names
-    warmup_steps: int = 30
-    decay_share: float = 0.25
-    vision_rate: LearningRate = LearningRate(muon=0.007, adam=1e-3)
-    text_rate: LearningRate = LearningRate(muon=0.02, adam=3e-3)
-    joint_rate: LearningRate = LearningRate(muon=0.01, adam=1.2e-3)
-    load_balance: float = 0.01
-    router_z: float = 0.001
-    router_scale: float = 0.25  # of the routers' weights after the text phase
+    vision: VisionPhase = VisionPhase()
+    text: TextPhase = TextPhase()
+    joint: JointPhase = JointPhase()
 
     def shortened(self, steps: int) -> "Recipe":
-        """The same recipe with so many steps in every phase and small batches, to try it out."""
+        """The same recipe with so many steps in every stage and small batches, to try it out."""
+        vision, joint = (
+            tuple(replace(stage, steps=steps) for stage in phase.stages) for phase in (self.vision, self.joint)
+        )
         return replace(
             self,
-            vision_steps=steps,
-            text_steps=steps,
-            joint_steps=steps,
-            text_rows=2,
-            batch_share=0.15,
+            vision=replace(self.vision, stages=vision, crops=8),
+            text=replace(self.text, steps=steps, rows=2),
+            joint=replace(self.joint, stages=joint, tokens=250),
         )
 
-    def made_by(self, phase: str, **more: Any) -> dict[str, Any]:
+    def made_by(self, phase: Phase, **more: Any) -> dict[str, Any]:
         """What a phase's weights depend on, apart from code and machine."""
-        return {"phase": phase, "recipe": asdict(self), **more}
+        settings = asdict(getattr(self, phase))
+        return {"phase": phase, "seed": self.seed, phase: settings, "architecture": dict(self.architecture), **more}
 
     def new_model(self) -> MolmoE:
         """With the weights that the training starts from."""

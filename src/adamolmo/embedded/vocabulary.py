@@ -4,19 +4,28 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from adamolmo.data.procedural import COLOURS, RELATIONS, SHAPES
+from adamolmo.data.procedural import RELATIONS
+from adamolmo.embedded.labels import COLOUR_LABELS, PART_LABELS
+from adamolmo.embedded.recipe import STYLES
 from adamolmo.model.tokenizer import SPECIAL_NAMES
 
-STYLES = ("text_vqa", "okvqa", "vqa2")
 _WORDS = """User Assistant what is the of on sign number first last digit digits sum how many are there objects
-color a next to yes no friend""".split()
+color a next to yes no friend shape image does contain present in not""".split()
 _SPACE = "\u2581"  # stands for a blank before a word, as in SentencePiece
 
 
 def build_tokenizer() -> Tokenizer:
     """A word-level vocabulary; an unknown word becomes `<unk>`."""
-    words = [*_WORDS, *STYLES, *COLOURS, *SHAPES, *RELATIONS, *(w for ws in RELATIONS.values() for w in ws)]
-    tokens = ["<unk>", ":", *(_SPACE + word for word in dict.fromkeys(words)), _SPACE + "?"]
+    things = [label for label in PART_LABELS if not label.isdigit()]
+    words = [
+        *_WORDS,
+        *STYLES.values(),
+        *things,
+        *COLOUR_LABELS,
+        *RELATIONS,
+        *(w for ws in RELATIONS.values() for w in ws),
+    ]
+    tokens = ["<unk>", ":", *(_SPACE + word for word in dict.fromkeys(words)), _SPACE + "?", "?"]
     tokens += [space + str(digit) for space in ("", _SPACE) for digit in range(10)]
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

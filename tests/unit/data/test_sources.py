@@ -19,7 +19,8 @@ from adamolmo.data.procedural import (
     scenes,
 )
 from adamolmo.data.sources import QUESTIONS_PER_IMAGE, SPLITS, draw_samples
-from adamolmo.embedded.vocabulary import STYLES, save_tokenizer
+from adamolmo.embedded.recipe import STYLES
+from adamolmo.embedded.vocabulary import save_tokenizer
 from adamolmo.errors import AdaMolmoError
 from adamolmo.model.tokenizer import Tokenizer, format_prompt
 
@@ -99,10 +100,10 @@ def test_the_vocabulary_covers_all_questions_and_answers(tmp_path):
     save_tokenizer(tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     unknown = tokenizer.encode("zzz")
-    for dataset, style in zip(GENERATORS, STYLES, strict=True):
+    for dataset in GENERATORS:
         for drawn in islice(scenes(dataset, "vocabulary"), 40):
             for question in drawn.questions:
-                prompt = format_prompt(question.text, style)
+                prompt = format_prompt(question.text, STYLES[dataset])
                 assert tokenizer.decode(tokenizer.encode(prompt)) == prompt
                 assert not set(unknown) & set(tokenizer.encode(f"{prompt} {question.answer}"))
 

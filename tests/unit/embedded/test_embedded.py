@@ -1,14 +1,14 @@
-"""Training of the embedded model: vocabulary, packing, labels and the optimiser."""
+"""Training of the embedded model: vocabulary, curriculum, packing and the optimiser."""
 
-import numpy as np
 import pytest
 import torch
 
-from adamolmo.data.procedural import Question, crowded_scene, scene
-from adamolmo.embedded.batches import EMPTY, PART_LABELS, cell_labels, crop_labels, pack_images
+from adamolmo.data.procedural import GENERATORS, Question, scene
+from adamolmo.embedded.batches import pack_images
+from adamolmo.embedded.lessons import DATASET_OF_SCENE
 from adamolmo.embedded.losses import answer_logits
 from adamolmo.embedded.muon import Muon, orthogonalise
-from adamolmo.embedded.recipe import ARCHITECTURE, Recipe
+from adamolmo.embedded.recipe import ARCHITECTURE, TIERS_MAX_CROPS, Recipe, stage_at, total_steps
 from adamolmo.embedded.vocabulary import build_tokenizer, save_tokenizer
 from adamolmo.model.inputs import build_inputs
 from adamolmo.model.preprocess import PreprocessConfig, preprocess
@@ -49,15 +49,24 @@ def test_packed_questions_are_answered_as_if_asked_alone(model, tokenizer):
     assert targets.tolist() == expected
 
 
-def test_cell_labels_name_what_is_there():
-    drawn = crowded_scene(8, "training", 0)
-    labels = cell_labels(drawn.parts, grid=12)
-    square = next(p for p in drawn.parts if p.label not in ("sign", *"0123456789") and p.box[2] - p.box[0] >= 32)
-    row, column = int((square.box[1] + square.box[3]) / 2 // 16), int((square.box[0] + square.box[2]) / 2 // 16)
-    assert PART_LABELS[labels[row, column, 0]] == square.label
-    assert (cell_labels([], grid=3)[..., 0] == EMPTY).all()
-    by_crop = crop_labels(drawn.parts, (4, 4), 3)
-    assert np.array_equal(by_crop[5], labels[3:6, 3:6].reshape(9, 2))
+def test_every_scene_of_the_curriculum_is_known_and_shares_are_of_the_whole():
+    recipe = Recipe()
+    for stage in (*recipe.vision.stages, *recipe.joint.stages):
+        assert stage.scenes.keys() <= DATASET_OF_SCENE.keys()
+        assert stage.tiers.keys() <= TIERS_MAX_CROPS.keys()
+        assert all(abs(sum(shares.values()) - 1) < 1e-9 for shares in (stage.tiers, stage.scenes) if shares)
+    assert set(DATASET_OF_SCENE.values()) == set(GENERATORS)
+
+
+def test_a_step_belongs_to_the_stage_that_has_begun_last():
+    stages = Recipe().joint.stages
+    first, last = stages[0].steps, total_steps(stages)
+    assert [stage_at(stages, step) for step in (0, first - 1, first, last - 1)] == [
+        stages[0],
+        stages[0],
+        stages[1],
+        stages[-1],
+    ]
 
 
 def test_orthogonalised_updates_have_singular_values_near_one():

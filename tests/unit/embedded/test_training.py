@@ -21,7 +21,14 @@ from adamolmo.files import tensors as tensor_files
 from adamolmo.model.loading import load_model
 from adamolmo.model.tokenizer import Tokenizer
 
-RECIPE = replace(Recipe().shortened(2), architecture={**ARCHITECTURE, "n_layers": 4})
+SHORT = Recipe().shortened(1)
+# Two steps of a phase, a model of four blocks.
+RECIPE = replace(
+    SHORT,
+    architecture={**ARCHITECTURE, "n_layers": 4},
+    text=replace(SHORT.text, steps=2),
+    joint=replace(SHORT.joint, stages=SHORT.joint.stages[1:3]),
+)
 PHASES = ("vision", "text", "joint")
 
 
@@ -29,11 +36,11 @@ def train(phase: str, folder: Path, recipe: Recipe = RECIPE, processes: int = 1)
     """Trains a phase in a folder that has what it needs; the weights that it writes."""
     vision, text, checkpoint = folder / "vision.safetensors", folder / "text.safetensors", folder / "checkpoint"
     if phase == "vision":
-        train_vision(recipe, vision)
+        train_vision(recipe, folder / "easy_vqa", vision)
     elif phase == "text":
         train_text(recipe, Tokenizer.load(folder), text)
     else:
-        train_joint(recipe, folder, vision, text, checkpoint, processes)
+        train_joint(recipe, folder / "easy_vqa", folder, vision, text, checkpoint, processes)
     return load_file({"vision": vision, "text": text, "joint": checkpoint / "model.safetensors"}[phase])
 
 
@@ -56,16 +63,18 @@ def one_thread_and_a_checkpoint_after_every_step():
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory) -> tuple[Path, dict[str, dict[str, torch.Tensor]]]:
+def uninterrupted(tmp_path_factory, easy_vqa) -> tuple[Path, dict[str, dict[str, torch.Tensor]]]:
     """A folder in which all phases were trained in one run each, and their weights."""
     folder = tmp_path_factory.mktemp("uninterrupted")
+    (folder / "easy_vqa").symlink_to(easy_vqa)
     save_tokenizer(folder)
     return folder, {phase: train(phase, folder) for phase in PHASES}
 
 
 @pytest.fixture
-def begun(uninterrupted, tmp_path) -> Path:
+def begun(uninterrupted, tmp_path, easy_vqa) -> Path:
     """A folder in which every phase could begin: the parts are there."""
+    (tmp_path / "easy_vqa").symlink_to(easy_vqa)
     for name in ("tokenizer.json", "vision.safetensors", "text.safetensors"):
         (tmp_path / name).write_bytes((uninterrupted[0] / name).read_bytes())
     return tmp_path
@@ -103,6 +112,7 @@ def test_a_phase_that_was_killed_ends_with_equal_weights_and_log(phase, uninterr
         log = log_of(begun)
         assert [(line["phase"], line["step"]) for line in log] == [(part, step) for part in PHASES for step in (1, 2)]
         assert log == log_of(folder)
+        assert (begun / "checkpoint/training.png").read_bytes() != b""
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(uninterrupted, begun, monkeypatch):
@@ -124,19 +134,19 @@ def test_the_joint_phase_changes_all_but_tower_and_routers(uninterrupted):
     flattened = {name for name in before if name.endswith("mlp.gate.weight")}
     assert {name for name in before if "vision" in name} - kept == {"vision_backbone.image_projector.w2.weight"}
     assert not any(name.endswith(("attn_out.weight", "experts.down", "wte.embedding")) for name in kept)
-    assert all(torch.equal((RECIPE.router_scale * before[name]).half(), model[name].half()) for name in flattened)
+    assert all(torch.equal((RECIPE.joint.router_scale * before[name]).half(), model[name].half()) for name in flattened)
     assert len(flattened) == 4
 
 
 def test_a_checkpoint_of_another_seed_is_refused(begun, monkeypatch):
     killed_at(2, training, "take_step", monkeypatch, "vision", begun)
-    with pytest.raises(AdaMolmoError, match=r"vision.checkpoint.*recipe.seed is 0, expected 1\); delete it"):
+    with pytest.raises(AdaMolmoError, match=r"vision.checkpoint.*seed is 0, expected 1\); delete it"):
         train("vision", begun, replace(RECIPE, seed=1))
 
 
 def test_a_part_of_another_recipe_is_refused(begun):
-    with pytest.raises(AdaMolmoError, match=r"vision.safetensors.*recipe.vision_steps is 2, expected 4\); delete it"):
-        train("joint", begun, replace(RECIPE, vision_steps=4))
+    with pytest.raises(AdaMolmoError, match=r"vision.safetensors.*vision.crops is 8, expected 9\); delete it"):
+        train("joint", begun, replace(RECIPE, vision=replace(RECIPE.vision, crops=9)))
 
 
 def test_a_damaged_checkpoint_is_refused(begun, monkeypatch):
