@@ -186,7 +186,7 @@ ENGINE_KEYS = [
 # Settings of every job that answers in batches.
 BATCH_KEYS = ["core_exp.batch_size", "core_exp.memory_mb", "core_exp.max_failed_fraction"]
 # Where the samples come from.
-SOURCE_KEYS = ["source", "path", "config", "splits", "columns", "style", "scorer"]
+SOURCE_KEYS = ["source", "path", "package", "config", "splits", "columns", "style", "scorer"]
 # What a job must know of its dataset: the samples are made already.
 DATASET_KEYS = ["datasets.{dataset}.style", "datasets.{dataset}.scorer"]
 

@@ -1,6 +1,5 @@
 # The embedded model is trained apart from the study, which uses the checkpoint in resources/:
 # snakemake --cores 2 results/embedded/checkpoint/model.safetensors
-# It learns from easy-VQA, too: pip install -c envs/constraints.txt --no-deps --target data easy-vqa==1.0
 # A phase that was killed goes on from results/embedded/{phase}.checkpoint.safetensors, with the same result.
 rule train_embedded_part:
     output:
@@ -16,7 +15,7 @@ rule train_embedded_part:
     message:
         "Train the embedded model's {wildcards.phase} part"
     shell:
-        "{params.run} {wildcards.phase:q} --directory $(dirname {output:q}) --easy-vqa data/easy_vqa/data 2>&1 | tee {log:q}"
+        "{params.run} {wildcards.phase:q} --directory $(dirname {output:q}) 2>&1 | tee {log:q}"
 
 
 rule train_embedded:
@@ -39,4 +38,4 @@ rule train_embedded:
     message:
         "Train the whole embedded model"
     shell:
-        "{params.run} joint --directory $(dirname {input.text:q}) --easy-vqa data/easy_vqa/data --cores {threads} 2>&1 | tee {log:q}"
+        "{params.run} joint --directory $(dirname {input.text:q}) --cores {threads} 2>&1 | tee {log:q}"

@@ -12,11 +12,11 @@ from mini_study import MINI, ROOT, Study, only_error
 from adamolmo.config import StudyConfig
 from adamolmo.data.samples import read_samples
 from adamolmo.data.sources import SPLITS
+from adamolmo.embedded.easy_vqa import SIZE, installed
 from adamolmo.files.evaluation import EVALUATION
 from adamolmo.files.schema import read_table
 
 PAGE = (ROOT / "docs" / "data.md").read_text()
-EASY_VQA = ROOT / "config" / "easy-vqa.yaml"
 CELL = "results/eval/mine/lookup-mean/70pct"
 
 
@@ -64,28 +64,22 @@ def _what_happens_next(study: Study) -> None:
     assert "datasets.mine.samples say (importance : profile : evaluation share the images 1 : 6 : 3, each" in sentence
 
 
-def test_easy_vqa(clone):
-    """Its package's layout in miniature: questions as lists, pictures by number, a folder for each split."""
-    data = clone.path("data/easy_vqa/data")
-    for split, first in (("train", 0), ("test", 100)):
-        (data / split / "images").mkdir(parents=True)
-        questions = [[f"is there {n} in {split}?", "yes" if n % 2 else "no", n // 3] for n in range(60)]
-        (data / split / "questions.json").write_text(json.dumps(questions))
-        for number in range(20):
-            (data / split / f"images/{number}.png").write_bytes(picture(first + number, "PNG"))
+def test_easy_vqa(clone, config):
+    """The fourth dataset of the default study, from its package: pictures of one split, shared out."""
+    entry = StudyConfig.load(ROOT / "config.yaml").model_dump(mode="json")["datasets"]["easy_vqa"]
+    only = config(yaml.safe_dump({"datasets": {"text_vqa": None, "okvqa": None, "easy_vqa": entry}}))
     splits = [f"results/data/easy_vqa/{split}.parquet" for split in SPLITS]
-    made = clone.snakemake("--", *splits, configs=(EASY_VQA,))
+    made = clone.snakemake("--", *splits, configs=(only,))
     assert made.returncode == 0, made.output
     samples = {split: read_samples(clone.path(path)) for split, path in zip(SPLITS, splits, strict=True)}
     assert [len(samples[split]) for split in SPLITS] == [6, 12, 6]
-    for found in samples.values():
-        for sample in found:
-            number = int(re.fullmatch(r"is there (\d+) in test\?", sample.question)[1])
-            assert sample.image == picture(100 + number // 3, "PNG")
-            assert sample.answers == ("yes" if number % 2 else "no",)
+    asked = {(question, answer) for question, answer, _ in json.loads((installed() / "test/questions.json").read_text())}
+    for sample in sum(samples.values(), []):
+        assert (sample.question, *sample.answers) in asked
+        assert sample.open_image().size == SIZE
     images = [{sample.image for sample in found} for found in samples.values()]
     assert len(set.union(*images)) == sum(map(len, images))
-    assert clone.plan(configs=(EASY_VQA,))["evaluate"]
+    assert clone.plan(configs=(only,))["evaluate"]
 
 
 def test_what_the_docs_show_is_a_configuration():
@@ -94,4 +88,4 @@ def test_what_the_docs_show_is_a_configuration():
     base = StudyConfig.load(ROOT / "config.yaml").model_dump(mode="json")
     for entry in entries:
         StudyConfig.from_dict(base | {"datasets": entry}, {})
-    assert yaml.safe_load(EASY_VQA.read_text())["datasets"]["easy_vqa"] == entries[0]["easy_vqa"]
+    assert yaml.safe_load((ROOT / "config.yaml").read_text())["datasets"]["easy_vqa"] == entries[0]["easy_vqa"]

@@ -85,6 +85,11 @@ class DatasetSettings(Section):
         description="hub: the repository, owner/name; others: a file, or a folder of files, seen from where Snakemake "
         "runs",
     )
+    package: Text | None = Field(
+        None,
+        description="files that come with a Python package: its name (`easy_vqa`). `path` is then seen from the package's "
+        "folder",
+    )
     config: Text | None = Field(None, description="the dataset's configuration, a folder of its files")
     splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")
     columns: ColumnSettings = Field(ColumnSettings(), description="the dataset's columns")
@@ -113,6 +118,8 @@ class DatasetSettings(Section):
             raise ValueError(
                 "source 'procedural' has no 'path' or 'config'; set them to null, or expected another source"
             )
+        if self.package and self.source in ("procedural", "hub"):
+            raise ValueError(f"source '{self.source}' has no 'package'; set it to null, or expected a source of files")
         if IN_PATH.search(self.columns.image) and self.source not in TEXT_SOURCES:
             raise ValueError(
                 f"columns.image is '{self.columns.image}', a path; source '{self.source}' holds the images themselves, "

@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from adamolmo.errors import AdaMolmoError, absence, no_file
+from adamolmo.config.data import DatasetSettings
+from adamolmo.errors import AdaMolmoError, absence, no_file, quoted
 
 SUFFIXES = {
     "parquet": (".parquet", ".pq", ".parq"),
@@ -32,6 +34,21 @@ def is_data(name: str, source: str = "parquet") -> bool:
 
 def _is_hidden(part: str) -> bool:
     return part.startswith(".") or (part.startswith("_") and "=" not in part)  # "_key=value" is a partition
+
+
+def place(settings: DatasetSettings) -> Path:
+    """The file or folder that is configured. Raises AdaMolmoError: the package that it lies in is not installed."""
+    if settings.package is None:
+        return Path(settings.path)
+    try:
+        spec = find_spec(settings.package)
+    except (ImportError, ValueError):  # no name, or not even the package that it lies in
+        spec = None
+    if spec is None or not spec.submodule_search_locations:
+        raise AdaMolmoError(
+            f"lies in Python package {quoted(settings.package)}, which is not installed beside AdaMolmo; expected it there."
+        )
+    return Path(spec.submodule_search_locations[0], settings.path)
 
 
 def data_files(path: Path, source: str = "parquet") -> list[Path]:

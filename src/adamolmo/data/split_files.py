@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from adamolmo.config.data import DatasetSettings
 from adamolmo.data.hub import Repository
-from adamolmo.data.listing import data_files, is_data
+from adamolmo.data.listing import data_files, is_data, place
 from adamolmo.errors import AdaMolmoError
 
 
@@ -30,7 +30,7 @@ class Files:
         try:
             if settings.source == "hub":
                 return cls._of_hub(settings.path)
-            return cls._of_machine(Path(settings.path), settings.source)
+            return cls._of_machine(place(settings), settings.source)
         except AdaMolmoError as error:
             raise AdaMolmoError(f"datasets.{dataset}.path: {error}") from error
 

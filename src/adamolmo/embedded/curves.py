@@ -12,7 +12,6 @@ from adamolmo.files.embedded import TrainingLine
 from adamolmo.report.figures.style import BLUE, EDGE, GREEN, ORANGE, PAGE_IN, styled
 
 _COLOURS = dict(zip(TIERS_MAX_CROPS, (ORANGE, GREEN, BLUE), strict=True))
-_OFF_GRID = (0, (2, 1))
 _ACROSS = 4
 _SMOOTHED = 25  # a line is the running mean of the phase's log over one in so many of its lines
 
@@ -20,13 +19,13 @@ _SMOOTHED = 25  # a line is the running mean of the phase's log over one in so m
 @styled
 def draw(log: Iterable[TrainingLine]) -> Figure:
     """What was right of new training batches, against the step of the phase. A panel for each kind of thing that the
-    tower names, for the knowledge base and for each dataset; a line for each tier, broken for pictures of any size."""
+    tower names, for the knowledge base and for each dataset; a line for each tier."""
     rows = [
-        (line.phase, *_kind_tier_grid(name), line.step, 100 * value)
+        (line.phase, *_kind_and_tier(name), line.step, 100 * value)
         for line in log
         for name, value in line.accuracy.items()
     ]
-    table = pd.DataFrame(rows, columns=["phase", "kind", "tier", "off_grid", "step", "right"])
+    table = pd.DataFrame(rows, columns=["phase", "kind", "tier", "step", "right"])
     panels = list(table.groupby(["phase", "kind"], sort=False))
     figure = Figure(figsize=(PAGE_IN, 1.4 * -(-len(panels) // _ACROSS) + 0.3))
     axes = figure.subplots(-(-len(panels) // _ACROSS), _ACROSS, squeeze=False, sharey=True)
@@ -40,20 +39,18 @@ def draw(log: Iterable[TrainingLine]) -> Figure:
     for row in axes:
         row[0].set_ylabel("Right (%)")
     handles = {tier: Line2D([], [], color=colour) for tier, colour in _COLOURS.items()}
-    handles["any size, off the grid"] = Line2D([], [], color=EDGE, linestyle=_OFF_GRID)
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles))
     return figure
 
 
 def _draw_lines(axes: Axes, shown: pd.DataFrame) -> None:
-    for (tier, off_grid), line in shown.groupby(["tier", "off_grid"]):
+    for tier, line in shown.groupby("tier"):
         smooth = line["right"].rolling(max(1, len(line) // _SMOOTHED), min_periods=1, center=True).mean()
-        axes.plot(line["step"], smooth, color=_COLOURS.get(tier, EDGE), linestyle=_OFF_GRID if off_grid else "-")
+        axes.plot(line["step"], smooth, color=_COLOURS.get(tier, EDGE))
     axes.set_xlabel("Step")
 
 
-def _kind_tier_grid(name: str) -> tuple[str, str, bool]:
-    """Of a name in the log: `digit high off grid`, `easy_vqa low`, `knowledge`."""
-    kind, _, rest = name.partition(" ")
-    tier, _, off_grid = rest.partition(" ")
-    return kind, tier, bool(off_grid)
+def _kind_and_tier(name: str) -> tuple[str, str]:
+    """Of a name in the log: `digit high`, `easy_vqa low`, `knowledge`."""
+    kind, _, tier = name.partition(" ")
+    return kind, tier

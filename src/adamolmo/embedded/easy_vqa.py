@@ -7,31 +7,35 @@ import numpy as np
 from PIL import Image
 
 from adamolmo.config.data import DatasetSettings
+from adamolmo.data.listing import place
 from adamolmo.data.procedural import Placed, Question, Scene
 from adamolmo.data.samples import Sample, samples_of
 from adamolmo.data.tables import table_samples
 from adamolmo.embedded.labels import COLOUR_LABELS, PART_LABELS
-from adamolmo.errors import AdaMolmoError
 
 SIZE = (64, 64)  # of every picture
 _SETTINGS = {
     "source": "json",
+    "package": "easy_vqa",
+    "path": "data",
     "splits": dict.fromkeys(("importance", "profile", "evaluation"), "train"),
     "columns": {"question": "0", "answers": "1", "image": "images/{2}.png"},
     "style": "vqa2",
     "scorer": "vqa",
 }
-_GET_IT = "`pip install -c envs/constraints.txt --no-deps --target data easy-vqa==1.0`"
 _BACKGROUND_SPREAD = 12  # of a channel's values between the picture's corner and other places of its background
 
 
+def installed() -> Path:
+    """The folder `data` of the package. Raises AdaMolmoError when it is not installed."""
+    return place(DatasetSettings.model_validate(_SETTINGS))
+
+
 class EasyVqa:
-    """The training split, read as a user's data are. Raises AdaMolmoError when it is not at `path`."""
+    """The training split of a folder laid out as the package's, read as a user's data are."""
 
     def __init__(self, path: Path):
-        if not path.is_dir():
-            raise AdaMolmoError(f"{path}: does not exist; expected easy-VQA there, which {_GET_IT} brings.")
-        settings = DatasetSettings.model_validate({**_SETTINGS, "path": str(path)})
+        settings = DatasetSettings.model_validate({**_SETTINGS, "package": None, "path": str(path)})
         self._questions: dict[str, list[Sample]] = defaultdict(list)
         for sample in samples_of(table_samples(settings, "easy_vqa", "profile", seed=0)):
             self._questions[sample.image_id].append(sample)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from adamolmo.data.procedural import (
+    CANVASES_PX,
     COLOURS,
     SHAPES,
     Question,
@@ -20,7 +21,6 @@ from adamolmo.data.procedural import (
 from adamolmo.embedded import easy_vqa
 from adamolmo.embedded.batches import PackedBatch, pack_images
 from adamolmo.embedded.easy_vqa import EasyVqa
-from adamolmo.embedded.frames import canvas_for, frame_size, reframed
 from adamolmo.embedded.labels import answerable, legible_px, token_boxes, token_labels
 from adamolmo.embedded.recipe import STYLES, TIERS_MAX_CROPS, Phase, Recipe, Stage
 from adamolmo.model.preprocess import ImageCrops, PreprocessConfig, image_size, preprocess, select_tiling
@@ -53,20 +53,10 @@ class View:
     def __init__(self, stage: Stage, rng: np.random.Generator, config: PreprocessConfig, tier: str):
         self.stage = stage
         self.is_easy_vqa = rng.random() < stage.easy_vqa
-        self.off_grid = not self.is_easy_vqa and rng.random() < stage.off_grid
-        self.size = easy_vqa.SIZE if self.is_easy_vqa else frame_size(rng, self.off_grid)
+        self.size = easy_vqa.SIZE if self.is_easy_vqa else CANVASES_PX[rng.integers(len(CANVASES_PX))]
         self.tier, self.config, self.max_crops = tier, config, TIERS_MAX_CROPS[tier]
         self.tiling = select_tiling(*self.size[::-1], 1, self.max_crops, config)
         self.smallest_px = legible_px(self.size, self.tiling, config)
-
-    @property
-    def kind(self) -> str:
-        """For the log: what is right on the study's sizes tells nothing of the others."""
-        return self.tier + (" off grid" if self.off_grid else "")
-
-    @property
-    def canvas(self) -> Size:
-        return canvas_for(self.size) if self.off_grid else self.size
 
     @property
     def num_crops(self) -> int:
@@ -79,17 +69,11 @@ class View:
     def crops(self, drawn: Scene) -> ImageCrops:
         return preprocess(drawn.image, 1, self.max_crops, self.config)
 
-    def framed(self, drawn: Scene, rng: np.random.Generator) -> Scene:
-        """A scene of the view's canvas as a picture of its size."""
-        return reframed(drawn, self.size, rng) if self.off_grid else drawn
-
 
 def crowd(view: View, rng: np.random.Generator) -> Scene:
     """As many things as find room, most of them as large as the view just shows, or larger."""
-    # Off the grid the scene is reduced, seldom enlarged, to fit into the frame.
-    factor = 0.8 * min(size / side for size, side in zip(view.size, view.canvas, strict=True)) if view.off_grid else 1
-    smallest = next((px for px in _CROWD_PX if px * factor >= view.smallest_px), _CROWD_PX[-1])
-    return view.framed(crowded_scene(smallest, "training", _number(rng), view.canvas), rng)
+    smallest = next(px for px in _CROWD_PX if px >= view.smallest_px)
+    return crowded_scene(smallest, "training", _number(rng), view.size)
 
 
 def labelled_crops(
@@ -127,7 +111,7 @@ def image_batch(
     datasets, shown, questions = [], [], []
     while len(shown) < max(1, round(recipe.joint.tokens / length)):
         kind = "easy_vqa" if view.is_easy_vqa else choice(rng, view.stage.scenes)
-        picture = pictures.scene(rng) if view.is_easy_vqa else view.framed(_lesson(kind, view.canvas, rng), rng)
+        picture = pictures.scene(rng) if view.is_easy_vqa else _lesson(kind, view.size, rng)
         if asked := answerable(picture, view.smallest_px):
             datasets.append(DATASET_OF_SCENE.get(kind, kind))
             shown.append(picture)

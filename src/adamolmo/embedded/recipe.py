@@ -80,14 +80,12 @@ class Stage:
 
     Attributes:
         tiers: share of each tier.
-        off_grid: share of the batches with pictures of any size, in which things stand anywhere.
         easy_vqa: share of the batches with pictures of easy-VQA.
         scenes: joint phase: of the other batches, share of each kind of scene (`lessons.DATASET_OF_SCENE` has all).
     """
 
     steps: int
     tiers: Mapping[str, float]
-    off_grid: float
     easy_vqa: float
     scenes: Mapping[str, float] = field(default_factory=dict)
 
@@ -107,16 +105,15 @@ def stage_at(stages: Stages, step: int) -> Stage:
 _TOWER_TIERS = {"low": 0.25, "medium": 0.3, "high": 0.45}
 _ALL_TIERS = {"low": 0.31, "medium": 0.34, "high": 0.35}
 VISION_CURRICULUM = (
-    # What stands on the grid of tokens is learned in hundreds of steps, and is where the rest begins.
-    Stage(800, _TOWER_TIERS, off_grid=0.0, easy_vqa=0.0),
-    Stage(5200, _TOWER_TIERS, off_grid=0.55, easy_vqa=0.07),
+    # What stands on the grid of tokens is learned in hundreds of steps; easy-VQA's shapes stand anywhere.
+    Stage(500, _TOWER_TIERS, easy_vqa=0.0),
+    Stage(2000, _TOWER_TIERS, easy_vqa=0.12),
 )
 JOINT_CURRICULUM = (
     # Few image tokens and one thing to read: the decoder soon finds out that the image matters.
     Stage(
         300,
         {"low": 0.8, "medium": 0.2},
-        off_grid=0.0,
         easy_vqa=0.0,
         scenes={"one_sign": 0.7, "existence": 0.2, "okvqa": 0.1},
     ),
@@ -124,15 +121,13 @@ JOINT_CURRICULUM = (
     Stage(
         600,
         _ALL_TIERS,
-        off_grid=0.2,
         easy_vqa=0.08,
         scenes={"one_sign": 0.45, "choose": 0.25, "existence": 0.2, "okvqa": 0.1},
     ),
     Stage(
         2100,
         _ALL_TIERS,
-        off_grid=0.3,
-        easy_vqa=0.05,
+        easy_vqa=0.08,
         scenes={
             "one_sign": 0.17,
             "choose": 0.17,
@@ -145,8 +140,7 @@ JOINT_CURRICULUM = (
     Stage(
         2000,
         _ALL_TIERS,
-        off_grid=0.25,
-        easy_vqa=0.06,
+        easy_vqa=0.08,
         scenes={"text_vqa": 0.55, "coco_2014_vqa": 0.33, "okvqa": 0.12},
     ),
 )

@@ -58,7 +58,7 @@ def train_vision(recipe: Recipe, easy_vqa: Path, output: Path) -> None:
         view = View(stage, rng, config, choice(rng, stage.tiers))
         crops, labels = labelled_crops(recipe, view, rng, pictures)
         loss, right = cell_loss(head(model.vision_backbone(*crops)), labels)
-        return loss, {f"{shown} {view.kind}": values for shown, values in right.items()}
+        return loss, {f"{shown} {view.tier}": values for shown, values in right.items()}
 
     _run("vision", total_steps(recipe.vision.stages), recipe.vision.rate, state, loss_of, checkpoint)
     write_trained(output, model.vision_backbone.state_dict(), checkpoint.made_by, state)
@@ -128,7 +128,7 @@ def _joint_worker(
         loss, accuracy = answer_loss(model, batch)
         right = defaultdict(list)
         for dataset, share in zip(datasets, accuracy.tolist(), strict=True):
-            right[f"{dataset} {view.kind}"].append(share)
+            right[f"{dataset} {view.tier}"].append(share)
         return loss, right
 
     _run("joint", total_steps(phase.stages), phase.rate, state, loss_of, checkpoint, JOINT_SHARDS, workers)

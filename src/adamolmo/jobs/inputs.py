@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from adamolmo.config import StudyConfig
+from adamolmo.config.data import DatasetSettings
 from adamolmo.data.hub import CHECKPOINT_FILES, is_repository_name
-from adamolmo.data.listing import SUFFIXES, data_files
+from adamolmo.data.listing import SUFFIXES, data_files, place
 from adamolmo.errors import AdaMolmoError, absence
 
 _BLOCK_BYTES = 1 << 12
@@ -36,8 +37,12 @@ def input_files(study: StudyConfig, root: Path) -> dict[str, Callable[[], list[P
         found["training.mobilevit.checkpoint"] = partial(pretrained_files, Path(encoder))
     for name, dataset in study.datasets.items():
         if dataset.source in SUFFIXES:
-            found[f"datasets.{name}.path"] = partial(data_files, Path(dataset.path), dataset.source)
+            found[f"datasets.{name}.path"] = partial(_dataset_files, dataset)
     return found
+
+
+def _dataset_files(settings: DatasetSettings) -> list[Path]:
+    return data_files(place(settings), settings.source)
 
 
 def is_on_hub(checkpoint: str, root: Path) -> bool:

@@ -176,7 +176,7 @@ def test_a_dataset_may_have_numbers_of_samples_of_its_own(raw):
 def test_a_study_that_no_planner_can_hold_is_refused(raw):
     large = changed(raw, "core_exp.shards", 10_000)
     large["datasets"] |= {f"d{i}": raw["datasets"]["okvqa"] for i in range(20)}
-    with pytest.raises(AdaMolmoError, match=r"makes 138\d+ jobs; expected 200000 at most"):
+    with pytest.raises(AdaMolmoError, match=r"makes 144\d+ jobs; expected 200000 at most"):
         StudyConfig.from_dict(large, {})
 
 
@@ -192,7 +192,7 @@ def test_later_files_override_single_keys_and_remove_entries(tmp_path):
     assert study.samples.profile == 7
     assert study.samples.evaluation == base.samples.evaluation
     assert list(study.knobs.tiers) == ["low", "high"]
-    assert list(study.datasets) == ["text_vqa", "coco_2014_vqa"]
+    assert list(study.datasets) == ["text_vqa", "coco_2014_vqa", "easy_vqa"]
 
 
 def test_the_fault_names_the_file_that_has_it(raw, tmp_path):

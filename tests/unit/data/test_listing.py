@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 
 import pytest
 from hub_cache import text_vqa_rows, write_rows
@@ -34,6 +35,19 @@ FIRST, SECOND = list("0123"), ["10", "11", "12", "13"]
 def test_one_file_of_any_name(tmp_path, name):
     assert data_files(write(tmp_path / name)) == [tmp_path / name]
     assert questions(tmp_path / name) == FIRST
+
+
+def test_files_of_a_python_package(tmp_path, monkeypatch):
+    (tmp_path / "with_data").mkdir()
+    write(tmp_path / "with_data/tables/mine.parquet")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert questions("tables", package="with_data") == FIRST
+
+
+@pytest.mark.parametrize("package", ["not_installed", "not.installed", "json.decoder", "a/b", ".json"])
+def test_a_package_that_is_not_installed_or_has_no_folder(package):
+    with pytest.raises(AdaMolmoError, match=f"^datasets.mine.path: lies in Python package '{re.escape(package)}', which"):
+        questions("tables", package=package)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".pq", ".parq", ".snappy.parquet"])

@@ -1,14 +1,15 @@
-"""What the training shows: pictures of any size, and what each image token of them is said to show."""
+"""What the training shows: pictures of several sizes, and what each image token of them is said to show."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from adamolmo.data.procedural import COLOURS, Placed, Question, Scene, scene
-from adamolmo.embedded.easy_vqa import EasyVqa
-from adamolmo.embedded.frames import frame_size, reframed
+from adamolmo.data.procedural import CANVASES_PX, COLOURS, Placed, Question, Scene, scene
+from adamolmo.embedded.easy_vqa import SIZE, EasyVqa, installed
 from adamolmo.embedded.labels import (
     COLOUR_LABELS,
     EMPTY,
@@ -23,12 +24,11 @@ from adamolmo.embedded.lessons import View, image_batch, labelled_crops
 from adamolmo.embedded.losses import cell_loss
 from adamolmo.embedded.recipe import ARCHITECTURE, TIERS_MAX_CROPS, Recipe, Stage
 from adamolmo.embedded.vocabulary import save_tokenizer
-from adamolmo.errors import AdaMolmoError
 from adamolmo.model.config import MolmoEConfig
 from adamolmo.model.preprocess import CLIP_MEAN, CLIP_STD, PreprocessConfig, preprocess, select_tiling
 from adamolmo.model.tokenizer import Tokenizer
 
-ANYWHERE = Stage(1, {"high": 1.0}, off_grid=1.0, easy_vqa=0.0, scenes={"coco_2014_vqa": 1.0})
+DRAWN = Stage(1, {"high": 1.0}, easy_vqa=0.0, scenes={"coco_2014_vqa": 1.0})
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,12 @@ def labels_of(parts: list[Placed], size, tiling, config) -> tuple[np.ndarray, np
     return token_labels(parts, boxes), boxes
 
 
-@pytest.mark.parametrize("size", [(192, 192), (96, 192), (150, 83), (64, 64)])
+@pytest.mark.parametrize("size", CANVASES_PX)
 @pytest.mark.parametrize("max_crops", TIERS_MAX_CROPS.values())
 def test_a_labelled_token_shows_the_colour_that_its_label_says(size, max_crops, geometry):
     shows = []
     for index in range(4):
-        drawn = reframed(scene("okvqa", "check", index), size, np.random.default_rng(index))
+        drawn = scene("okvqa", "check", index, size)
         crops = preprocess(drawn.image, 1, max_crops, geometry)
         labels, _ = labels_of(drawn.parts, size, crops.tiling, geometry)
         rgb = crops.pixels.unflatten(-1, (-1, 3)) * torch.tensor(CLIP_STD) + torch.tensor(CLIP_MEAN)
@@ -103,30 +103,6 @@ def test_a_digit_hides_its_sign(geometry):
     assert "7" in shown.values()
 
 
-def test_things_in_a_frame_of_any_size_are_where_their_boxes_say():
-    rng = np.random.default_rng(0)
-    sizes = set()
-    for index in range(20):
-        size = frame_size(rng, off_grid=True)
-        sizes.add(size)
-        drawn = reframed(scene("coco_2014_vqa", "check", index), size, rng)
-        assert drawn.image.size == size
-        for part in drawn.parts:
-            left, top, right, bottom = part.box
-            assert left > -1 and top > -1 and right < size[0] + 1 and bottom < size[1] + 1
-            pixels = np.asarray(drawn.image, int)[round(top) : round(bottom), round(left) : round(right)]
-            assert (abs(pixels - COLOURS[part.colour]).max(axis=-1) < 60).mean() > 0.04
-    assert len(sizes) == 20
-
-
-def test_off_the_grid_is_off_the_grid():
-    rng, offsets = np.random.default_rng(1), set()
-    for index in range(10):
-        drawn = reframed(scene("okvqa", "check", index), (192, 192), rng)
-        offsets |= {int(part.box[0]) % 16 for part in drawn.parts}
-    assert len(offsets) > 5
-
-
 def test_questions_about_what_a_view_cannot_show_are_not_asked(geometry):
     parts = [Placed((0, 0, 40, 40), "star", "red"), Placed((60, 60, 72, 72), "moon", "blue")]
     asked = [Question(f"what color is the {name}?", "red") for name in ("star", "moon")]
@@ -147,16 +123,17 @@ def test_easy_vqa_is_read_with_its_shape_where_it_is(easy_vqa):
     assert len(drawn.questions) == 4 and drawn.image.size == (64, 64)
 
 
-def test_without_easy_vqa_one_sentence_says_how_to_get_it(tmp_path):
-    with pytest.raises(AdaMolmoError, match=r"nowhere: does not exist; .*pip install .*easy-vqa"):
-        EasyVqa(tmp_path / "nowhere")
+def test_the_package_has_the_pictures_that_are_expected():
+    pictures = json.loads((installed() / "train/questions.json").read_text())
+    assert len(pictures) == 38_575
+    assert Image.open(installed() / "train/images/0.png").size == SIZE
 
 
 def test_batches_have_pictures_of_one_tiling_and_words_that_the_tokenizer_knows(easy_vqa, geometry, tmp_path):
     save_tokenizer(tmp_path)
     tokenizer, recipe, pictures = Tokenizer.load(tmp_path), Recipe().shortened(1), EasyVqa(easy_vqa)
     unknown = tokenizer.encode("zzz")[0]
-    for stage in (ANYWHERE, replace(ANYWHERE, off_grid=0.0), replace(ANYWHERE, easy_vqa=1.0)):
+    for stage in (DRAWN, replace(DRAWN, easy_vqa=1.0)):
         for tier in TIERS_MAX_CROPS:
             rng = np.random.default_rng(2)
             view = View(stage, rng, geometry, tier)
