@@ -138,7 +138,7 @@ JOINT_CURRICULUM = (
         },
     ),
     Stage(
-        2000,
+        4000,
         _ALL_TIERS,
         easy_vqa=0.08,
         scenes={"text_vqa": 0.55, "coco_2014_vqa": 0.33, "okvqa": 0.12},
