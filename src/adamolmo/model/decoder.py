@@ -20,9 +20,10 @@ class KVCache:
     """
 
     def __init__(self, config: MolmoEConfig, batch: int, max_positions: int, device: torch.device, dtype: torch.dtype):
-        shape = (batch, config.num_heads, max_positions, config.head_dim)
-        self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
-        self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)]
+        shape = (2, config.num_layers, batch, config.num_heads, max_positions, config.head_dim)
+        # One allocation, for large ones lie in huge pages (`inference.device`).
+        keys, values = torch.zeros(shape, device=device, dtype=dtype)  # each [layers, batch, heads, slots, head_dim]
+        self.keys, self.values = keys.unbind(), values.unbind()
 
 
 @dataclass(frozen=True)

@@ -53,13 +53,16 @@ def grouped_product(x: Tensor, matrices: Tensor, group_ends: Tensor) -> Tensor:
 
 
 def lay_out_for_cpu(model: nn.Module) -> None:
-    """Turns the memory of all linear layers to [in, out], in place: shapes and values stay.
+    """Turns the memory of all linear layers to [in, out], side by side in one allocation: shapes and values stay.
 
-    One token, and few, are multiplied faster so: the result is a sum of rows that are read one after the other.
+    One token, and few, are multiplied faster so: the result is a sum of rows that are read one after the other, and
+    large allocations lie in huge pages (`inference.device`), for which a single matrix is often too small.
     """
-    for module in model.modules():
-        if isinstance(module, Linear):
-            module.weight.data = module.weight.data.T.contiguous().T
+    weights = [module.weight for module in model.modules() if isinstance(module, Linear)]
+    sizes = [weight.numel() for weight in weights]
+    places = torch.empty(sum(sizes), dtype=weights[0].dtype).split(sizes)
+    for weight, place in zip(weights, places, strict=True):
+        weight.data = place.view(weight.T.shape).copy_(weight.T).T
 
 
 def _belongs_to_onednn(x: Tensor, out_features: int) -> bool:

@@ -90,6 +90,17 @@ def test_memory_is_turned_and_values_stay():
     torch.testing.assert_close(layer(x), expected)
 
 
+def test_weights_lie_side_by_side():
+    model = torch.nn.Sequential(made(7, 5), torch.nn.GELU(), made(5, 3))
+    x, values = torch.randn(3, 7), [model[0].weight.clone(), model[2].weight.clone()]
+    expected = model(x)
+    lay_out_for_cpu(model)
+    first, second = model[0].weight, model[2].weight
+    assert second.data_ptr() == first.data_ptr() + first.nbytes
+    assert torch.equal(first, values[0]) and torch.equal(second, values[1])
+    torch.testing.assert_close(model(x), expected)
+
+
 def test_scaling_on_the_way():
     layer, x = made(7, 5), torch.randn(2, 3, 7)
     torch.testing.assert_close(layer.scaled(x, before=0.5, after=3.0), 3.0 * layer(0.5 * x))
