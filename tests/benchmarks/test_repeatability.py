@@ -11,7 +11,7 @@ def test_medians_of_several_processes_and_how_they_vary(gpu_session_miniature):
     assert len(runs) == 2
     for number, run in enumerate(runs, start=1):
         assert run["median_ms"].keys() == set(CONFIGS) and min(run["median_ms"].values()) > 0
-        assert run["rows"] == 3 * len(CONFIGS)  # one question of each of three datasets
+        assert run["rows"] == 4 * len(CONFIGS)  # one question of each of four datasets
         assert run["drift_pct"] >= 0
         assert 0 <= run["unaccounted_pct"]["median"] <= run["unaccounted_pct"]["largest"]
         assert run["unaccounted_pct"]["median"] < 5
