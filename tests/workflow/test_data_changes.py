@@ -31,7 +31,8 @@ def test_changed_data_is_noticed(clone, config, name):
     if path == "mine":
         write(clone.path("elsewhere/part-0.parq"), 100)
         clone.path("mine/val").symlink_to("../elsewhere", target_is_directory=True)
-    text = f"datasets: {{text_vqa: null, okvqa: null, coco_2014_vqa: null, easy_vqa: null, mine: {{source: parquet, path: {path}, "
+    others = "text_vqa: null, okvqa: null, coco_2014_vqa: null, easy_vqa: null"
+    text = f"datasets: {{{others}, mine: {{source: parquet, path: {path}, "
     small = config(text + "style: null, scorer: vqa}}\nsamples: {importance: 2, profile: 6, evaluation: 4}")
     made = clone.snakemake(*TARGETS, configs=(small,))
     assert made.returncode == 0, made.output

@@ -73,7 +73,9 @@ def test_easy_vqa(clone, config):
     assert made.returncode == 0, made.output
     samples = {split: read_samples(clone.path(path)) for split, path in zip(SPLITS, splits, strict=True)}
     assert [len(samples[split]) for split in SPLITS] == [6, 12, 6]
-    asked = {(question, answer) for question, answer, _ in json.loads((installed() / "test/questions.json").read_text())}
+    asked = {
+        (question, answer) for question, answer, _ in json.loads((installed() / "test/questions.json").read_text())
+    }
     for sample in sum(samples.values(), []):
         assert (sample.question, *sample.answers) in asked
         assert sample.open_image().size == SIZE

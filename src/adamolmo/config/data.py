@@ -87,8 +87,8 @@ class DatasetSettings(Section):
     )
     package: Text | None = Field(
         None,
-        description="files that come with a Python package: its name (`easy_vqa`). `path` is then seen from the package's "
-        "folder",
+        description="files that come with a Python package: its name (`easy_vqa`). `path` is then seen from the "
+        "package's folder",
     )
     config: Text | None = Field(None, description="the dataset's configuration, a folder of its files")
     splits: SplitSettings = Field(SplitSettings(), description="the dataset's splits; none: all its files, shared out")

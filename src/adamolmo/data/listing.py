@@ -46,7 +46,8 @@ def place(settings: DatasetSettings) -> Path:
         spec = None
     if spec is None or not spec.submodule_search_locations:
         raise AdaMolmoError(
-            f"lies in Python package {quoted(settings.package)}, which is not installed beside AdaMolmo; expected it there."
+            f"lies in Python package {quoted(settings.package)}, which is not installed beside AdaMolmo; "
+            "expected it there."
         )
     return Path(spec.submodule_search_locations[0], settings.path)
 

@@ -46,7 +46,9 @@ def test_files_of_a_python_package(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("package", ["not_installed", "not.installed", "json.decoder", "a/b", ".json"])
 def test_a_package_that_is_not_installed_or_has_no_folder(package):
-    with pytest.raises(AdaMolmoError, match=f"^datasets.mine.path: lies in Python package '{re.escape(package)}', which"):
+    with pytest.raises(
+        AdaMolmoError, match=f"^datasets.mine.path: lies in Python package '{re.escape(package)}', which"
+    ):
         questions("tables", package=package)
 
 

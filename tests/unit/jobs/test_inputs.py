@@ -49,7 +49,11 @@ def test_the_files_of_every_input_are_found(checkpoint, tmp_path):
 
 
 def test_what_is_on_the_hub_is_no_file_of_this_machine(tmp_path):
-    hub = study(model={"checkpoint": "owner/name"}, training={"mobilevit": {"checkpoint": "owner/name"}}, datasets={"easy_vqa": None})
+    hub = study(
+        model={"checkpoint": "owner/name"},
+        training={"mobilevit": {"checkpoint": "owner/name"}},
+        datasets={"easy_vqa": None},
+    )
     assert input_files(hub, tmp_path) == {}
     assert is_on_hub("owner/name", tmp_path)
     (tmp_path / "owner/name").mkdir(parents=True)

@@ -20,8 +20,8 @@ _CHARACTERS_PER_IN = 21  # of the smallest text
 
 
 def columns(count: int, width: float) -> int:
-    """How many of so many panels stand side by side: at most 3 over both columns of a paper, 1 in one; as few as need no
-    further row, so that four are a square."""
+    """How many of so many panels stand side by side: at most 3 over both columns of a paper, 1 in one; as few as need
+    no further row, so that four are a square."""
     most = max(1, int(width / _PANEL_IN))
     rows = -(-count // most)
     return -(-count // rows)
