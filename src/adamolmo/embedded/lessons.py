@@ -56,15 +56,8 @@ class View:
         self.size = easy_vqa.SIZE if self.is_easy_vqa else CANVASES_PX[rng.integers(len(CANVASES_PX))]
         self.tier, self.config, self.max_crops = tier, config, TIERS_MAX_CROPS[tier]
         self.tiling = select_tiling(*self.size[::-1], 1, self.max_crops, config)
+        self.num_crops, self.num_tokens = image_size(*self.size[::-1], 1, self.max_crops, config)
         self.smallest_px = legible_px(self.size, self.tiling, config)
-
-    @property
-    def num_crops(self) -> int:
-        return image_size(*self.size[::-1], 1, self.max_crops, self.config)[0]
-
-    @property
-    def num_tokens(self) -> int:
-        return image_size(*self.size[::-1], 1, self.max_crops, self.config)[1]
 
     def crops(self, drawn: Scene) -> ImageCrops:
         return preprocess(drawn.image, 1, self.max_crops, self.config)
