@@ -64,7 +64,7 @@ DOCUMENTS: tuple[Document, ...] = (
         fingerprint=FINGERPRINT,
         architecture={"d_model": 16},
         scale_ms=20.0,
-        training={"overhead_ms": 0.5},
+        training={"overhead_ms": dict.fromkeys(FINGERPRINT.grid.tiers, 0.5)},
     ),
     policy_card("two-stage-budget", ARCHITECTURE),
     PredictorCard(
@@ -72,7 +72,7 @@ DOCUMENTS: tuple[Document, ...] = (
         fingerprint=FINGERPRINT,
         architecture=PredictorArchitecture(dim=25, num_configs=len(TRAINED_GRID.configs), num_parts=40),
         scale_ms=1.0,
-        training={"overhead_ms": 0.5},
+        training={"overhead_ms": dict.fromkeys(FINGERPRINT.grid.tiers, 0.5)},
     ),
 )
 

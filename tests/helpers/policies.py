@@ -83,7 +83,7 @@ def with_twins(samples) -> list:
 
 def policy_card(name, architecture, fingerprint=FINGERPRINT, scale_ms=27.0) -> LearnedCard:
     """Of an untrained policy."""
-    training = {"settings": settings().model_dump(), "overhead_ms": 0.0}
+    training = {"settings": settings().model_dump(), "overhead_ms": dict.fromkeys(GRID.tiers, 0.0)}
     return LearnedCard(
         controller=name, fingerprint=fingerprint, architecture=architecture, scale_ms=scale_ms, training=training
     )
@@ -142,7 +142,8 @@ def run_training(module, directory, name, data, seed=0, added_ms=0.0, **changes)
     """The training log; the policy is where `context(directory)` looks for it."""
     target = directory / "controllers" / name
     write_lookup(directory, data.profile.accuracy.double().mean(dim=0).tolist())
-    return module.train(name, target, data, lambda controller: added_ms, settings(**changes), seed)
+    by_tier = dict.fromkeys(GRID.tiers, added_ms)
+    return module.train(name, target, data, lambda controller: by_tier, settings(**changes), seed)
 
 
 def prior_logits(data, budgets_ms) -> torch.Tensor:

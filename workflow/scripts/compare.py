@@ -46,7 +46,7 @@ def main() -> None:
             raise AdaMolmoError(f"the evaluation grid of {part.dataset} has other questions than its cells.")
     statics = {dataset: Static.of(profiles[dataset], grid) for dataset, grid in grids.items()}
     cards = [read_json(path, PolicyCard) for path in args.trained]
-    overheads_ms = {card.controller: card.overhead_ms for card in cards}
+    overheads_ms = {card.controller: card.overheads_ms for card in cards}
     comparisons = compare(outcomes, resampling)
     write_table(comparisons, args.comparisons, COMPARISONS)
     write_table(equal_latency(outcomes, statics, configs, overheads_ms, resampling), args.equal_latency, EQUAL_LATENCY)

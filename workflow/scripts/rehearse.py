@@ -23,13 +23,13 @@ def main() -> None:
     no_budgets = dict.fromkeys(datasets, (0.0, 0.0))  # nothing is rewarded here
     data = load_training_set(settings, args.model, args.core_exp, args.latency, args.features, no_budgets)
     held_out = Split.by_image(data.profile.images, settings.training.held_out, settings.seed).held_out.tolist()
-    overhead_ms = load_card(args.output.parent, contexts[datasets[0]].fingerprint, PolicyCard).overhead_ms
+    card = load_card(args.output.parent, contexts[datasets[0]].fingerprint, PolicyCard)
     responses = {}
     for dataset, context in contexts.items():
         rows = [row for row in held_out if data.places[row][0] == dataset]
         if rows:  # else its governors start as a table's do
             controller = load_controller(args.controller, args.module, context)
-            responses[dataset] = rehearse(controller, data, rows, overhead_ms).to_document()
+            responses[dataset] = rehearse(controller, data, rows, card.overheads_ms).to_document()
     write_json(ControllerResponse(controller=args.controller, datasets=responses), args.output)
 
 

@@ -31,13 +31,13 @@ def main() -> None:
     timed_dataset = args.samples.parent.name
     engine = load_engine(settings, args.model)
     questions, _ = load_questions(settings, engine, timed_dataset, args.samples)
-    full = settings.knobs.grid.full
+    grid = settings.knobs.grid
     data = load_training_set(settings, args.model, args.core_exp, args.latency, args.features, budgets_ms)
     time_controller = partial(
         overhead_ms,
         engine,
         questions=replace(questions, samples=questions.samples[:TIMED_SAMPLES]),
-        configs=[replace(full, tier=tier) for tier in (settings.knobs.grid.tiers[0], full.tier)],
+        configs=[replace(grid.full, tier=tier) for tier in grid.tiers],
         budget_ms=references_ms[timed_dataset],
     )
     module = controller_module(args.module)

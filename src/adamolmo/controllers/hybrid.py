@@ -31,7 +31,7 @@ from adamolmo.controllers.training.reward import Profile
 from adamolmo.controllers.training.table_prior import ProfilePrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.controllers.two_stage import TwoStageController, TwoStagePolicy
-from adamolmo.files.policy import LearnedArchitecture, LearnedCard
+from adamolmo.files.policy import LearnedArchitecture, LearnedCard, of_configs
 from adamolmo.inference.controller import Controller, Decision, Limit, Stage1Inputs
 from adamolmo.knobs import KnobGrid
 
@@ -106,13 +106,14 @@ def train(
     policy.to(data.device).eval()
     split = grpo.Split.by_image(data.profile.images, settings.held_out, seed)
     added_ms = [part_card.training["overhead_ms"] for _, part_card in loaded]
-    slower = data.profile.slower(max(added_ms))
+    of_slowest_ms = {tier: max(of[tier] for of in added_ms) for tier in data.fingerprint.grid.tiers}
+    slower = data.profile.slower(of_configs(of_slowest_ms, data.fingerprint.grid))
     prior = ProfilePrior.of(slower, split.learned, settings)
     candidates_ms = torch.linspace(*_range_ms(data), SWITCH_CANDIDATES)
     rewards = [
         _reward_of_choices(
             with_prior(part, data, prior, card.scale_ms),
-            data.profile.slower(ms),
+            data.profile.slower(of_configs(ms, data.fingerprint.grid)),
             split.held_out,
             candidates_ms,
             data.fingerprint.grid,
@@ -130,8 +131,7 @@ def train(
         "parts": list(HYBRID_PARTS),
         "switch_ms": switch_ms if policy.switch.isfinite() else None,
         "settings": settings.model_dump(),
-        "overhead_ms": max(added_ms),
-        "overhead_ms_of_parts": added_ms,
+        "overhead_ms": of_slowest_ms,
     }
     save_policy(directory, policy, card.model_copy(update={"controller": name, "training": training}))
     of_learned = {column.removeprefix("held_out_"): value for column, value in learned.items()}

@@ -31,7 +31,7 @@ from adamolmo.controllers.training.outcome_trust import HeldOut, Trust
 from adamolmo.controllers.training.reliability import reliability
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.core_exp.expected_latency import ExpectedLatency
-from adamolmo.files.policy import PredictorArchitecture, PredictorCard
+from adamolmo.files.policy import PredictorArchitecture, PredictorCard, of_configs
 from adamolmo.files.schema import write_table
 from adamolmo.files.training import PREDICTOR_TRAINING, RELIABILITY
 from adamolmo.inference.controller import Controller, Decision, Limit, Reading, Stage1Inputs
@@ -87,7 +87,7 @@ class PredictController(Controller):
         self.accuracy = accuracy
         self.latency = latency
         self.full_ms = full_ms
-        self.overhead_ms = card.overhead_ms
+        self.overheads_ms = np.array(card.overheads_ms)
         self.decisions = [Decision.of(config) for config in card.fingerprint.grid.configs]
         self._reads = frozenset(_READS[name])
 
@@ -100,7 +100,7 @@ class PredictController(Controller):
         accuracy = self.accuracy
         if self.predictor.trust(inputs.limit, self.full_ms):
             accuracy = self.predictor.outcome(self._features(inputs), self.table)[0].cpu().numpy()
-            expected_ms = expected_ms + self.overhead_ms
+            expected_ms = expected_ms + self.overheads_ms
         return self.decisions[best_within(accuracy, expected_ms, inputs.limit.budget_ms, inputs.limit.price_per_ms)]
 
     def _features(self, inputs: Stage1Inputs) -> Tensor:
@@ -161,8 +161,9 @@ def train(
     predictor.trust.budgets.fill_(1)  # so that what is timed is a prediction
     latency, full_ms = data.expected[profile.datasets[0]], profile.mean_full_ms.numpy()
     added_ms = overhead_ms(PredictController(name, predictor, card, table, latency, full_ms[0], data.device))
+    overheads_ms = np.array(of_configs(added_ms, data.fingerprint.grid))
     held_out = (probability, outcomes.held_out_tables(), profile.accuracy, profile.expected_ms)
-    predictor.trust.fit(HeldOut(*(of.double().numpy() for of in held_out), profile.images), full_ms, added_ms)
+    predictor.trust.fit(HeldOut(*(of.double().numpy() for of in held_out), profile.images), full_ms, overheads_ms)
 
     training = {
         "settings": settings.model_dump(),

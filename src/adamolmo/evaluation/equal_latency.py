@@ -92,14 +92,15 @@ def equal_latency(
     datasets: Sequence[Outcomes],
     statics: Mapping[str, Static],
     configs: Sequence[KnobConfig],
-    overheads_ms: Mapping[str, float],
+    overheads_ms: Mapping[str, Sequence[float]],
     resampling: Resampling,
 ) -> pd.DataFrame:
     """The rows of the table `equal_latency`.
 
     Args:
         statics: by dataset; their grid has the samples of the outcomes and these `configs`, in this order.
-        overheads_ms: by controller, what its network adds to a request; of others what they took in their cells.
+        overheads_ms: by controller, what its network adds to a request in each of `configs`; of others what they took
+            in their cells counts.
     """
     values = {part.dataset: _values(part, statics[part.dataset], configs, overheads_ms) for part in datasets}
     tables = []
@@ -119,7 +120,7 @@ def equal_latency(
 
 
 def _values(
-    outcomes: Outcomes, static: Static, configs: Sequence[KnobConfig], overheads_ms: Mapping[str, float]
+    outcomes: Outcomes, static: Static, configs: Sequence[KnobConfig], overheads_ms: Mapping[str, Sequence[float]]
 ) -> np.ndarray:
     """Latency, the mixture's accuracy and the gain on every question, [3, controllers, budgets, n].
 
@@ -133,7 +134,8 @@ def _values(
     for c, controller in enumerate(outcomes.controllers):
         for b in range(len(outcomes.budgets)):
             chosen = [place[config] for config in outcomes.configs[c, b]]
-            own_ms = _deciding_ms(outcomes, c, b, overheads_ms.get(controller))
+            network_ms = np.array(overheads_ms[controller])[chosen] if controller in overheads_ms else None
+            own_ms = _deciding_ms(outcomes, c, b, network_ms)
             latency_ms = static.grid.latency_ms[rows, chosen] + own_ms  # [n]
             weights, slope = static.mixture(latency_ms.mean())
             mixture = static.grid.accuracy @ weights  # [n]
@@ -143,12 +145,12 @@ def _values(
     return values
 
 
-def _deciding_ms(outcomes: Outcomes, controller: int, budget: int, overhead_ms: float | None) -> np.ndarray:
-    """What deciding adds to each request, [n]: `overhead_ms` where a network decided, because that also takes what is
+def _deciding_ms(outcomes: Outcomes, controller: int, budget: int, network_ms: np.ndarray | None) -> np.ndarray:
+    """What deciding adds to each request, [n]: `network_ms` where a network decided, because that also takes what is
     lost in vision and prefill; otherwise the mean of what was measured."""
     measured_ms, network = outcomes.controller_ms[controller, budget], outcomes.network_decided[controller, budget]
-    if overhead_ms is None:
+    if network_ms is None:
         return np.full(len(network), measured_ms.mean())
     if network.all():
-        return np.full(len(network), overhead_ms)
-    return np.where(network, overhead_ms, measured_ms[~network].mean())
+        return network_ms
+    return np.where(network, network_ms, measured_ms[~network].mean())

@@ -27,7 +27,7 @@ STAGES = {
 }
 
 COSTS = {
-    "num_crops": Column("int32", "crops encoded, the overview included", "positive"),
+    "num_crops": Column("int32", "crops, the overview included", "positive"),
     "input_tokens": Column("int32", "tokens at prefill", "positive"),
     "output_tokens": Column("int32", "length of the answer in tokens, without the end token", "not negative"),
     "flops": Column("float64", "floating-point operations of the request", "positive"),

@@ -1,6 +1,6 @@
 """What is left of the training of a controller: the policy's weights, and the study that it is only valid for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Annotated, Any, ClassVar, Self
 
@@ -43,19 +43,28 @@ class PolicyCard(Document):
     )
     scale_ms: float = Field(gt=0, description="budgets enter the networks as budget / scale_ms")
     training: dict[str, JsonValue] = Field(
-        description="for the record: settings, seed, size and outcome of the training, overhead_ms"
+        description="for the record: settings, seed, size and outcome of the training, overhead_ms by vision tier"
     )
 
     @model_validator(mode="after")
     def _check_overhead(self) -> Self:
-        if not isinstance(self.overhead_ms, int | float) or not 0 <= self.overhead_ms < inf:
-            raise ValueError(f"training.overhead_ms is {self.overhead_ms!r}; expected milliseconds, from 0")
+        tiers, found = self.fingerprint.grid.tiers, self.training.get("overhead_ms", {})
+        if not isinstance(found, dict) or found.keys() not in (set(), set(tiers)):
+            raise ValueError(f"training.overhead_ms is {found!r}; expected milliseconds for each of {', '.join(tiers)}")
+        for tier, ms in found.items():
+            if not isinstance(ms, int | float) or not 0 <= ms < inf:
+                raise ValueError(f"training.overhead_ms of {tier} is {ms!r}; expected milliseconds, from 0")
         return self
 
     @property
-    def overhead_ms(self) -> float:
-        """What deciding adds to a request's latency; of a controller with parts, that of the slowest."""
-        return self.training.get("overhead_ms", 0.0)
+    def overheads_ms(self) -> list[float]:
+        """What deciding adds to a request's latency, [configurations]; of a controller with parts, by the slowest."""
+        return of_configs(self.training.get("overhead_ms", {}), self.fingerprint.grid)
+
+
+def of_configs(by_tier: Mapping[str, float], grid: KnobGrid) -> list[float]:
+    """What is known by vision tier, for every configuration; 0 for a tier of which nothing is."""
+    return [by_tier.get(config.tier, 0.0) for config in grid.configs]
 
 
 class MobileViT(Part):

@@ -46,7 +46,7 @@ class RequestSize:
     """What a request's work depends on, known from the image's size and the question before anything has run.
 
     Attributes:
-        num_crops: crops to encode at every tier, the overview included; tiers cheapest first.
+        num_crops: crops at every tier, the overview included; tiers cheapest first.
         input_tokens: length of the prompt at every tier, without a budget token.
     """
 

@@ -51,7 +51,7 @@ class Response:
 
     Attributes:
         stages: the latency is `stages.total_ms`.
-        num_crops: image crops encoded, the overview included.
+        num_crops: image crops, the overview included.
         input_tokens: length of the prompt with the image's tokens.
         output_tokens: length of the answer without the end token.
         flops: of all stages, without the controller's.

@@ -21,6 +21,7 @@ from adamolmo.model.preprocess import (
     PreprocessConfig,
     image_size,
     most_image_tokens,
+    num_pictures,
     preprocess,
     preprocess_overview,
 )
@@ -118,12 +119,15 @@ class MolmoEBackend:
         Args:
             overview: patch features of the overview crop, whose tower does not run again, [1, 1, patches, dim].
         """
-        backbone = self.model.vision_backbone
-        if overview is None:
-            return backbone(prompt.pixels, prompt.masks), self.costs.vision(prompt.num_crops)
-        others = backbone.encode(prompt.pixels[:, 1:])  # [1, crops - 1, patches, dim]
-        features = backbone.connect(torch.cat([overview, others], dim=1), prompt.masks)
-        return features, self.costs.tower(prompt.num_crops - 1) + self.costs.connector(prompt.num_crops)
+        backbone, num_crops = self.model.vision_backbone, prompt.num_crops
+        pictures = prompt.pixels[:, : num_pictures(num_crops)]
+        seen, unseen = ([], pictures) if overview is None else ([overview], pictures[:, 1:])
+        cost = self.costs.connector(num_crops)
+        if unseen.shape[1]:
+            seen = [*seen, backbone.encode(unseen)]
+            cost += self.costs.tower(unseen.shape[1])
+        features = torch.cat(seen, dim=1).expand(-1, num_crops, -1, -1)  # [1, crops, patches, dim]
+        return backbone.connect(features, prompt.masks), cost
 
     def prepare_decoder(self, knobs: DecoderKnobs) -> None:
         self.decoder.prepare(knobs)

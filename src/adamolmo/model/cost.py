@@ -8,6 +8,7 @@ launches per block are those of this implementation, counted once by hand.
 from adamolmo.backend.cost import Cost
 from adamolmo.knobs import DecoderKnobs
 from adamolmo.model.config import MolmoEConfig
+from adamolmo.model.preprocess import num_pictures
 
 _TOWER_LAUNCHES = 8
 _CONNECTOR_LAUNCHES = 32
@@ -32,11 +33,12 @@ class CostModel:
         self.element_bytes = element_bytes
 
     def vision(self, num_crops: int) -> Cost:
-        """Crops (the overview counts as one) through the vision tower, pooling and projector."""
-        return self.tower(num_crops) + self.connector(num_crops)
+        """An image's crops, the overview included, through pooling and projector, and what differs among them through
+        the tower."""
+        return self.tower(num_pictures(num_crops)) + self.connector(num_crops)
 
     def tower(self, num_crops: int) -> Cost:
-        """Crops through the vision transformer alone."""
+        """So many crops through the vision transformer alone."""
         vision = self.config.vision
         width, inner = vision.width, vision.num_heads * vision.head_dim
         positions, patches = vision.num_positions, vision.num_positions - 1

@@ -153,6 +153,11 @@ def image_size(
     return 1 + rows * cols, num_image_tokens((rows, cols), config)
 
 
+def num_pictures(num_crops: int) -> int:
+    """Different pictures among an image's crops: a grid of one crop shows, pixel for pixel, what the overview shows."""
+    return 1 if num_crops == 2 else num_crops
+
+
 @lru_cache
 def most_image_tokens(min_crops: int, max_crops: int, config: PreprocessConfig) -> int:
     """Image tokens of the image that has most of them."""
@@ -243,8 +248,8 @@ def preprocess(image: Image.Image | np.ndarray, min_crops: int, max_crops: int, 
     """
     rgb = _as_rgb_tensor(image)
     tiling = select_tiling(rgb.shape[1], rgb.shape[2], min_crops, max_crops, config)
-    overview, _ = _fit(rgb, config.crop_size, config)
     grid, patch_share = _fit(rgb, config.canvas_px(tiling), config)
+    overview = grid if tiling == (1, 1) else _fit(rgb, config.crop_size, config)[0]
     pixels = torch.empty(1 + tiling[0] * tiling[1], *config.patches_shape)
     _cut_crops(overview, pixels[:1], config)
     _cut_crops(grid, pixels[1:], config)

@@ -74,7 +74,7 @@ def page(
         promised={name: title for name, title in (budgets | kinds).items() if name in kept.index.unique("budget")},
         designs={name: _design(name, own) for name in controllers},
         costs=summary.groupby("controller")[["controller_ms", "controller_share_pct"]].mean().to_dict("index"),
-        overheads_ms={name: _overheads_ms(training) for name, training in (trained or {}).items()},
+        overheads_ms={name: training.get("overhead_ms", {}) for name, training in (trained or {}).items()},
         accuracies={name: cells.set_index(CELL).to_dict("index") for name, cells in summary.groupby("dataset")},
         gains=gains.to_dict("index"),
         mixtures=mixtures.to_dict("index"),
@@ -107,8 +107,3 @@ def _design(name: str, own: Mapping[str, OwnControllerSettings]) -> dict[str, st
         return {"decides": "before vision", "reads": reads, "vision_passes": passes}
     decides = "tier before vision, the rest after the fixed prefix"
     return {"decides": decides, "reads": f"{reads}; then the prompt", "vision_passes": passes}
-
-
-def _overheads_ms(training: Mapping) -> list[float]:
-    """A hybrid has one per part."""
-    return training.get("overhead_ms_of_parts", [training["overhead_ms"]])

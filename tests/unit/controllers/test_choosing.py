@@ -20,17 +20,17 @@ def test_the_choice_of_a_request_is_that_of_training():
     assert len(set(expected)) == len(GRID.configs)
 
 
-@pytest.mark.parametrize("overhead_ms", [0.0, 1.5])
-def test_the_prior_of_a_request_is_that_of_training(overhead_ms):
+@pytest.mark.parametrize("overheads_ms", [np.zeros(18), np.repeat([0.5, 1.5], 9)])
+def test_the_prior_of_a_request_is_that_of_training(overheads_ms):
     rng, weights = np.random.default_rng(0), settings().reward
     accuracy, per_crop_ms = rng.uniform(0, 1, 18), rng.uniform(1, 5, 18)
     tier = np.repeat([0, 1], 9)
     prior = RequestPrior(
-        accuracy, ExpectedLatency(tier, np.ones(18), per_crop_ms, np.zeros(18)), settings(), overhead_ms
+        accuracy, ExpectedLatency(tier, np.ones(18), per_crop_ms, np.zeros(18)), settings(), overheads_ms
     )
     for budget_ms in (2.0, 11.3, 40.0):
         for crops in ((2, 5), (2, 17)):
-            expected_ms = torch.tensor(1 + per_crop_ms * np.array(crops)[tier] + overhead_ms).float()
+            expected_ms = torch.tensor(1 + per_crop_ms * np.array(crops)[tier] + overheads_ms).float()
             expected = reward(
                 torch.tensor(accuracy).float(), expected_ms, torch.zeros(()), torch.tensor(budget_ms), weights
             )

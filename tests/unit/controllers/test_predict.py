@@ -88,8 +88,9 @@ def studies(tmp_path_factory) -> Callable[[str, bool], Path]:
 
 def trained(name, directory, data, overhead_ms=0.0, **changes):
     """The controller of the dataset okvqa."""
+    by_tier = dict.fromkeys(GRID.tiers, overhead_ms)
     log = predict.train(
-        name, directory / "controllers" / name, data, lambda controller: overhead_ms, settings(**FITTING | changes), 0
+        name, directory / "controllers" / name, data, lambda controller: by_tier, settings(**FITTING | changes), 0
     )
     write_table(log, directory / "training.parquet", PREDICTOR_TRAINING)
     write_lookup(directory, data.profile.accuracy.double().numpy().mean(axis=0))
@@ -173,7 +174,9 @@ def test_its_own_time_is_part_of_the_request(studies):
     controller.predictor.trust.budgets.fill_(1.0)
     fresh, full_just_fits = questions(20, 1, planted=True)[0], Limit(float(LATENCY_MS[-1]) + 0.01)
     assert (choices(controller, fresh, full_just_fits) == 17).all()
-    controller.overhead_ms = 1.0
+    controller.overheads_ms = np.repeat([1.0, 0.0], 9)  # at the other tier
+    assert (choices(controller, fresh, full_just_fits) == 17).all()
+    controller.overheads_ms = np.repeat([0.0, 1.0], 9)
     assert (choices(controller, fresh, full_just_fits) != 17).all()
 
 

@@ -194,7 +194,7 @@ def test_card_says_how_it_was_trained(data, tmp_path):
     card = json.loads((tmp_path / "controllers" / NAME / "policy.json").read_text())
     assert card["training"]["settings"]["objective"] == "exact"
     assert (card["training"]["num_learned"], card["training"]["num_held_out"]) == (16, 4)
-    assert card["training"]["overhead_ms"] == 0.25
+    assert card["training"]["overhead_ms"] == {"low": 0.25, "high": 0.25}
     assert card["training"]["held_out_reward"] == pytest.approx(log["held_out_reward"].max())
 
 

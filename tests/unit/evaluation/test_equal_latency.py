@@ -88,13 +88,14 @@ def test_what_deciding_costs_must_be_earned():
         asked.latency_ms[:, 3].mean() - asked.latency_ms[:, 1].mean()
     )
     assert dear["gain"] == pytest.approx(-4.0 * slope)
-    known = compared(asked, choices, overheads_ms={"mine": 2.0}, own_ms=4.0)  # what was measured at training counts
+    measured_at_training = {"mine": [9.0, 2.0, 9.0, 9.0]}  # that counts
+    known = compared(asked, choices, overheads_ms=measured_at_training, own_ms=4.0)
     assert known["gain"] == pytest.approx(-2.0 * slope)
 
 
 def test_only_where_a_network_decided_its_overhead_is_charged():
     asked, choices = grid(2), np.full(400, 1)
-    charged = {"overheads_ms": {"mine": 2.0}, "own_ms": 0.5}
+    charged = {"overheads_ms": {"mine": [2.0] * 4}, "own_ms": 0.5}
     static_ms = compared(asked, choices)["latency_ms"]
     for network, own_ms in ((True, 2.0), (False, 0.5), (np.arange(400) < 100, 0.25 * 2.0 + 0.75 * 0.5)):
         assert compared(asked, choices, **charged, network=network)["latency_ms"] == pytest.approx(static_ms + own_ms)

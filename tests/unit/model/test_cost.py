@@ -16,6 +16,14 @@ def test_vision_flops(tiny_model, costs):
     assert costs.vision(5).flops == count(lambda: tiny_model.vision_backbone(pixels, masks))
 
 
+def test_flops_of_two_crops_that_are_one_picture(tiny_model, costs):
+    pixels, masks = torch.rand(1, 1, 36, 48), torch.ones(1, 2, 36)
+    backbone = tiny_model.vision_backbone
+    assert costs.vision(2).flops == count(
+        lambda: backbone.connect(backbone.encode(pixels).expand(-1, 2, -1, -1), masks)
+    )
+
+
 @pytest.mark.parametrize("knobs", [DecoderKnobs(4, tuple(range(7))), DecoderKnobs(2, (0, 1, 2, 4, 6))])
 def test_prefill_and_decode_flops(tiny_model, costs, knobs):
     tokens = 33

@@ -10,6 +10,7 @@ from adamolmo.model.preprocess import (
     PreprocessConfig,
     image_token_ids,
     num_image_tokens,
+    num_pictures,
     preprocess,
     preprocess_overview,
     select_tiling,
@@ -104,6 +105,17 @@ def test_overview_is_crop_0(config, size):
     image = noise(*size)
     for max_crops in (1, 6):
         assert torch.equal(preprocess_overview(image, config), preprocess(image, 1, max_crops, config).pixels[:1])
+
+
+@pytest.mark.parametrize("size", [(480, 640), (40, 900), (7, 5)])
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_grid_of_one_crop_shows_what_the_overview_shows(config, size):
+    """What lets the vision tower see it once."""
+    image = noise(*size)
+    crops = preprocess(image, 1, 1, config)
+    assert len(crops.pixels) == 2 and num_pictures(2) == 1
+    assert torch.equal(crops.pixels, preprocess_overview(image, config).expand(2, -1, -1))
+    assert [num_pictures(num_crops) for num_crops in (3, 5, 17)] == [3, 5, 17]
 
 
 def test_padding_is_black_before_normalisation_and_masked():

@@ -21,7 +21,7 @@ from adamolmo.controllers.training.table_prior import ProfilePrior, RequestPrior
 from adamolmo.controllers.training.training_set import TrainingSet
 from adamolmo.errors import AdaMolmoError
 from adamolmo.faults import sentence
-from adamolmo.files.policy import Fingerprint, LearnedArchitecture, LearnedCard, MobileViT
+from adamolmo.files.policy import Fingerprint, LearnedArchitecture, LearnedCard, MobileViT, of_configs
 from adamolmo.inference.controller import Controller
 from adamolmo.knobs import KnobGrid
 
@@ -73,14 +73,14 @@ class LearnedController(Controller):
 
 Build = Callable[[str, LearnedArchitecture, KnobGrid], Policy]
 MakeController = Callable[[str, Policy, LearnedCard, RequestPrior, str, torch.dtype], LearnedController]
-OverheadMs = Callable[[Controller], float]
+OverheadMs = Callable[[Controller], dict[str, float]]  # by vision tier
 
 
 def load_learned(name: str, context: ControllerContext, build: Build, make: MakeController) -> LearnedController:
     """Raises AdaMolmoError when a file is unusable or the policy was trained for another study."""
     policy, card = load_policy(context.results / "controllers" / name, context.fingerprint, build)
     settings = _training_settings(card, context.results / "controllers" / name / CARD)
-    prior = RequestPrior(*load_dataset(context), settings, card.overhead_ms)
+    prior = RequestPrior(*load_dataset(context), settings, card.overheads_ms)
     return make(name, policy, card, prior, context.torch_device, getattr(torch, context.dtype))
 
 
@@ -125,7 +125,7 @@ def train_learned(
     )
     of_requests = request_prior(data, settings)
     added_ms = overhead_ms(make(name, policy, card, of_requests, str(data.device), data.prefix.dtype))
-    profile = data.profile.slower(added_ms)
+    profile = data.profile.slower(of_configs(added_ms, data.fingerprint.grid))
     prior = ProfilePrior.of(profile, split.learned, settings)
     log_probs = with_prior(policy, data, prior, scale_ms)
     log = grpo.train(policy, log_probs, prior, profile, split, data.fingerprint.grid, settings, seed, name)
@@ -155,7 +155,7 @@ def with_prior(policy: Policy, data: TrainingSet, prior: ProfilePrior, scale_ms:
 def request_prior(data: TrainingSet, settings: TrainingSettings) -> RequestPrior:
     """As of a request of the first dataset, for measuring how long decisions take."""
     table = data.profile.table(torch.arange(len(data.profile.samples)))[0]
-    return RequestPrior(table.double().numpy(), data.expected[data.profile.datasets[0]], settings, 0.0)
+    return RequestPrior(table.double().numpy(), data.expected[data.profile.datasets[0]], settings, [0.0])
 
 
 class Standardise(nn.Module):

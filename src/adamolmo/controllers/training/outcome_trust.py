@@ -57,22 +57,22 @@ class Trust(nn.Module):
         self.register_buffer("budgets", torch.zeros(len(SHARES)))
         self.register_buffer("prices", torch.zeros(len(PRICES)))
 
-    def fit(self, held_out: HeldOut, full_ms: np.ndarray, overhead_ms: float) -> None:
+    def fit(self, held_out: HeldOut, full_ms: np.ndarray, overheads_ms: np.ndarray) -> None:
         """Args:
         full_ms: of each question's dataset, mean of the full configuration, [questions].
-        overhead_ms: what predicting adds to a request.
+        overheads_ms: what predicting adds to a request in every configuration, [configurations].
         """
         image_of = np.unique([str(image) for image in held_out.images], return_inverse=True)[1]
         full_ms = full_ms[:, None]
 
-        def worth(of: np.ndarray, own_ms: float, budget_ms, price_per_ms) -> np.ndarray:
+        def worth(of: np.ndarray, own_ms: np.ndarray | float, budget_ms, price_per_ms) -> np.ndarray:
             """Of the choices by `of`, [questions]."""
             ms = held_out.expected_ms + own_ms
             choice = best_within(of, ms, budget_ms, price_per_ms)[:, None]
             return np.take_along_axis(held_out.accuracy - price_per_ms * ms, choice, axis=1)[:, 0]
 
         def gain(budget_ms: np.ndarray | float, price_per_ms: np.ndarray | float) -> float:
-            ours = worth(held_out.probability, overhead_ms, budget_ms, price_per_ms)
+            ours = worth(held_out.probability, overheads_ms, budget_ms, price_per_ms)
             gains = ours - worth(held_out.table, 0.0, budget_ms, price_per_ms)  # [questions]
             of_images = np.bincount(image_of, weights=gains - gains.mean())
             return float(gains.mean() - np.sqrt((of_images**2).sum()) / len(gains))

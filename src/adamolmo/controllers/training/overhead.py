@@ -1,8 +1,11 @@
-"""What a controller adds to a request's latency: its networks, the budget token, the loss of batching in vision."""
+"""What a controller adds to a request's latency: its networks, the budget token, the loss of batching in vision.
+
+The last depends on the vision tier: where one crop is all that there is, looking at it first costs nothing.
+"""
 
 from collections.abc import Sequence, Set
 from dataclasses import replace
-from statistics import mean, median
+from statistics import median
 
 from torch import Tensor
 
@@ -42,11 +45,11 @@ def overhead_ms(
     configs: Sequence[KnobConfig],
     budget_ms: float,
     repeats: int = 5,
-) -> float:
-    """What the controller adds to a request's latency, mean over `configs` of the median over requests; at least 0.
+) -> dict[str, float]:
+    """What the controller adds to a request's latency in one configuration of each tier, by tier: median over requests,
+    in ms, at least 0.
 
-    A request without and one with the controller follow each other, so that a change of the device hits both. An
-    overview crop encoded by itself costs more batching the fewer crops there are, so more than one tier is asked.
+    A request without and one with the controller follow each other, so that a change of the device hits both.
     """
     limit = Limit(budget_ms)
 
@@ -57,10 +60,11 @@ def overhead_ms(
         plain, with_controller = FixedController(config), Pinned(controller, config)
         if engine.clock.name == "measured":
             warm_up(lambda: latency_ms(questions.samples[0], with_controller), max_runs=20)
-        return median(
+        added = median(
             latency_ms(sample, with_controller) - latency_ms(sample, plain)
             for _ in range(repeats)
             for sample in questions.samples
         )
+        return max(0.0, added)
 
-    return max(0.0, mean(added_ms(config) for config in configs))
+    return {config.tier: added_ms(config) for config in configs}

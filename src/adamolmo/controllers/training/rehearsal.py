@@ -27,14 +27,15 @@ _BUDGETS, _PRICES = 24, 48  # limits asked about
 _CHUNK = 64  # prompts that pass the fixed prefix together
 
 
-def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], overhead_ms: float) -> Response:
+def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], overheads_ms: Sequence[float]) -> Response:
     """Args:
     rows: of `data`, questions of one dataset.
-    overhead_ms: what the controller adds to latencies of the profile, at limits at which it does not fall back on what
-        tables know.
+    overheads_ms: what the controller adds to latencies of the profile, at limits at which it does not fall back on what
+        tables know, [configurations].
     """
     rows = list(rows)
     latency_ms = data.profile.latency_ms[rows].double().numpy()  # [rows, configurations]
+    slower_ms = latency_ms + np.array(overheads_ms)
     place = {config: index for index, config in enumerate(data.fingerprint.grid.configs)}
     means_ms = latency_ms.mean(axis=0)
     dataset, _ = data.places[rows[0]]
@@ -43,7 +44,8 @@ def rehearse(controller: Controller, data: TrainingSet, rows: Sequence[int], ove
     def spent_under(limit: Limit) -> Spent:
         chosen = [place[config] for config in choices(controller, data, rows, limit)]
         network = decides_by_network(what_it_reads(controller, limit), controller.budget_token(limit.budget_ms))
-        return spent(latency_ms[np.arange(len(rows)), chosen] + (overhead_ms if network else 0.0), scatter)
+        taken_ms = slower_ms if network else latency_ms
+        return spent(taken_ms[np.arange(len(rows)), chosen], scatter)
 
     priced = prices(means_ms.max(), _PRICES) if controller.heeds_price else np.empty(0)
     return Response.of(spent_under, limits(means_ms.min(), means_ms.max(), _BUDGETS), priced)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -137,9 +137,10 @@ class Profile:
         values = (getattr(self, field.name) for field in fields(self))
         return Profile(*(v[rows] if isinstance(v, Tensor) else tuple(v[row] for row in rows) for v in values))
 
-    def slower(self, overhead_ms: float) -> Profile:
-        """With the time of a controller on top of every latency."""
-        return replace(self, latency_ms=self.latency_ms + overhead_ms, expected_ms=self.expected_ms + overhead_ms)
+    def slower(self, overheads_ms: Sequence[float]) -> Profile:
+        """With the time that a controller adds to every configuration, [configurations], on top of its latencies."""
+        added_ms = torch.tensor(overheads_ms, dtype=self.latency_ms.dtype)
+        return replace(self, latency_ms=self.latency_ms + added_ms, expected_ms=self.expected_ms + added_ms)
 
 
 def _by_sample(dataset: str, frame: DataFrame, grid: KnobGrid) -> tuple[list[str], Tensor]:

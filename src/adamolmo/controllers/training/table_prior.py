@@ -9,6 +9,7 @@ complexity costs is left out: a table does not know it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,18 +53,20 @@ class RequestPrior:
 
     Args:
         accuracy: the table of the dataset at hand, [configurations].
-        overhead_ms: what the controller adds to every configuration's latency.
+        overheads_ms: what the controller adds to every configuration's latency, [configurations].
     """
 
-    def __init__(self, accuracy: np.ndarray, latency: ExpectedLatency, settings: TrainingSettings, overhead_ms: float):
+    def __init__(
+        self, accuracy: np.ndarray, latency: ExpectedLatency, settings: TrainingSettings, overheads_ms: Sequence[float]
+    ):
         self.accuracy = accuracy.astype(np.float32)
         self.latency = latency
         self.settings = settings
-        self.overhead_ms = overhead_ms
+        self.overheads_ms = np.array(overheads_ms)
 
     def __call__(self, inputs: Stage1Inputs) -> np.ndarray:
         """Logits, [configurations], float32."""
-        expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens) + self.overhead_ms
+        expected_ms = self.latency(inputs.size.num_crops, inputs.size.input_tokens) + self.overheads_ms
         weights = self.settings.reward
         rewards = reward(self.accuracy, expected_ms.astype(np.float32), 0.0, inputs.budget_ms, weights, expit)
         return rewards / self.settings.prior_temperature

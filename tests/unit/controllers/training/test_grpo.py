@@ -121,12 +121,13 @@ def test_profile_is_in_the_order_of_the_grid():
             ].itertuples()
             assert table.accuracy[row, column] == found.accuracy
             assert table.latency_ms[row, column] == pytest.approx(found.latency_ms, rel=1e-6)
+    slower = table.slower([0.5 * place for place in range(len(GRID.configs))])
     np.testing.assert_allclose(table.complexity[0], LATENCY_MS / 34, rtol=1e-6)
     assert table.images[:5] == tuple(("okvqa", f"i{i // 2:03}") for i in range(5))
-    assert table.slower(2.5).latency_ms[3, 4] == table.latency_ms[3, 4] + 2.5
+    assert slower.latency_ms[3, 4] == table.latency_ms[3, 4] + 2.0
     assert table.num_crops.tolist() == [[2, 5]] * 9
     np.testing.assert_allclose(table.expected_ms[0], LATENCY_MS + torch.tensor([2.0] * 6 + [5.0] * 6), rtol=1e-6)
-    assert table.slower(2.5).expected_ms[3, 4] == table.expected_ms[3, 4] + 2.5
+    assert slower.expected_ms[3, 4] == table.expected_ms[3, 4] + 2.0
     of_datasets = table.table(torch.tensor([0, 1, 5, 7]))
     np.testing.assert_allclose(of_datasets, [table.accuracy[:2].mean(dim=0).tolist(), [1.0] * 12])
     assert table.budget_ms.tolist() == [[1, 2]] * 5 + [[3, 4]] * 4

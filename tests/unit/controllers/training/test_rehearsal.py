@@ -30,7 +30,7 @@ def test_a_response_says_what_the_choices_cost(tiny_engine, data, tmp_path):
     training_set = data(dearer_is_better)
     run_training(single_stage, tmp_path, "single-stage-mlp", training_set, objective="exact", steps=150, batch_size=32)
     controller = load_named("single-stage-mlp", context(tmp_path))
-    response = rehearse(controller, training_set, range(6), overhead_ms=0.5)
+    response = rehearse(controller, training_set, range(6), [0.5] * len(GRID.configs))
     budget_ms = response.budget_that_spends(20.5, "mean")
     spent = [LATENCY_MS[GRID.configs.index(c)] for c in choices(controller, training_set, range(6), Limit(budget_ms))]
     assert sum(spent) / 6 <= 20.0
