@@ -25,6 +25,7 @@ if not find_spec("adamolmo").origin.startswith(SOURCE + os.sep):
 
 from adamolmo.backend.loading import modules_for
 from adamolmo.budgets import Budget
+from adamolmo.jobs.calm_scheduler import calm_scheduler
 from adamolmo.jobs.code_files import code_files, code_version
 from adamolmo.config import StudyConfig
 from adamolmo.config.faults import source_of
@@ -44,6 +45,7 @@ from adamolmo.jobs.records import check_records, mark_results
 
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), *os.get_exec_path()]), PYTHONPATH=SOURCE)
 os.environ[LAUNCHER] = launcher(os.getpid())
+calm_scheduler()
 # Figures go to files; a notebook's setting would stop matplotlib from being imported.
 os.environ.update(MPLBACKEND="agg")
 
