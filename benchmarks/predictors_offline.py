@@ -100,7 +100,7 @@ class Judged:
                     part = take(self.data, learn)
                     target = Path(directory, name)
                     log = predict.train(
-                        name, target, part, lambda controller: 0.0, self.settings.training, self.settings.seed
+                        name, target, part, lambda controller: {}, self.settings.training, self.settings.seed
                     )
                     card = load_card(target, self.data.fingerprint, PredictorCard)
                     predictor = load_weights(target, partial(predict.Predictor, name, card.architecture))

@@ -1,7 +1,7 @@
 """Keeps Snakemake's scheduler from looking for work ever more often while requests are timed beside it.
 
-Snakemake (9.27.1) limits how many jobs it starts per second, which cannot be switched off. For that limit it looks again
-for jobs to start one second after every look. Every job that ends makes it look as well, and that look, too, is
+Snakemake (9.27.1) limits how many jobs it starts per second, which cannot be switched off. For that limit it looks for
+jobs to start once more, a second after every look. Every job that ends makes it look as well, and that look, too, is
 repeated for ever: after some hundred jobs it looks some hundred times a second, which takes most of a core of the
 machine on which cells are measured. One repetition serves all.
 """
