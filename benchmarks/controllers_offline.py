@@ -169,7 +169,7 @@ class Comparison:
         learned = TrainingSet.join(data.fingerprint, profile, data.stored, data.expected, data.prefix)
         with tempfile.TemporaryDirectory() as results:
             directory, train = Path(results, "controllers", name), controller_module(module).train
-            log = train(name, directory, learned, lambda _: 0.0, training, self.settings.seed)
+            log = train(name, directory, learned, lambda _: {}, training, self.settings.seed)
             Path(results, "lookup").symlink_to((self.results / "lookup").resolve())
             context = controller_context(self.settings, self.results / "model", self.dataset[0])
             context = replace(context, fingerprint=data.fingerprint, results=Path(results))

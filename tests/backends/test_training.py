@@ -133,7 +133,7 @@ def controller(module, name: str, data: TrainingSet, directory, **changes):
     latency_ms = data.expected["okvqa"].fixed_ms
     entries = [Entry(c, a, ms, 9) for c, a, ms in zip(grid.configs, accuracy, latency_ms, strict=True)]
     write_tables(directory, LookupTable(entries), data.expected["okvqa"], grid)
-    module.train(name, directory / "controllers" / name, data, lambda _: 0.0, settings(**changes), 0)
+    module.train(name, directory / "controllers" / name, data, lambda _: {}, settings(**changes), 0)
     context = ControllerContext(data.fingerprint, directory, "okvqa", 0.05, False, "cpu", "float32")
     return module.load(name, context)
 
