@@ -56,7 +56,7 @@ def test_stage_2_reads_the_prompt_through_the_prefix(tiny_engine, profiled, data
     def needed(index) -> int:
         return 2 if index % 2 else 4
 
-    changes = {"steps": 600, "learning_rate": 1e-2, "objective": "exact"}
+    changes = {"steps": 800, "learning_rate": 3e-3, "objective": "exact"}
     prepared, samples = data(lambda index, config: float(config.top_k == needed(index))), profiled[0]
     run_training(two_stage, tmp_path, NAME, prepared, SEED, **changes)
     controller = load_named(NAME, context(tmp_path))
