@@ -23,7 +23,7 @@ def engine(noise_ms):
     return SimpleNamespace(answer=answer, clock=SimpleNamespace(name="modelled"))
 
 
-@pytest.mark.parametrize("noise_ms", [(0.0,), (0.0, 0.0, 30.0), (7.0, 0.0, 0.0, 0.0, 3.0)])
+@pytest.mark.parametrize("noise_ms", [[0.0], [30.0, 0.0] * 12 + [0.0] * 6])  # five rounds of three pairs
 def test_every_tier_has_its_own_and_a_busy_machine_adds_nothing(noise_ms):
     sample = SimpleNamespace(open_image=lambda: None, question="?")
     questions = SimpleNamespace(samples=[sample] * 3, style=None)
